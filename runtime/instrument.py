@@ -1,0 +1,96 @@
+"""The instrument interface: how tracing, audit and the probe listen to the runtime.
+
+An instrument subclasses `Instrument` and overrides the hooks that it wants. The runtime keeps one tuple of bound
+methods per hook, holding only those that were overridden, so that a hook nobody listens to costs one truth test.
+(The idea is trio's: ``trio.abc.Instrument``.)
+
+Hooks run on the scheduler's thread between two steps. They must be quick and must not call back into agents. A hook
+that raises is reported through the node's logger, its instrument is removed, and the runtime goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from observe.runtime.activity import Activity
+    from observe.runtime.agent import Agent
+    from observe.runtime.exits import Crash, ExitReason
+
+logger = logging.getLogger("observe.runtime")
+
+
+class Instrument:
+    """Typed no-op hooks. Override those that you need."""
+
+    def on_spawn(self, agent: Agent) -> None:
+        """`agent` has its pid and is about to run `init`."""
+
+    def on_exit(self, agent: Agent, reason: ExitReason) -> None:
+        """`agent` is gone: `terminate` has run and nothing can reach it any more."""
+
+    def on_crash(self, crash: Crash) -> None:
+        """An agent ended by an exception. Comes before its `on_exit`."""
+
+    def on_restart(self, old: Agent, new: Agent) -> None:
+        """A supervisor has put `new`, already initialised, in the place of `old`."""
+
+    def on_activity_start(self, agent: Agent, activity: Activity) -> None:
+        """`agent` began a named slow thing."""
+
+    def on_activity_end(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
+        """The activity ended, with the exception that ended it or None."""
+
+
+HOOKS: tuple[str, ...] = tuple(name for name in vars(Instrument) if name.startswith("on_"))
+"""The names of all hooks, in the order of their definition."""
+
+
+class Instruments:
+    """The registry: which bound methods to call for which hook.
+
+    Each hook is an attribute holding a tuple, so that the caller writes
+    ``for hook in instruments.on_spawn: hook(agent)`` and pays nothing when the tuple is empty.
+    """
+
+    __slots__ = ("_installed", *HOOKS)
+
+    def __init__(self) -> None:
+        self._installed: list[Instrument] = []
+        self._rebuild()
+
+    def add(self, instrument: Instrument) -> None:
+        """Start calling the hooks that `instrument` overrides. Adding it twice has no effect."""
+        if instrument not in self._installed:
+            self._installed.append(instrument)
+            self._rebuild()
+
+    def remove(self, instrument: Instrument) -> None:
+        """Stop calling it. Removing one that is not installed has no effect."""
+        if instrument in self._installed:
+            self._installed.remove(instrument)
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        for name in HOOKS:
+            default = getattr(Instrument, name)
+            hooks = tuple(
+                self._guarded(instrument, name)
+                for instrument in self._installed
+                if getattr(type(instrument), name) is not default
+            )
+            setattr(self, name, hooks)
+
+    def _guarded(self, instrument: Instrument, name: str) -> Callable[..., None]:
+        hook = getattr(instrument, name)
+
+        def call(*args: Any) -> None:
+            try:
+                hook(*args)
+            except Exception:  # an observer must never hurt the observed
+                logger.exception("instrument %r failed in %s and was removed", instrument, name)
+                self.remove(instrument)
+
+        return call
