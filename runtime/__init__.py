@@ -1,0 +1,51 @@
+"""The agent runtime: agents, mailboxes, supervision. Needs nothing but the standard library."""
+
+from observe.runtime.activity import Activity
+from observe.runtime.agent import Agent
+from observe.runtime.errors import (
+    AgentExited,
+    BadChildSpec,
+    CallTimeout,
+    InitFailed,
+    NameTaken,
+    NodeDown,
+    NoSuchAgent,
+    NoSuchChild,
+    RuntimeFault,
+    WrongThread,
+)
+from observe.runtime.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason
+from observe.runtime.instrument import Instrument
+from observe.runtime.node import DeadLetter, Node, NodeVitals
+from observe.runtime.ref import Ref
+from observe.runtime.scheduler import current_agent
+from observe.runtime.supervisor import ChildSpec, Supervisor, SupervisorRef
+
+__all__ = [
+    "KILLED",
+    "NORMAL",
+    "SHUTDOWN",
+    "Activity",
+    "Agent",
+    "AgentExited",
+    "BadChildSpec",
+    "CallTimeout",
+    "ChildSpec",
+    "Crash",
+    "DeadLetter",
+    "ExitReason",
+    "InitFailed",
+    "Instrument",
+    "NameTaken",
+    "NoSuchAgent",
+    "NoSuchChild",
+    "Node",
+    "NodeDown",
+    "NodeVitals",
+    "Ref",
+    "RuntimeFault",
+    "Supervisor",
+    "SupervisorRef",
+    "WrongThread",
+    "current_agent",
+]

@@ -57,6 +57,13 @@ class Instruments:
 
     __slots__ = ("_installed", *HOOKS)
 
+    on_spawn: tuple[Callable[[Agent], None], ...]
+    on_exit: tuple[Callable[[Agent, ExitReason], None], ...]
+    on_crash: tuple[Callable[[Crash], None], ...]
+    on_restart: tuple[Callable[[Agent, Agent], None], ...]
+    on_activity_start: tuple[Callable[[Agent, Activity], None], ...]
+    on_activity_end: tuple[Callable[[Agent, Activity, BaseException | None], None], ...]
+
     def __init__(self) -> None:
         self._installed: list[Instrument] = []
         self._rebuild()

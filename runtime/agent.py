@@ -1,0 +1,191 @@
+"""The agent: private state, a mailbox, one message at a time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from observe.runtime.activity import Activity
+from observe.runtime.exits import NORMAL, ExitReason
+from observe.runtime.ref import Ref
+
+if TYPE_CHECKING:
+    from observe.runtime.node import Node
+    from observe.runtime.scheduler import Scheduler
+    from observe.runtime.step import Step
+    from observe.runtime.supervisor import Child
+
+# What an agent is doing. The numbers are those of the feed (docs/protocol.md, section 2).
+STARTING = 0
+IDLE = 1
+RUNNABLE = 2
+RUNNING = 3
+WAITING = 4
+SUSPENDED = 5
+EXITED = 6
+
+STATUS_NAMES = ("starting", "idle", "runnable", "running", "waiting", "suspended", "exited")
+
+
+class Agent:
+    """Subclass it, keep state in ordinary attributes, and override `handle`; `init` and `terminate` if needed.
+
+    An idle agent is this one object: no task, no queue, no coroutine. The runtime's own fields are slots whose names
+    begin with ``_o_``, so that `vars(agent)` is the user's state and nothing else.
+
+    Agents are made by `Node.spawn` or by a supervisor, never by calling the class.
+    """
+
+    __slots__ = (
+        "_o_activities",
+        "_o_backlog",
+        "_o_busy_ns",
+        "_o_child",
+        "_o_dirty",
+        "_o_exit",
+        "_o_handled",
+        "_o_mailbox",
+        "_o_mailbox_max",
+        "_o_pid",
+        "_o_scheduler",
+        "_o_since_ns",
+        "_o_status",
+        "_o_step",
+    )
+
+    _o_async: ClassVar[bool] = False
+    _o_system: ClassVar[bool] = False
+    _o_has_terminate: ClassVar[bool] = False
+
+    _o_mailbox: Any
+    """Messages that came since the last slice began, oldest first; None for none. `DeadMailbox` once the agent has
+    exited, so that senders need no test of their own."""
+
+    _o_backlog: list[Any] | None
+    """Messages of the slice in hand that are still to be handled, oldest last."""
+
+    _o_activities: list[Activity] | None
+    _o_child: Child
+    _o_dirty: bool
+    """It stands in the list of those that the next telemetry tick looks at."""
+    _o_exit: ExitReason | None
+    """Set when it is ending or has ended."""
+    _o_handled: int
+    _o_mailbox_max: int
+    """The most messages that waited, seen when slices begin and when telemetry looks."""
+    _o_pid: int
+    _o_scheduler: Scheduler
+    _o_busy_ns: int
+    """For how long it held the scheduler, at least 1,000 a step: its reductions, in nanoseconds."""
+    _o_since_ns: int
+    """When it took its present status, in monotonic nanoseconds."""
+    _o_status: int
+    _o_step: Step | None
+    """The step that waits for something outside, if one does."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        handle = cls.handle
+        if inspect.isasyncgenfunction(handle) or inspect.isgeneratorfunction(handle):
+            raise TypeError(
+                f"{cls.__name__}.handle must not use yield: it handles one message and returns the reply\n"
+                "  wrong: yield answer\n"
+                "  right: return answer"
+            )
+        cls._o_async = inspect.iscoroutinefunction(handle)
+        cls._o_has_terminate = cls.terminate is not Agent.terminate
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """Set the first state. May be `async`. Whatever it raises, the agent is then not started.
+
+        The arguments are those of the child spec. A restart calls it again, on a new object.
+        """
+
+    def handle(self, message: Any) -> Any:
+        """Handle one message. May be `async`. What it returns is the reply when the message came by `call`."""
+        raise NotImplementedError(f"{type(self).__name__} does not override handle()")
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """Clean up. May be `async`. Runs at every end but `killed`, for at most the child spec's `shutdown_s`."""
+
+    @property
+    def ref(self) -> Ref:
+        """The reference by which others reach this agent."""
+        return Ref(self)
+
+    @property
+    def node(self) -> Node:
+        """The node on which this agent runs."""
+        return self._o_scheduler.node
+
+    def activity(self, name: str, **attributes: Any) -> Activity:
+        """Name a slow thing for as long as a `with` or `async with` block runs."""
+        return Activity(self, name, attributes)
+
+    def stop(self, reason: ExitReason = NORMAL) -> None:
+        """End this agent when the message in hand has been handled; its caller still gets the reply."""
+        self._o_exit = reason
+
+    # What follows is the runtime's.
+
+    @property
+    def _o_node(self) -> Node:
+        return self._o_scheduler.node
+
+    def _o_ref(self) -> Ref:
+        return Ref(self)
+
+    def _o_init(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return self.init(*args, **kwargs)
+
+    def _o_buried(self, reason: ExitReason) -> None:
+        """The agent has just been taken out of the node's tables."""
+
+    def _o_first(self, message: Any) -> None:
+        """The slow half of sending: the mailbox is empty, so the agent may have to be put on the run queue."""
+        self._o_mailbox = [message]
+        scheduler = self._o_scheduler
+        if self._o_status == IDLE:
+            # Scheduler.schedule(), without the call: a message to an idle agent is the common one.
+            if not scheduler.armed:
+                scheduler.arm()
+            self._o_status = RUNNABLE
+            (scheduler.system if self._o_system else scheduler.ready).append(self)
+        elif not self._o_dirty:
+            scheduler.mark_dirty(self)
+
+    def _o_is_alive(self) -> bool:
+        return self._o_status != EXITED and self._o_exit is None
+
+    def _o_queued(self) -> int:
+        """Messages waiting now."""
+        new = self._o_mailbox
+        old = self._o_backlog
+        return (len(new) if new else 0) + (len(old) if old else 0)
+
+    def _o_text(self) -> str:
+        """How messages to people name this agent."""
+        name = self._o_child.spec.name
+        label = f"{type(self).__name__} {self._o_pid}"
+        return f"{label} ({name})" if name else label
+
+
+A = TypeVar("A", bound=Agent)
+
+
+class DeadMailbox:
+    """The mailbox of an agent that has exited: turns messages into dead letters, and fails requests at once."""
+
+    __slots__ = ("_agent", "_reason")
+
+    def __init__(self, agent: Agent, reason: ExitReason) -> None:
+        self._agent = agent
+        self._reason = reason
+
+    def append(self, message: Any) -> None:
+        """Take a message that can no longer be delivered."""
+        self._agent._o_node.dead_letter(self._agent, message, self._reason)
+
+    def __len__(self) -> int:
+        return 0

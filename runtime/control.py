@@ -1,0 +1,122 @@
+"""The control interface: what somebody outside may ask of an agent. The probe plugs in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from observe.runtime.calls import Call
+from observe.runtime.errors import NoSuchAgent
+from observe.runtime.exits import KILLED, Crash, ExitReason
+from observe.runtime.stacks import Stack, stack_of
+from observe.runtime.supervisor import Child, Supervisor
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+    from observe.runtime.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an action."""
+
+    done: bool
+    what: str
+    """One line for people."""
+    pid: int
+    reason: str = ""
+    """The exit reason as the runtime saw it; empty when the agent has not ended yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """Where an agent stands in the tree."""
+
+    supervisor: Agent | None
+    children: list[Child]
+    """Of a supervisor, in the order of their start, at most as many as asked for."""
+    children_total: int
+    spec: dict[str, Any]
+    """How its supervisor treats it: `restart`, `shutdown_s`, `child`, and of a supervisor its flags."""
+
+
+class Control:
+    """Looks at agents and acts on them. On the scheduler's thread, except where a method says otherwise."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def find(self, agent: int | str) -> Agent:
+        """The live agent of this pid or name.
+
+        Raises:
+            NoSuchAgent: there is none.
+        """
+        node = self._node
+        found = node.registry.get(agent) if isinstance(agent, str) else node.agents.get(agent)
+        if found is None:
+            raise NoSuchAgent(agent)
+        return found
+
+    def kill(self, pid: int, reason: str = "") -> Outcome:
+        """End an agent without asking it (OTP: `exit(Pid, kill)`). Its supervisor decides what follows.
+
+        A step that waits is cancelled and has `KILL_GRACE_S` to unwind; then the agent is given up.
+
+        Raises:
+            NoSuchAgent: there is none.
+        """
+        agent = self.find(pid)
+        label = agent._o_text()
+        self._node.lifecycle.exit(agent, ExitReason("killed", reason) if reason else KILLED)
+        ended = agent.ref.pid not in self._node.agents
+        return Outcome(
+            done=ended,
+            what=f"{label} was killed" if ended else f"{label} is being killed: its step is unwinding",
+            pid=pid,
+            reason=str(agent._o_exit) if ended else "",
+        )
+
+    def mailbox(self, agent: Agent, limit: int) -> tuple[list[Any], int]:
+        """The oldest `limit` messages that wait, and how many wait in all. Requests are shown as their messages."""
+        backlog = list(agent._o_backlog or ())
+        backlog.reverse()
+        new = agent._o_mailbox
+        waiting = backlog + (list(new) if isinstance(new, list) else [])
+        shown = [item.message if type(item) is Call else item for item in waiting[:limit]]
+        return shown, len(waiting)
+
+    def stack(self, agent: Agent) -> Stack:
+        """Where the agent is: the chain of awaits of a waiting one, the live stack of a running one. Any thread."""
+        return stack_of(agent)
+
+    def relations(self, agent: Agent, limit: int = 100) -> Relations:
+        """The agent's supervisor, and its children if it is one."""
+        child = agent._o_child
+        spec: dict[str, Any] = {
+            "restart": child.spec.restart,
+            "shutdown_s": child.spec.shutdown_s,
+            "child": str(child.id),
+        }
+        children: list[Child] = []
+        total = 0
+        if isinstance(agent, Supervisor):
+            spec |= {"strategy": agent.strategy, "intensity": agent.intensity, "period_s": agent.period_s}
+            total = len(agent._o_children)
+            for one in agent._o_children.values():
+                if len(children) >= limit:
+                    break
+                children.append(one)
+        return Relations(child.supervisor, children, total, spec)
+
+    def supervisors(self) -> list[tuple[int, str, int, float]]:
+        """Of each supervisor: pid, strategy, intensity, period in seconds."""
+        return [
+            (agent._o_pid, agent.strategy, agent.intensity, agent.period_s)
+            for agent in list(self._node.agents.values())
+            if isinstance(agent, Supervisor)
+        ]
+
+    def last_crash(self, agent: Agent) -> Crash | None:
+        """The newest crash in the agent's place: of a predecessor, as a rule."""
+        return agent._o_child.last_crash

@@ -1,0 +1,290 @@
+"""Birth and death of agents: the one place where they enter and leave the node's tables.
+
+start --> init --> (idle | runnable | running | waiting)* --> ending --> terminate --> exited
+            |                                                   ^
+            +-- raises: InitFailed                              +-- crash, stop, exit from outside
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError, Future, TimerHandle
+from collections import deque
+from threading import get_ident
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Agent, DeadMailbox
+from observe.runtime.calls import Call
+from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
+from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
+from observe.runtime.instrument import Instruments
+from observe.runtime.step import Step
+
+if TYPE_CHECKING:
+    from observe.runtime.node import Node
+    from observe.runtime.scheduler import Scheduler
+    from observe.runtime.supervisor import Child
+
+logger = logging.getLogger("observe.runtime")
+
+KILL_GRACE_S: Final = 1.0
+"""How long the step of a killed agent may take to unwind before the agent is buried without it."""
+
+CRASHES_KEPT: Final = 200
+"""Crashes that the node remembers; the oldest goes when another comes."""
+
+
+class Lifecycle:
+    """Starts and ends agents, and keeps the tables of those alive."""
+
+    def __init__(self, node: Node, scheduler: Scheduler, instruments: Instruments) -> None:
+        self.node = node
+        self.scheduler = scheduler
+        self.instruments = instruments
+        self.agents: dict[int, Agent] = {}
+        """Live agents by pid, in the order in which they were started."""
+        self.registry: dict[str, Agent] = {}
+        """Live agents by name."""
+        self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)
+        self.spawned = 0
+        self.exited = 0
+        self.crashed = 0
+        self.restarted = 0
+        self._next_pid = 1
+        self._timers: dict[int, TimerHandle] = {}
+
+    # -- Birth
+
+    def start(self, child: Child) -> Agent | Future[Agent]:
+        """Make the agent that `child` describes and run its `init`.
+
+        Returns the agent, or when its `init` has to wait a future of it.
+
+        Raises:
+            NameTaken: another live agent has the name.
+            InitFailed: `init` raised; the agent is gone again.
+        """
+        scheduler = self.scheduler
+        if scheduler.thread_id != get_ident():
+            raise WrongThread
+        if scheduler.closed:
+            raise NodeDown("the node has stopped")
+        spec = child.spec
+        cls = spec.agent
+        agent = cls.__new__(cls)
+        pid = self._next_pid
+        self._next_pid = pid + 1
+        agent._o_pid = pid
+        agent._o_scheduler = scheduler
+        agent._o_child = child
+        agent._o_mailbox = None
+        agent._o_backlog = None
+        agent._o_activities = None
+        agent._o_exit = None
+        agent._o_step = None
+        agent._o_handled = 0
+        agent._o_busy_ns = 1000
+        agent._o_mailbox_max = 0
+        agent._o_dirty = False
+        agent._o_status = STARTING
+        agent._o_since_ns = scheduler.now_ns
+        name = spec.name
+        if name is not None:
+            holder = self.registry.setdefault(name, agent)
+            if holder is not agent:
+                raise NameTaken(name, holder._o_pid)
+        self.agents[pid] = agent
+        child.agent = agent
+        self.spawned += 1
+        for hook in self.instruments.on_spawn:
+            hook(agent)
+        outer, scheduler.current = scheduler.current, agent
+        try:
+            result = scheduler.context.copy().run(agent._o_init, spec.args, spec.kwargs)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._not_started(agent, error)
+            raise
+        except BaseException as error:
+            raise self._not_started(agent, error) from error
+        finally:
+            scheduler.current = outer
+        if type(result) is CoroutineType:
+            return self._await_init(agent, result)
+        agent._o_status = IDLE
+        if agent._o_mailbox or agent._o_exit is not None:
+            self._started(agent)
+        return agent
+
+    def _await_init(self, agent: Agent, coroutine: CoroutineType[Any, Any, Any]) -> Future[Agent]:
+        started: Future[Agent] = self.scheduler.loop.create_future()
+
+        def initialised(value: Any, error: BaseException | None) -> None:
+            if error is None:
+                self._started(agent)
+                if not started.done():
+                    started.set_result(agent)
+                return
+            fault = self._not_started(agent, error)
+            fault.__cause__ = error
+            if not started.done():
+                started.set_exception(fault)
+
+        step = Step(agent, coroutine, self.scheduler.context.copy(), kind="init", then=initialised)
+        self.scheduler.start_step(step)
+        return started
+
+    def _started(self, agent: Agent) -> None:
+        if agent._o_exit is not None:
+            self.ended(agent, agent._o_exit, None, None)
+        else:
+            self.scheduler.settle(agent)
+
+    def _not_started(self, agent: Agent, error: BaseException) -> InitFailed:
+        # An agent that was told to exit while it started did not crash: it obeyed.
+        asked = agent._o_exit if isinstance(error, CancelledError) else None
+        reason = asked or crash_reason(error)
+        fault = InitFailed(agent._o_text(), reason)
+        if reason.kind == "crash":
+            self._record_crash(agent, reason, None, False)
+        self._bury(agent, reason, tell_supervisor=False)
+        return fault
+
+    def restart_done(self, old: Agent, new: Agent) -> None:
+        """A supervisor has put `new` in the place of `old`."""
+        for hook in self.instruments.on_restart:
+            hook(old, new)
+
+    # -- Death
+
+    def exit(self, agent: Agent, reason: ExitReason) -> None:
+        """Make `agent` end with `reason`: at once when it is between messages, else where its step waits.
+
+        `killed` skips `terminate` and cuts short an end that is already under way; any other reason is ignored once
+        the agent is ending. As in OTP, where an exit signal ends a process in the middle of its callback, a step that
+        waits is cancelled; its clean-up code runs.
+        """
+        if agent._o_status == EXITED:
+            return
+        if agent._o_exit is not None and reason.kind != "killed":
+            return
+        agent._o_exit = reason
+        status = agent._o_status
+        step = agent._o_step
+        if status == RUNNING and agent is self.scheduler.current:
+            return  # the scheduler sees it when this message has been handled
+        if step is not None:
+            grace_s = KILL_GRACE_S if reason.kind == "killed" else agent._o_child.spec.shutdown_s
+            self._bury_after(agent, grace_s)
+            step.cancel(self.scheduler)
+        elif status != RUNNING:
+            self.ended(agent, reason, None, None)
+
+    def ended(self, agent: Agent, reason: ExitReason, message: Any, call: Call | None) -> None:
+        """The agent's last step is over: record a crash, run `terminate`, and bury it.
+
+        `message` and `call` are those that were in hand.
+        """
+        if agent._o_status == EXITED:
+            return
+        if call is not None:
+            call.fail(AgentExited(agent._o_text(), reason))
+        if reason.kind == "crash":
+            self._record_crash(agent, reason, message, True)
+        agent._o_exit = reason
+        if reason.kind == "killed" or not agent._o_has_terminate:
+            self._bury(agent, reason)
+            return
+        scheduler = self.scheduler
+        agent._o_status = RUNNING
+        context = scheduler.context.copy()
+        outer, scheduler.current = scheduler.current, agent
+        try:
+            result = context.run(agent.terminate, reason)
+        except Exception as error:
+            self._terminate_failed(agent, error)
+            result = None
+        finally:
+            scheduler.current = outer
+        if type(result) is not CoroutineType:
+            self._bury(agent, reason)
+            return
+
+        def terminated(value: Any, error: BaseException | None) -> None:
+            if error is not None and not isinstance(error, CancelledError):
+                self._terminate_failed(agent, error)
+            self._bury(agent, agent._o_exit or reason)
+
+        self._bury_after(agent, agent._o_child.spec.shutdown_s)
+        agent._o_status = RUNNABLE
+        scheduler.start_step(Step(agent, result, context, kind="terminate", then=terminated))
+
+    def _terminate_failed(self, agent: Agent, error: BaseException) -> None:
+        # The reason stays what it was: OTP, too, reports a failing terminate and goes on.
+        logger.error("terminate() of %s failed", agent._o_text(), exc_info=error)
+
+    def _bury_after(self, agent: Agent, grace_s: float) -> None:
+        timer = self._timers.pop(agent._o_pid, None)
+        if timer is not None:
+            timer.cancel()
+        self._timers[agent._o_pid] = self.scheduler.loop.call_later(grace_s, self._give_up, agent)
+
+    def _give_up(self, agent: Agent) -> None:
+        self._timers.pop(agent._o_pid, None)
+        if agent._o_status == EXITED:
+            return
+        logger.warning("%s did not end in time; it is given up and its step goes on unseen", agent._o_text())
+        step, agent._o_step = agent._o_step, None
+        if step is not None:
+            step.cancel(self.scheduler)
+            if step.call is not None:
+                step.call.fail(AgentExited(agent._o_text(), agent._o_exit or KILLED))
+        self._bury(agent, KILLED)
+
+    def _record_crash(self, agent: Agent, reason: ExitReason, message: Any, has_message: bool) -> None:
+        child = agent._o_child
+        crash = Crash(
+            pid=agent._o_pid,
+            name=child.spec.name,
+            class_name=type(agent).__name__,
+            child_id=str(child.id),
+            supervisor_pid=child.supervisor_pid,
+            reason=reason,
+            message=message,
+            has_message=has_message,
+        )
+        if reason.error is not None:
+            # The record has the traceback. Left on the error it would keep the step's frames, and all that they
+            # hold, alive for as long as anybody keeps the reason.
+            reason.error.__traceback__ = None
+        child.last_crash = crash
+        child.crashes += 1
+        self.crashed += 1
+        self.crashes.append(crash)
+        for hook in self.instruments.on_crash:
+            hook(crash)
+
+    def _bury(self, agent: Agent, reason: ExitReason, tell_supervisor: bool = True) -> None:
+        """Take the agent out of every table, answer all who wait for it, tell its supervisor."""
+        if agent._o_status == EXITED:
+            return
+        agent._o_status = EXITED
+        agent._o_exit = reason
+        timer = self._timers.pop(agent._o_pid, None)
+        if timer is not None:
+            timer.cancel()
+        child = agent._o_child
+        left = [*reversed(agent._o_backlog or ()), *(agent._o_mailbox or ())]
+        agent._o_backlog = None
+        agent._o_mailbox = mailbox = DeadMailbox(agent, reason)
+        self.agents.pop(agent._o_pid, None)
+        name = child.spec.name
+        if name is not None and self.registry.get(name) is agent:
+            del self.registry[name]
+        for message in left:
+            mailbox.append(message)
+        agent._o_buried(reason)
+        self.exited += 1
+        for hook in self.instruments.on_exit:
+            hook(agent, reason)
+        child.ended(agent, reason, tell_supervisor)

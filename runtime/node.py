@@ -1,0 +1,318 @@
+"""The node: one running service under one name. The runtime's front door."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import socket
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, overload
+
+from observe.runtime.agent import EXITED, Agent
+from observe.runtime.calls import Call
+from observe.runtime.clock import wall_s
+from observe.runtime.control import Control
+from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault
+from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
+from observe.runtime.instrument import Instruments
+from observe.runtime.lifecycle import Lifecycle
+from observe.runtime.ref import NamedRef, Ref
+from observe.runtime.scheduler import Scheduler
+from observe.runtime.supervisor import Child, ChildSpec, Restart, Supervisor, SupervisorRef
+
+logger = logging.getLogger("observe.runtime")
+
+NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII | re.IGNORECASE)
+"""What a node may be called. The name becomes part of a file name, so no separators."""
+
+DEAD_LETTERS_KEPT: Final = 1000
+
+STOP_TIMEOUT_S: Final = 10.0
+"""How long `Node.stop` waits for the tree to end in order before it kills what is left."""
+
+S = TypeVar("S", bound=Supervisor)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVitals:
+    """The node's counters at one moment. Totals count from the node's start."""
+
+    agents: int
+    """Agents alive."""
+    handled: int
+    """Messages handled, in total."""
+    run_queue: int
+    """Agents waiting for a slice. Above zero for long: the scheduler has more to do than it can."""
+    busy_us: int
+    """Microseconds spent in agents' slices, in total."""
+    spawned: int
+    exited: int
+    crashes: int
+    restarts: int
+    dead_letters: int
+    """Messages that reached nobody, in total."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that reached nobody."""
+
+    at: float
+    """Unix time."""
+    target: str
+    message: Any
+
+
+class Node:
+    """Runs agents on the current event loop, under a root supervisor.
+
+        async with Node("shop") as node:
+            counter = await node.spawn(Counter, name="counter", restart="permanent")
+            print(await counter.call("up"))
+
+    Args:
+        name: "shop", or "shop@host" to say what this machine is called to people who attach.
+        intensity, period_s: of the root supervisor; when it gives up, the node ends.
+
+    Raises:
+        ValueError: the name has characters that a node's name may not have.
+    """
+
+    def __init__(self, name: str = "node", *, intensity: int = 3, period_s: float = 5.0) -> None:
+        short, _, host = name.partition("@")
+        if not NAME_PATTERN.fullmatch(short):
+            raise ValueError(
+                f"{short!r} cannot be a node's name: use 1 to 63 letters, digits, '-', '_' and '.', "
+                "beginning with a letter or digit"
+            )
+        self.short_name = short
+        self.host = host or socket.gethostname()
+        self.name = f"{short}@{self.host}"
+        """The node's full name, `shop@host`."""
+        self.incarnation = secrets.token_hex(8)
+        """Unique to this run of the node: what was meant for an earlier one is refused."""
+        self.started_at = 0.0
+        """Unix time of the start."""
+        self.os_pid = os.getpid()
+        self.instruments = Instruments()
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
+        """The newest messages that reached nobody."""
+        self.dead_letter_count = 0
+        self._root_options = {"intensity": intensity, "period_s": period_s}
+        self._scheduler: Scheduler | None = None
+        self._lifecycle: Lifecycle | None = None
+        self._root: Supervisor | None = None
+        self._stopped: Future[ExitReason] | None = None
+        self.control = Control(self)
+
+    # -- Start and stop
+
+    async def start(self) -> Self:
+        """Start on the running event loop.
+
+        Raises:
+            NodeDown: the node has been started before; make another Node.
+        """
+        if self._scheduler is not None:
+            raise NodeDown("a node runs once; make another Node to start again")
+        loop = asyncio.get_running_loop()
+        self.started_at = wall_s()
+        self._scheduler = Scheduler(self, loop)
+        self._lifecycle = Lifecycle(self, self._scheduler, self.instruments)
+        self._scheduler.lifecycle = self._lifecycle
+        self._stopped = loop.create_future()
+        spec = ChildSpec(
+            Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
+        )
+        started = self._lifecycle.start(Child(spec, "root", None))
+        root = started if isinstance(started, Agent) else await started
+        assert isinstance(root, Supervisor)
+        self._root = root
+        return self
+
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End all agents, children in the reverse order of their start. What has not ended in time is killed."""
+        if self._scheduler is None or self._lifecycle is None or self._stopped is None:
+            return
+        if self._scheduler.closed:
+            return
+        if self._root is not None and self._root._o_status != EXITED:
+            self._lifecycle.exit(self._root, SHUTDOWN)
+            done, _ = await asyncio.wait([self._stopped], timeout=timeout_s)
+            if not done:
+                logger.warning("node %s: agents did not end within %g s and are killed", self.name, timeout_s)
+                self._lifecycle.exit(self._root, KILLED)
+                await asyncio.wait([self._stopped], timeout=timeout_s)
+        self._scheduler.close()
+
+    async def wait_stopped(self) -> ExitReason:
+        """Wait until the root supervisor has ended, and say why: `shutdown` by `stop`, or because it gave up."""
+        if self._stopped is None:
+            raise NodeDown("the node has not been started")
+        return await asyncio.shield(self._stopped)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _root_ended(self, reason: ExitReason) -> None:
+        if reason.text:
+            logger.critical("node %s: the root supervisor has ended: %s", self.name, reason)
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(reason)
+
+    # -- Agents
+
+    @overload
+    async def spawn(
+        self,
+        agent: type[S],
+        *args: Any,
+        name: str | None = None,
+        restart: Restart = "temporary",
+        shutdown_s: float = ...,
+        **kwargs: Any,
+    ) -> SupervisorRef: ...
+
+    @overload
+    async def spawn(
+        self,
+        agent: type[Agent],
+        *args: Any,
+        name: str | None = None,
+        restart: Restart = "temporary",
+        shutdown_s: float = ...,
+        **kwargs: Any,
+    ) -> Ref: ...
+
+    async def spawn(
+        self,
+        agent: type[Agent],
+        *args: Any,
+        name: str | None = None,
+        restart: Restart = "temporary",
+        shutdown_s: float = 5.0,
+        **kwargs: Any,
+    ) -> Ref:
+        """Start an agent under the root supervisor; returns when its `init` is done.
+
+        Args:
+            agent: the class; further arguments go to its `init`.
+            name: to register it under.
+            restart: `temporary` (not restarted) unless told otherwise; `permanent` or `transient` as in OTP.
+            shutdown_s: how long it may take to end when told to.
+
+        Raises:
+            NameTaken: the name belongs to another live agent.
+            InitFailed: `init` raised.
+            NodeDown: the node is not running.
+        """
+        spec = ChildSpec(agent, args, kwargs, name=name, restart=restart, shutdown_s=shutdown_s)
+        return await self.supervisor.start_child(spec)
+
+    @property
+    def supervisor(self) -> SupervisorRef:
+        """The root supervisor.
+
+        Raises:
+            NodeDown: the node is not running.
+        """
+        if self._root is None:
+            raise NodeDown(
+                "the node has not been started: use `async with Node(...)` or `await node.start()`"
+            )
+        return SupervisorRef(self._root)
+
+    def whereis(self, name: str) -> Ref | None:
+        """The agent that has this name now, or None (OTP: whereis/1)."""
+        agent = self.registry.get(name)
+        return agent._o_ref() if agent is not None else None
+
+    def ref(self, target: int | str) -> Ref:
+        """A reference by name, which is looked up at each use, or to the agent with this pid.
+
+        Raises:
+            NoSuchAgent: no live agent has this pid.
+        """
+        if isinstance(target, str):
+            return NamedRef(self, target)
+        agent = self.agents.get(target)
+        if agent is None:
+            raise NoSuchAgent(target)
+        return agent._o_ref()
+
+    # -- For instruments, the probe and the console
+
+    @property
+    def loop(self) -> AbstractEventLoop:
+        """The event loop on which the agents run."""
+        return self.scheduler.loop
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The node's scheduler; NodeDown before the start."""
+        if self._scheduler is None:
+            raise NodeDown("the node has not been started")
+        return self._scheduler
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """What starts and ends agents; NodeDown before the start."""
+        if self._lifecycle is None:
+            raise NodeDown("the node has not been started")
+        return self._lifecycle
+
+    @property
+    def agents(self) -> dict[int, Agent]:
+        """Live agents by pid, in the order of their start. Look, do not touch."""
+        return self.lifecycle.agents
+
+    @property
+    def registry(self) -> Mapping[str, Agent]:
+        """Live agents by name."""
+        return self.lifecycle.registry
+
+    @property
+    def is_running(self) -> bool:
+        """Started, not stopped, and in the process that started it."""
+        return self._scheduler is not None and not self._scheduler.closed and os.getpid() == self.os_pid
+
+    def snapshot_vitals(self) -> NodeVitals:
+        """The node's counters now. Costs a microsecond."""
+        scheduler, lifecycle = self.scheduler, self.lifecycle
+        return NodeVitals(
+            agents=len(lifecycle.agents),
+            handled=scheduler.handled,
+            run_queue=scheduler.run_queue,
+            busy_us=scheduler.busy_ns // 1000,
+            spawned=lifecycle.spawned,
+            exited=lifecycle.exited,
+            crashes=lifecycle.crashed,
+            restarts=lifecycle.restarted,
+            dead_letters=self.dead_letter_count,
+        )
+
+    def dead_letter(self, target: Agent | str, message: Any, reason: ExitReason | None = None) -> None:
+        """Take a message that reaches nobody: fail it at once if somebody waits for its reply, else keep it for a
+        while."""
+        text = target if isinstance(target, str) else target._o_text()
+        if type(message) is Call:
+            fault: RuntimeFault = AgentExited(text, reason) if reason is not None else NoSuchAgent(text)
+            message.fail(fault)
+            return
+        self.dead_letter_count += 1
+        self.dead_letters.append(DeadLetter(wall_s(), text, message))
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {'running' if self.is_running else 'not running'}>"

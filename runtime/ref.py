@@ -1,0 +1,161 @@
+"""Refs: how one reaches an agent. Nobody else ever holds the agent itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from observe.runtime.calls import Call, wait_future
+from observe.runtime.errors import NoSuchAgent
+from observe.runtime.exits import KILLED, ExitReason
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+    from observe.runtime.node import Node
+
+DEFAULT_TIMEOUT_S = 5.0
+"""How long `call` waits unless told otherwise; OTP's gen_server:call waits as long."""
+
+
+class Ref:
+    """A reference to one agent, by its pid.
+
+    It dies with the agent: after a restart the successor has another pid. Use a name (`node.ref("orders")`) to reach
+    whoever has the name at the time of sending. Refs of the same agent are equal.
+    """
+
+    __slots__ = ("_agent",)
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    @property
+    def pid(self) -> int:
+        """The agent's serial number on its node."""
+        return self._agent._o_pid
+
+    @property
+    def name(self) -> str | None:
+        """The name under which the agent was registered when it was started."""
+        return self._agent._o_child.spec.name
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the agent still runs: it has not exited."""
+        return self._agent._o_is_alive()
+
+    def cast(self, message: Any) -> None:
+        """Put `message` into the agent's mailbox and go on. A message to a dead agent becomes a dead letter.
+
+        Raises:
+            WrongThread: called from another thread than the node's; use `cast_threadsafe` there.
+        """
+        agent = self._agent
+        mailbox = agent._o_mailbox
+        if mailbox is not None:
+            mailbox.append(message)
+        else:
+            agent._o_first(message)
+
+    async def call(self, message: Any, timeout: float | None = DEFAULT_TIMEOUT_S) -> Any:
+        """Send `message` and return what the agent's `handle` returns for it.
+
+        Args:
+            message: handed to `handle` as it is; nothing is copied.
+            timeout: seconds to wait, or None to wait for ever.
+
+        Raises:
+            CallTimeout: no reply in time.
+            AgentExited: the agent ended before it replied; at once, not after the time-out.
+            NoSuchAgent: it was dead when the call was made.
+        """
+        agent = self._agent
+        scheduler = agent._o_scheduler
+        request = Call(message, agent)
+        mailbox = agent._o_mailbox
+        if mailbox is not None:
+            mailbox.append(request)
+        elif scheduler.armed or not scheduler.try_inline(agent, request):
+            agent._o_first(request)
+        if request.done:
+            if request.error is not None:
+                raise request.error
+            return request.value
+        if timeout is not None:
+            scheduler.deadlines.add(request, timeout)
+        if scheduler.current is not None:
+            return await request
+        return await wait_future(request, scheduler.loop)
+
+    def cast_threadsafe(self, message: Any) -> None:
+        """`cast` from any thread."""
+        self._agent._o_scheduler.call_soon_threadsafe(self.cast, message)
+
+    def exit(self, reason: str | ExitReason = KILLED) -> None:
+        """Make the agent end. `killed` ends it without `terminate`; any other reason asks it to shut down."""
+        self._agent._o_node.lifecycle.exit(self._agent, _reason(reason))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other._agent is self._agent
+
+    def __hash__(self) -> int:
+        return hash(self._agent._o_pid)
+
+    def __repr__(self) -> str:
+        return f"<Ref {self._agent._o_text()}>"
+
+
+class NamedRef(Ref):
+    """A reference by name, looked up at each use: it outlives restarts."""
+
+    __slots__ = ("_name", "_node")
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        self._name = name
+
+    @property
+    def _agent(self) -> Agent:  # type: ignore[override]  # a slot in the base class, a look-up here
+        agent = self._node.registry.get(self._name)
+        if agent is None:
+            raise NoSuchAgent(self._name)
+        return agent
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def is_alive(self) -> bool:
+        return self._name in self._node.registry
+
+    def cast(self, message: Any) -> None:
+        """As `Ref.cast`; when nobody has the name the message becomes a dead letter."""
+        agent = self._node.registry.get(self._name)
+        if agent is None:
+            self._node.dead_letter(self._name, message)
+            return
+        mailbox = agent._o_mailbox
+        if mailbox is not None:
+            mailbox.append(message)
+        else:
+            agent._o_first(message)
+
+    def cast_threadsafe(self, message: Any) -> None:
+        self._node.scheduler.call_soon_threadsafe(self.cast, message)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NamedRef) and other._name == self._name and other._node is self._node
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+    def __repr__(self) -> str:
+        return f"<Ref {self._name!r}>"
+
+
+def _reason(reason: str | ExitReason) -> ExitReason:
+    if isinstance(reason, ExitReason):
+        return reason
+    if reason in ("normal", "shutdown", "killed"):
+        return ExitReason(reason)  # type: ignore[arg-type]  # narrowed by the line above
+    return ExitReason("shutdown", reason)

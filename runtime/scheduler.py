@@ -1,0 +1,534 @@
+"""The scheduler: the run queue, and the loop that gives each agent its slice.
+
+    cast --> mailbox empty? --> run queue --> slice: up to SLICE_MESSAGES messages --> idle, or the queue's end
+                                                |
+                                                +--> awaits something that is not there: the step gets a task
+
+One scheduler serves one event loop, in its thread. A *drain* runs slices until the queue is empty or QUANTUM_NS is
+over, then lets the event loop serve its sockets and timers. The runtime's own work (supervisors, posted functions)
+goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from sys import getrefcount
+from threading import get_ident
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from observe.runtime.agent import IDLE, RUNNABLE, RUNNING, STARTING, WAITING
+from observe.runtime.calls import Call, Deadlines
+from observe.runtime.clock import now_ns
+from observe.runtime.errors import NodeDown, WrongThread
+from observe.runtime.exits import ExitReason, crash_reason
+from observe.runtime.step import Host, Step, swap_current_task
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+    from observe.runtime.lifecycle import Lifecycle
+    from observe.runtime.node import Node
+
+QUANTUM_NS: Final = 2_000_000
+"""How long a drain may run before the event loop has its turn. Longer delays sockets and timers, shorter pays the
+event loop's 10 to 20 microseconds more often."""
+
+SLICE_NS: Final = 1_000_000
+"""How long one agent may go on with its mailbox while others are runnable."""
+
+SLICE_MESSAGES: Final = 64
+"""And how many messages it may handle in that time."""
+
+_SLICE: Final = range(1, SLICE_MESSAGES + 1)
+
+INLINE_CALLS: Final = 200
+"""Calls from plain asyncio code that are answered on the spot before the event loop has its turn."""
+
+# The words of shared memory that a drain writes; docs/protocol.md, section 4.
+_WORD_PID, _WORD_SINCE, _WORD_SLICES, _WORD_BUSY = 1, 2, 4, 6
+
+
+class Scheduler:
+    """Runs the agents of one event loop. Everything but the methods that say so belongs to the loop's thread."""
+
+    ENDED: Final = object()
+
+    def __init__(self, node: Node, loop: AbstractEventLoop) -> None:
+        self.node = node
+        self.loop = loop
+        self.thread_id = get_ident()
+        """The identity of the thread in which agents run."""
+        self.current: Agent | None = None
+        """The agent whose slice runs now; may be read from any thread."""
+        self.context: Context = copy_context()
+        """The node's context variables. Each message is handled in a copy."""
+        self.deadlines = Deadlines(self)
+        self.lifecycle: Lifecycle
+        self.handled = 0
+        """Messages handled since the start."""
+        self.busy_ns = 0
+        """Time spent in slices since the start."""
+        self.slices = 0
+        self.armed = False
+        """A drain is asked for or under way, so that whatever is put on the run queue will be seen."""
+        self.closed = False
+        self.now_ns = now_ns()
+        """Monotonic time of the newest slice's end: cheap, and a little old between drains."""
+        self.ready: deque[Agent] = deque()
+        """The run queue."""
+        self.system: deque[Agent] = deque()
+        """The run queue of supervisors, which go first."""
+        self._posts: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._dirty: list[Agent] = []
+        self._draining = False
+        self._wake_pending = False
+        self._inline_left = INLINE_CALLS
+        self._host: Host | None = None
+        self._words: memoryview | None = None
+
+    # -- What is there to run
+
+    @property
+    def run_queue(self) -> int:
+        """Agents that wait for a slice."""
+        return len(self.ready) + len(self.system)
+
+    def schedule(self, agent: Agent) -> None:
+        """Put an idle agent that has messages on the run queue."""
+        if not self.armed:
+            self.arm()
+        agent._o_status = RUNNABLE
+        agent._o_since_ns = self.now_ns
+        (self.system if agent._o_system else self.ready).append(agent)
+
+    def start_step(self, step: Step) -> None:
+        """Let a step that has not begun (an async `init` or `terminate`) run as its agent's next slice."""
+        agent = step.agent
+        agent._o_step = step
+        if not self.armed:
+            self.arm()
+        if agent._o_status != STARTING:
+            agent._o_status = RUNNABLE
+        agent._o_since_ns = self.now_ns
+        (self.system if agent._o_system else self.ready).append(agent)
+
+    def resume(self, agent: Agent) -> None:
+        """Go on with a step that was parked on a call."""
+        step = agent._o_step
+        if step is not None and step.host is None and agent._o_status == WAITING:
+            self.schedule(agent)
+
+    def post(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run `function` before the next slice."""
+        self._posts.append((function, args))
+        if not self.armed:
+            self.arm()
+
+    def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
+        """`post` from any thread.
+
+        Raises:
+            NodeDown: the event loop is closed.
+        """
+        self._posts.append((function, args))
+        if not self._wake_pending:
+            self._wake_pending = True
+            try:
+                self.loop.call_soon_threadsafe(self._on_wake)
+            except RuntimeError:
+                raise NodeDown("the node's event loop is closed") from None
+
+    def mark_dirty(self, agent: Agent) -> None:
+        """Let the next telemetry tick look at `agent`."""
+        if not agent._o_dirty:
+            agent._o_dirty = True
+            self._dirty.append(agent)
+
+    def take_dirty(self, limit: int) -> list[Agent]:
+        """Up to `limit` live agents that have changed since they were last taken, in the order in which they did."""
+        dirty = self._dirty
+        if len(dirty) > limit:
+            taken, self._dirty = dirty[:limit], dirty[limit:]
+        else:
+            taken, self._dirty = dirty, []
+        for agent in taken:
+            agent._o_dirty = False
+        agents = self.lifecycle.agents
+        return [agent for agent in taken if agent._o_pid in agents]
+
+    @property
+    def dirty(self) -> int:
+        """How many agents `take_dirty` would look at."""
+        return len(self._dirty)
+
+    def attach_words(self, words: memoryview) -> None:
+        """Keep `words` (uint64) current: who runs, since when. Read by the probe when nothing here can answer."""
+        self._words = words
+
+    def detach_words(self) -> None:
+        """Stop writing them."""
+        self._words = None
+
+    def close(self) -> None:
+        """Run nothing any more."""
+        self.closed = True
+        self.deadlines.close()
+        self.ready.clear()
+        self.system.clear()
+        self._posts.clear()
+        if self._host is not None:
+            self._host.dismiss()
+            self._host = None
+
+    def arm(self) -> None:
+        """Ask the event loop for a drain.
+
+        Raises:
+            WrongThread: called from another thread.
+            NodeDown: the node has stopped.
+        """
+        if get_ident() != self.thread_id:
+            raise WrongThread
+        if self.closed:
+            raise NodeDown("the node has stopped")
+        self.armed = True
+        self.now_ns = now_ns()
+        self.loop.call_soon(self._drain)
+
+    def _on_wake(self) -> None:
+        self._wake_pending = False
+        if self._posts and not self.armed and not self.closed:
+            self._run(None)
+
+    def _drain(self) -> None:
+        if not self.closed:
+            self._run(None)
+
+    # -- Calls answered on the spot
+
+    def try_inline(self, agent: Agent, call: Call) -> bool:
+        """Serve `call` now instead of waiting for the event loop to come round, so that its reply is there before
+        the caller would have parked. Only while nothing else waits to run, and not for ever.
+
+        The caller has seen that `armed` is false: no drain is under way, and so no step either.
+        """
+        left = self._inline_left
+        if left <= 0 or get_ident() != self.thread_id or self.closed:
+            return False
+        if left == INLINE_CALLS:
+            self.loop.call_soon(self._refill)
+        self._inline_left = left - 1
+        self.armed = True  # so that putting the agent on the run queue asks for no drain of its own
+        agent._o_first(call)
+        self._run(call)
+        return True
+
+    def _refill(self) -> None:
+        self._inline_left = INLINE_CALLS
+
+    # -- Slices
+
+    def _run(self, until: Call | None) -> None:
+        """Drain the run queue. The hot path: all of a message's cost is in here and in `Ref.cast`."""
+        system, ready, posts = self.system, self.ready, self._posts
+        words = self._words
+        clock, ended = now_ns, self.ENDED
+        copy_context = self.context.copy
+        mark_dirty = self._dirty.append
+        host = self._host or self._make_host()
+        previous_task = swap_current_task(self.loop, host)
+        host_refs = getrefcount(host)
+        outer = self.current  # a step that makes a call which is answered on the spot
+        self._draining = True
+        began = t = clock()
+        end = t + QUANTUM_NS
+        slices = handled = 0
+        if words is not None:
+            words[_WORD_SINCE] = t
+            words[_WORD_BUSY] = 1
+        try:
+            while True:
+                if posts:
+                    self.now_ns = t
+                    self._run_posts()
+                    mark_dirty = self._dirty.append
+                if system:
+                    agent = system.popleft()
+                elif ready:
+                    agent = ready.popleft()
+                else:
+                    break
+                status = agent._o_status
+                if status != RUNNABLE and status != STARTING:
+                    continue  # it was killed or suspended while it waited in the queue
+                self.current = agent
+                agent._o_status = RUNNING
+                slices += 1
+                if words is not None:
+                    words[_WORD_PID] = agent._o_pid
+                    words[_WORD_SINCE] = t
+                n = 1
+                if agent._o_step is not None:
+                    step = agent._o_step
+                    waits_for = self._resume_step(step)
+                    kept = getrefcount(host) != host_refs
+                    if waits_for is not ended:
+                        kept = self._park(step, waits_for, host, kept)
+                    if kept:
+                        host = self._next_host()
+                        host_refs = getrefcount(host)
+                else:
+                    backlog = agent._o_backlog
+                    if backlog:
+                        queued = agent._o_queued()
+                    else:
+                        agent._o_backlog = backlog = agent._o_mailbox
+                        agent._o_mailbox = None
+                        queued = len(backlog)
+                        if queued > 1:
+                            backlog.reverse()
+                    agent._o_mailbox_max = max(agent._o_mailbox_max, queued)
+                    handle = agent.handle
+                    is_async = agent._o_async
+                    reason: ExitReason | None = None
+                    call: Call | None = None
+                    message: Any = None
+                    try:
+                        for n in _SLICE:
+                            message = backlog.pop()
+                            context = copy_context()
+                            run = context.run
+                            if type(message) is Call:
+                                call = message
+                                message = call.message
+                            value = handle(message) if is_async else run(handle, message)
+                            if is_async or type(value) is CoroutineType:
+                                coroutine = value
+                                if call is None:
+                                    # Nobody wants the value, and `next` with a default spares the StopIteration.
+                                    waits_for = run(next, coroutine.__await__(), ended)
+                                else:
+                                    try:
+                                        waits_for = run(coroutine.send, None)
+                                    except StopIteration as stop:
+                                        waits_for = ended
+                                        value = stop.value
+                                if waits_for is not ended:
+                                    kept = getrefcount(host) != host_refs
+                                    step = Step(agent, coroutine, context, message, call)
+                                    if self._park(step, waits_for, host, kept):
+                                        host = self._next_host()
+                                        host_refs = getrefcount(host)
+                                    break
+                                if getrefcount(host) != host_refs:
+                                    # Somebody keeps the task that stood for this message: it must not stand for
+                                    # another one.
+                                    host = self._next_host()
+                                    host_refs = getrefcount(host)
+                            if call is not None:
+                                call.reply(value)
+                                call = None
+                            if agent._o_exit is not None:
+                                reason = agent._o_exit
+                                break
+                            if not backlog or (not n & 3 and clock() - t > SLICE_NS):
+                                break
+                    except (KeyboardInterrupt, SystemExit) as error:
+                        self.lifecycle.ended(agent, crash_reason(error), message, call)
+                        raise
+                    except BaseException as error:
+                        reason = crash_reason(error)
+                        if getrefcount(host) != host_refs:
+                            host = self._next_host()
+                            host_refs = getrefcount(host)
+                    agent._o_handled += n
+                    handled += n
+                    if reason is not None:
+                        self.lifecycle.ended(agent, reason, message, call)
+                self.current = None
+                now = clock()
+                used = now - t
+                agent._o_busy_ns += max(n * 1000, used)
+                if not agent._o_dirty:
+                    agent._o_dirty = True
+                    mark_dirty(agent)
+                t = now
+                if agent._o_status == RUNNING:
+                    agent._o_since_ns = now
+                    if agent._o_backlog or agent._o_mailbox:
+                        agent._o_status = RUNNABLE
+                        (system if agent._o_system else ready).append(agent)
+                    else:
+                        agent._o_backlog = None
+                        agent._o_status = IDLE
+                if now > end or (until is not None and until.done):
+                    break
+        finally:
+            swap_current_task(self.loop, previous_task)
+            self.current = outer
+            self._draining = False
+            self.now_ns = t
+            self.handled += handled
+            self.slices += slices
+            self.busy_ns += t - began
+            if words is not None:
+                words[_WORD_PID] = outer._o_pid if outer is not None else 0
+                words[_WORD_SLICES] = self.slices
+                words[_WORD_BUSY] = outer is not None
+            self.armed = False
+            if (ready or system or posts) and not self.closed:
+                self.armed = True
+                self.loop.call_soon(self._drain)
+
+    def _run_posts(self) -> None:
+        posts = self._posts
+        while posts:
+            function, args = posts.popleft()
+            try:
+                function(*args)
+            except Exception as error:  # what is posted is ours; a fault in it must not stop the agents
+                self.loop.call_exception_handler(
+                    {"message": "a posted function of the scheduler failed", "exception": error}
+                )
+
+    def _make_host(self) -> Host:
+        self._host = host = Host(self, self.loop, self.context.copy())
+        return host
+
+    def _next_host(self) -> Host:
+        """Another spare, as the current task, in place of one that a step has taken or that somebody keeps."""
+        if self._host is not None:
+            self._host.dismiss()
+        host = self._make_host()
+        swap_current_task(self.loop, host)
+        return host
+
+    # -- Steps that wait
+
+    def _park(self, step: Step, waits_for: Any, host: Host, kept: bool) -> bool:
+        """A step has yielded: keep it until what it waits for is there. Tells whether the host is used up."""
+        agent = step.agent
+        agent._o_step = step
+        agent._o_status = WAITING
+        agent._o_since_ns = self.now_ns
+        if type(waits_for) is Call and not kept:
+            step.waits_for = waits_for
+            waits_for.caller = agent
+        else:
+            # It waits for the event loop, or holds on to the current task (as `asyncio.timeout` does).
+            self._host = None
+            host.adopt(step, waits_for)
+            kept = True
+        if agent._o_exit is not None:
+            step.cancel(self)
+        return kept
+
+    def _resume_step(self, step: Step) -> Any:
+        """Go on with a step that was parked on a call, or begin one. Returns what it waits for, or `ENDED`."""
+        coroutine = step.coroutine
+        error, step.error = step.error, None
+        try:
+            if error is not None:
+                return step.context.run(coroutine.throw, error)
+            return step.context.run(coroutine.send, None)
+        except StopIteration as stop:
+            self._finish(step, stop.value, None)
+        except (KeyboardInterrupt, SystemExit) as fault:
+            self._finish(step, None, fault)
+            raise
+        except BaseException as fault:
+            self._finish(step, None, fault)
+        return self.ENDED
+
+    def step_hosted(self, step: Step, resume: Callable[[Any], Any], value: Any) -> Any:
+        """Step a coroutine inside its host. Returns what it waits for, or `ENDED`."""
+        agent = step.agent
+        outer = self.current
+        self.current = agent
+        if agent._o_step is step:
+            agent._o_status = RUNNING
+        words = self._words
+        began = now_ns()
+        busy_before = self.busy_ns
+        if words is not None:
+            words[_WORD_PID] = agent._o_pid
+            words[_WORD_SINCE] = began
+            words[_WORD_BUSY] = 1
+        waited: Any = self.ENDED
+        try:
+            waited = step.context.run(resume, value)
+        except StopIteration as stop:
+            self._finish(step, stop.value, None)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._finish(step, None, error)
+            raise
+        except BaseException as error:
+            self._finish(step, None, error)
+        finally:
+            self.current = outer
+            now = now_ns()
+            self.slices += 1
+            # Without what others did in calls answered on the spot: that is theirs.
+            used = now - began - (self.busy_ns - busy_before)
+            self.busy_ns += used
+            if words is not None:
+                words[_WORD_PID] = 0
+                words[_WORD_BUSY] = 0
+            agent._o_busy_ns += max(1000, used)
+            agent._o_since_ns = now
+            if waited is not self.ENDED and agent._o_step is step:
+                agent._o_status = WAITING
+            self.mark_dirty(agent)
+        return waited
+
+    def _finish(self, step: Step, value: Any, error: BaseException | None) -> None:
+        """A step that had waited has ended."""
+        agent = step.agent
+        if agent._o_step is not step:
+            return  # given up: the agent was buried while its step went on
+        agent._o_step = None
+        if step.then is not None:
+            step.then(value, error)
+            return
+        if error is not None:
+            reason = agent._o_exit or crash_reason(error)
+            self.lifecycle.ended(agent, reason, step.message, step.call)
+            return
+        if step.call is not None:
+            step.call.reply(value)
+        if agent._o_exit is not None:
+            self.lifecycle.ended(agent, agent._o_exit, step.message, None)
+        else:
+            self.settle(agent)
+
+    def settle(self, agent: Agent) -> None:
+        """Between two messages: go on with the mailbox, or wait for one."""
+        if agent is self.current and self._draining:
+            agent._o_status = RUNNING  # the drain looks at its mailbox when this slice ends
+            return
+        agent._o_since_ns = now_ns()
+        if agent._o_backlog or agent._o_mailbox:
+            self.schedule(agent)
+        else:
+            agent._o_backlog = None
+            agent._o_status = IDLE
+
+
+def current_agent() -> Agent | None:
+    """The agent whose step this code runs in, or None.
+
+    Code in a task that the step started itself (a `TaskGroup`'s child, say) is not in the step.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    if isinstance(task, Host):
+        if task.seat.step is not None:
+            return task.seat.step.agent
+        return task.scheduler.current
+    return None

@@ -1,0 +1,79 @@
+"""Pictures of agents for telemetry: the rows and facts that the feed carries (docs/protocol.md, section 2)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from observe.runtime.agent import STATUS_NAMES
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+
+__all__ = ["ROW_WIDTH", "STATUS_NAMES", "SpawnFacts", "row_values", "spawn_facts"]
+
+ROW_WIDTH = 9
+"""int64 values in a row: pid, status, mailbox, mailbox_max, handled, reductions, since_us, activity,
+activity_since_us."""
+
+
+class SpawnFacts(NamedTuple):
+    """What never changes while an agent lives."""
+
+    pid: int
+    class_name: str
+    name: str | None
+    supervisor_pid: int
+    child_id: str
+    restarts: int
+    crashes: int
+
+
+def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> array[int]:
+    """The counters of `agents`, `ROW_WIDTH` values each, one after the other.
+
+    Args:
+        activity_id: the number that stands for a string in the feed.
+    """
+    values = array("q")
+    extend = values.extend
+    for agent in agents:
+        new = agent._o_mailbox
+        old = agent._o_backlog
+        queued = (len(new) if new else 0) + (len(old) if old else 0)
+        agent._o_mailbox_max = max(agent._o_mailbox_max, queued)
+        activities = agent._o_activities
+        if activities:
+            activity = activities[-1]
+            doing, doing_since_us = activity_id(activity.name), activity.since_us
+        else:
+            doing = doing_since_us = 0
+        extend(
+            (
+                agent._o_pid,
+                agent._o_status,
+                queued,
+                agent._o_mailbox_max,
+                agent._o_handled,
+                agent._o_busy_ns // 1000,
+                agent._o_since_ns // 1000,
+                doing,
+                doing_since_us,
+            )
+        )
+    return values
+
+
+def spawn_facts(agent: Agent) -> SpawnFacts:
+    """What the feed says once of each agent."""
+    child = agent._o_child
+    return SpawnFacts(
+        agent._o_pid,
+        type(agent).__name__,
+        child.spec.name,
+        child.supervisor_pid,
+        str(child.id),
+        child.restarts,
+        child.crashes,
+    )
