@@ -144,16 +144,16 @@ class Agent:
 
     def _o_first(self, message: Any) -> None:
         """The slow half of sending: the mailbox is empty, so the agent may have to be put on the run queue."""
-        self._o_mailbox = [message]
         scheduler = self._o_scheduler
         if self._o_status == IDLE:
             # Scheduler.schedule(), without the call: a message to an idle agent is the common one.
             if not scheduler.armed:
-                scheduler.arm()
+                scheduler.arm()  # raises in the wrong thread, before anything has changed
             self._o_status = RUNNABLE
             (scheduler.system if self._o_system else scheduler.ready).append(self)
         elif not self._o_dirty:
             scheduler.mark_dirty(self)
+        self._o_mailbox = [message]
 
     def _o_is_alive(self) -> bool:
         return self._o_status != EXITED and self._o_exit is None

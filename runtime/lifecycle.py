@@ -171,10 +171,10 @@ class Lifecycle:
         agent._o_exit = reason
         status = agent._o_status
         step = agent._o_step
+        grace_s = KILL_GRACE_S if reason.kind == "killed" else agent._o_child.spec.shutdown_s
         if status == RUNNING and agent is self.scheduler.current:
-            return  # the scheduler sees it when this message has been handled
-        if step is not None:
-            grace_s = KILL_GRACE_S if reason.kind == "killed" else agent._o_child.spec.shutdown_s
+            self._bury_after(agent, grace_s)  # unless it ends with the message in hand, as it should
+        elif step is not None:
             self._bury_after(agent, grace_s)
             step.cancel(self.scheduler)
         elif status != RUNNING:

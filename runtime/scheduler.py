@@ -423,7 +423,7 @@ class Scheduler:
             self._host = None
             host.adopt(step, waits_for)
             kept = True
-        if agent._o_exit is not None:
+        if agent._o_exit is not None and agent._o_exit.kind == "killed" and step.kind != "terminate":
             step.cancel(self)
         return kept
 

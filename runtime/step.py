@@ -92,6 +92,10 @@ class Host(asyncio.Task[None]):
         """Drive `step`, which has yielded `waits_for`, to its end."""
         step.host = self
         step.waits_for = waits_for
+        if getattr(waits_for, "_asyncio_future_blocking", None):
+            # The mark on a future that has been yielded is for asyncio's Task, which clears it at once. Left
+            # standing until this host has its turn, it would fail whoever else awaits the same future.
+            waits_for._asyncio_future_blocking = False
         self.seat.step = step
         parked = self.seat.parked
         if parked is not None and not parked.done():
@@ -168,9 +172,7 @@ def _as_future(waited: Any, loop: AbstractEventLoop) -> Any:
         waited_future._asyncio_future_blocking = True
         return waited_future
     if waited is not None and getattr(waited, "_asyncio_future_blocking", None) is not None:
-        # The mark that asyncio's Task wants to see on what is yielded to it. Another task that awaited the same
-        # future between the step's yield and ours has cleared it.
-        waited._asyncio_future_blocking = True
+        waited._asyncio_future_blocking = True  # asyncio's Task wants to see it on what is yielded to it
     return waited
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast, get_args
 
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.clock import now_ns
-from observe.runtime.errors import BadChildSpec, InitFailed, NodeDown, NoSuchChild, RuntimeFault
+from observe.runtime.errors import BadChildSpec, InitFailed, NameTaken, NodeDown, NoSuchChild, RuntimeFault
 from observe.runtime.exits import KILLED, SHUTDOWN, Crash, ExitReason
 from observe.runtime.ref import Ref
 
@@ -130,11 +130,15 @@ class Child:
             self.agent = None
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
-        if tell_supervisor:
-            if self.supervisor is None:
-                agent._o_node._root_ended(reason)
+        supervisor = self.supervisor
+        if supervisor is None:
+            agent._o_node._root_ended(reason)
+        elif tell_supervisor:
+            if self.spec.restart == "temporary":
+                supervisor._o_forget(self)
             else:
-                agent._o_scheduler.post(self.supervisor._o_child_ended, self, agent, reason)
+                # Through the queue: whoever ended the agent must not find itself inside a restart.
+                agent._o_scheduler.post(supervisor._o_child_ended, self, agent, reason)
 
 
 class SupervisorRef(Ref):
@@ -163,7 +167,7 @@ class SupervisorRef(Ref):
             started = supervisor._o_scheduler.lifecycle.start(child)
             agent = started if isinstance(started, Agent) else await started
         except BaseException:
-            supervisor._o_children.pop(child.id, None)
+            supervisor._o_forget(child)
             raise
         return agent._o_ref()
 
@@ -177,7 +181,7 @@ class SupervisorRef(Ref):
         child = supervisor._o_child_of(child_id)
         await supervisor._o_stop_child(child, SHUTDOWN)
         if child.spec.restart == "temporary":
-            supervisor._o_children.pop(child_id, None)
+            supervisor._o_forget(child)
 
     async def restart_child(self, child_id: Hashable) -> Ref:
         """Start a child that has ended.
@@ -327,6 +331,9 @@ class Supervisor(Agent):
             self._o_auto_id = child_id = self._o_auto_id + 1
         child = Child(spec, child_id, self)
         if self._o_children.setdefault(child_id, child) is not child:
+            holder = self._o_children[child_id].agent
+            if spec.name is not None and holder is not None and holder._o_child.spec.name == spec.name:
+                raise NameTaken(spec.name, holder._o_pid)
             raise BadChildSpec(f"{self._o_text()} has a child {child_id!r} already")
         return child
 
@@ -349,14 +356,18 @@ class Supervisor(Agent):
         child.waiter = None
 
     def _o_child_ended(self, child: Child, agent: Agent, reason: ExitReason) -> None:
-        """A child has ended by itself or was killed: restart it if its spec says so and the intensity allows it."""
+        """A child has ended by itself or was killed: restart it if its spec says so and the intensity allows it.
+
+        Temporary children do not come here: they are forgotten as they end.
+        """
         if child.agent is not None or self._o_exit is not None or self._o_children.get(child.id) is not child:
             return
-        restart = child.spec.restart
-        if restart == "temporary":
-            del self._o_children[child.id]
-        elif restart == "permanent" or not reason.is_orderly:
+        if child.spec.restart == "permanent" or not reason.is_orderly:
             self._o_restart(child, agent, reason)
+
+    def _o_forget(self, child: Child) -> None:
+        if self._o_children.get(child.id) is child:
+            del self._o_children[child.id]
 
     def _o_restart(self, child: Child, old: Agent, reason: ExitReason) -> None:
         if not self._o_may_restart():
