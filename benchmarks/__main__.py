@@ -1,0 +1,44 @@
+"""`python -m benchmarks [NAME ...] [--json]`: run all benchmarks, or those named."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+
+from benchmarks.measure import machine, show
+
+BENCHMARKS = {
+    "messages": "messages a second",
+    "agents": "spawn rate and memory",
+    "telemetry": "what observation costs",
+    "attach": "from attach to the first painted table",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    document: dict[str, object] = {"machine": machine()}
+    for name in options.names or BENCHMARKS:
+        results = importlib.import_module(f"benchmarks.{name}").run()
+        document[name] = [result.as_dict() for result in results]
+        if not options.json:
+            show(BENCHMARKS[name], results)
+            print()
+    if options.json:
+        json.dump(document, sys.stdout, indent=2)
+        print()
+    else:
+        print("machine:", ", ".join(f"{key} {value}" for key, value in machine().items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
