@@ -2,6 +2,8 @@
 
 from observe.runtime.activity import Activity
 from observe.runtime.agent import Agent
+from observe.runtime.bonds import Down, Exit, Monitor, Timer
+from observe.runtime.children import Backoff, ChildSpec
 from observe.runtime.errors import (
     AgentExited,
     BadChildSpec,
@@ -19,7 +21,8 @@ from observe.runtime.instrument import Instrument
 from observe.runtime.node import DeadLetter, Node, NodeVitals
 from observe.runtime.ref import Ref
 from observe.runtime.scheduler import current_agent
-from observe.runtime.supervisor import ChildSpec, Supervisor, SupervisorRef
+from observe.runtime.supervisor import DynamicSupervisor, Supervisor
+from observe.runtime.supervisor_ref import SupervisorRef
 
 __all__ = [
     "KILLED",
@@ -28,14 +31,19 @@ __all__ = [
     "Activity",
     "Agent",
     "AgentExited",
+    "Backoff",
     "BadChildSpec",
     "CallTimeout",
     "ChildSpec",
     "Crash",
     "DeadLetter",
+    "Down",
+    "DynamicSupervisor",
+    "Exit",
     "ExitReason",
     "InitFailed",
     "Instrument",
+    "Monitor",
     "NameTaken",
     "NoSuchAgent",
     "NoSuchChild",
@@ -46,6 +54,7 @@ __all__ = [
     "RuntimeFault",
     "Supervisor",
     "SupervisorRef",
+    "Timer",
     "WrongThread",
     "current_agent",
 ]

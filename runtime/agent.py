@@ -6,15 +6,17 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from observe.runtime import bonds
 from observe.runtime.activity import Activity
+from observe.runtime.bonds import Bonds, Monitor, Timer
 from observe.runtime.exits import NORMAL, ExitReason
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
+    from observe.runtime.children import Child
     from observe.runtime.node import Node
     from observe.runtime.scheduler import Scheduler
     from observe.runtime.step import Step
-    from observe.runtime.supervisor import Child
 
 # What an agent is doing. The numbers are those of the feed (docs/protocol.md, section 2).
 STARTING = 0
@@ -40,6 +42,7 @@ class Agent:
     __slots__ = (
         "_o_activities",
         "_o_backlog",
+        "_o_bonds",
         "_o_busy_ns",
         "_o_child",
         "_o_dirty",
@@ -66,6 +69,8 @@ class Agent:
     """Messages of the slice in hand that are still to be handled, oldest last."""
 
     _o_activities: list[Activity] | None
+    _o_bonds: Bonds | None
+    """Links, monitors, timers, groups; None for none."""
     _o_child: Child
     _o_dirty: bool
     """It stands in the list of those that the next telemetry tick looks at."""
@@ -127,6 +132,41 @@ class Agent:
         """End this agent when the message in hand has been handled; its caller still gets the reply."""
         self._o_exit = reason
 
+    def link(self, other: Ref) -> None:
+        """Tie this agent's end to another's: when one ends otherwise than normally, so does the other.
+
+        When `other` is dead already, the exit signal `noproc` comes at once.
+        """
+        bonds.link(self, other._agent)
+
+    def unlink(self, other: Ref) -> None:
+        """Undo `link`."""
+        bonds.unlink(self, other._agent)
+
+    def trap_exits(self, trap: bool = True) -> None:
+        """Receive exit signals as `Exit` messages instead of ending by them (OTP: process_flag(trap_exit, …)).
+
+        `killed` as sent by `ref.exit("killed")` and by operators cannot be trapped; nor can a supervisor's shutdown,
+        which is what `terminate` is for.
+        """
+        bonds.bonds_of(self).traps_exits = trap
+
+    def monitor(self, other: Ref) -> Monitor:
+        """Receive one `Down` message when `other` ends; at once when it is dead already."""
+        return bonds.monitor(self, other._agent)
+
+    def demonitor(self, monitor: Monitor) -> None:
+        """Undo `monitor`. A `Down` that has come already stays in the mailbox."""
+        bonds.demonitor(monitor)
+
+    def send_after(self, delay_s: float, message: Any, to: Ref | None = None) -> Timer:
+        """Cast `message` to this agent (or to another) after `delay_s` seconds, if both are alive then.
+
+        Returns:
+            The timer, whose `cancel()` stops it.
+        """
+        return Timer(self, to._agent if to is not None else self, message, delay_s)
+
     # What follows is the runtime's.
 
     @property
@@ -141,6 +181,14 @@ class Agent:
 
     def _o_buried(self, reason: ExitReason) -> None:
         """The agent has just been taken out of the node's tables."""
+
+    def _o_deliver(self, message: Any) -> None:
+        """Put a message of the runtime's own into the mailbox."""
+        mailbox = self._o_mailbox
+        if mailbox is not None:
+            mailbox.append(message)
+        else:
+            self._o_first(message)
 
     def _o_first(self, message: Any) -> None:
         """The slow half of sending: the mailbox is empty, so the agent may have to be put on the run queue."""
@@ -166,7 +214,7 @@ class Agent:
 
     def _o_text(self) -> str:
         """How messages to people name this agent."""
-        name = self._o_child.spec.name
+        name = self._o_child.name
         label = f"{type(self).__name__} {self._o_pid}"
         return f"{label} ({name})" if name else label
 

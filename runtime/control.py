@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observe.runtime.calls import Call
+from observe.runtime.children import Child
 from observe.runtime.errors import NoSuchAgent
 from observe.runtime.exits import KILLED, Crash, ExitReason
 from observe.runtime.stacks import Stack, stack_of
-from observe.runtime.supervisor import Child, Supervisor
+from observe.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -101,7 +102,12 @@ class Control:
         children: list[Child] = []
         total = 0
         if isinstance(agent, Supervisor):
-            spec |= {"strategy": agent.strategy, "intensity": agent.intensity, "period_s": agent.period_s}
+            spec |= {
+                "strategy": agent.strategy,
+                "intensity": agent.intensity,
+                "period_s": agent.period_s,
+                "auto_shutdown": agent.auto_shutdown,
+            }
             total = len(agent._o_children)
             for one in agent._o_children.values():
                 if len(children) >= limit:

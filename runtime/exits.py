@@ -1,7 +1,8 @@
 """Why agents end: exit reasons, and the record of a crash.
 
 The kinds are OTP's (https://www.erlang.org/doc/system/ref_man_processes.html#errors): `normal` and `shutdown` are
-orderly ends, `killed` is the end of an agent that was not asked, and `crash` carries the exception that ended it.
+orderly ends, `killed` is the end of an agent that was not asked, `crash` carries the exception that ended it, and
+`noproc` is what one hears of an agent that was dead already.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from observe.runtime.clock import wall_s
 
-ExitKind = Literal["normal", "shutdown", "killed", "crash"]
+ExitKind = Literal["normal", "shutdown", "killed", "crash", "noproc"]
 
 MAX_REASON_CHARS = 500
 """A reason is one line for people; a longer one is cut. The traceback has the rest."""
@@ -29,13 +30,16 @@ class ExitReason:
     """Why an agent ended."""
 
     kind: ExitKind
-    """`normal`, `shutdown`, `killed` or `crash`."""
+    """`normal`, `shutdown`, `killed`, `crash` or `noproc`."""
 
     text: str = ""
     """One line for people; empty when the kind says it all."""
 
     error: BaseException | None = None
     """The exception of a crash."""
+
+    root_pid: int = 0
+    """The agent whose crash this was, when it came through links; 0 when it is the agent's own."""
 
     @property
     def is_orderly(self) -> bool:
@@ -51,6 +55,7 @@ class ExitReason:
 NORMAL = ExitReason("normal")
 SHUTDOWN = ExitReason("shutdown")
 KILLED = ExitReason("killed")
+NOPROC = ExitReason("noproc", "it was dead already")
 
 
 def crash_reason(error: BaseException) -> ExitReason:

@@ -15,16 +15,18 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Agent, DeadMailbox
+from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
 from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
+from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.step import Step
 
 if TYPE_CHECKING:
+    from observe.runtime.children import Child
     from observe.runtime.node import Node
     from observe.runtime.scheduler import Scheduler
-    from observe.runtime.supervisor import Child
 
 logger = logging.getLogger("observe.runtime")
 
@@ -51,8 +53,10 @@ class Lifecycle:
         self.exited = 0
         self.crashed = 0
         self.restarted = 0
+        self.groups = Groups()
         self._next_pid = 1
         self._timers: dict[int, TimerHandle] = {}
+        self._waiting: dict[int, list[Future[ExitReason]]] = {}
 
     # -- Birth
 
@@ -70,8 +74,7 @@ class Lifecycle:
             raise WrongThread
         if scheduler.closed:
             raise NodeDown("the node has stopped")
-        spec = child.spec
-        cls = spec.agent
+        cls = child.spec.agent
         agent = cls.__new__(cls)
         pid = self._next_pid
         self._next_pid = pid + 1
@@ -81,6 +84,7 @@ class Lifecycle:
         agent._o_mailbox = None
         agent._o_backlog = None
         agent._o_activities = None
+        agent._o_bonds = None
         agent._o_exit = None
         agent._o_step = None
         agent._o_handled = 0
@@ -89,7 +93,7 @@ class Lifecycle:
         agent._o_dirty = False
         agent._o_status = STARTING
         agent._o_since_ns = scheduler.now_ns
-        name = spec.name
+        name = child.name
         if name is not None:
             holder = self.registry.setdefault(name, agent)
             if holder is not agent:
@@ -101,7 +105,7 @@ class Lifecycle:
             hook(agent)
         outer, scheduler.current = scheduler.current, agent
         try:
-            result = scheduler.context.copy().run(agent._o_init, spec.args, spec.kwargs)
+            result = scheduler.context.copy().run(agent._o_init, child.args, child.kwargs)
         except (KeyboardInterrupt, SystemExit) as error:
             self._not_started(agent, error)
             raise
@@ -180,6 +184,15 @@ class Lifecycle:
         elif status != RUNNING:
             self.ended(agent, reason, None, None)
 
+    async def wait_exit(self, agent: Agent) -> ExitReason:
+        """Wait until `agent` has ended."""
+        if agent._o_status == EXITED:
+            assert agent._o_exit is not None
+            return agent._o_exit
+        waiting: Future[ExitReason] = self.scheduler.loop.create_future()
+        self._waiting.setdefault(agent._o_pid, []).append(waiting)
+        return await waiting
+
     def ended(self, agent: Agent, reason: ExitReason, message: Any, call: Call | None) -> None:
         """The agent's last step is over: record a crash, run `terminate`, and bury it.
 
@@ -189,7 +202,7 @@ class Lifecycle:
             return
         if call is not None:
             call.fail(AgentExited(agent._o_text(), reason))
-        if reason.kind == "crash":
+        if reason.kind == "crash" and not reason.root_pid:
             self._record_crash(agent, reason, message, True)
         agent._o_exit = reason
         if reason.kind == "killed" or not agent._o_has_terminate:
@@ -201,7 +214,10 @@ class Lifecycle:
         outer, scheduler.current = scheduler.current, agent
         try:
             result = context.run(agent.terminate, reason)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            self._bury(agent, reason)
+            raise
+        except BaseException as error:
             self._terminate_failed(agent, error)
             result = None
         finally:
@@ -245,7 +261,7 @@ class Lifecycle:
         child = agent._o_child
         crash = Crash(
             pid=agent._o_pid,
-            name=child.spec.name,
+            name=child.name,
             class_name=type(agent).__name__,
             child_id=str(child.id),
             supervisor_pid=child.supervisor_pid,
@@ -278,13 +294,19 @@ class Lifecycle:
         agent._o_backlog = None
         agent._o_mailbox = mailbox = DeadMailbox(agent, reason)
         self.agents.pop(agent._o_pid, None)
-        name = child.spec.name
+        name = child.name
         if name is not None and self.registry.get(name) is agent:
             del self.registry[name]
         for message in left:
             mailbox.append(message)
+        if agent._o_bonds is not None:
+            self.groups.forget(agent)
+            sever(agent, reason)
         agent._o_buried(reason)
         self.exited += 1
         for hook in self.instruments.on_exit:
             hook(agent, reason)
+        for waiting in self._waiting.pop(agent._o_pid, ()):
+            if not waiting.done():
+                waiting.set_result(reason)
         child.ended(agent, reason, tell_supervisor)

@@ -17,15 +17,18 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
+from observe.runtime.children import Child, ChildSpec, Restart
 from observe.runtime.clock import wall_s
 from observe.runtime.control import Control
 from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
+from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
-from observe.runtime.supervisor import Child, ChildSpec, Restart, Supervisor, SupervisorRef
+from observe.runtime.supervisor import Supervisor
+from observe.runtime.supervisor_ref import SupervisorRef
 
 logger = logging.getLogger("observe.runtime")
 
@@ -277,6 +280,11 @@ class Node:
     def agents(self) -> dict[int, Agent]:
         """Live agents by pid, in the order of their start. Look, do not touch."""
         return self.lifecycle.agents
+
+    @property
+    def groups(self) -> Groups:
+        """The node's process groups: join, leave, members, publish."""
+        return self.lifecycle.groups
 
     @property
     def registry(self) -> Mapping[str, Agent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from observe.runtime.bonds import signal
 from observe.runtime.calls import Call, wait_future
 from observe.runtime.errors import NoSuchAgent
 from observe.runtime.exits import KILLED, ExitReason
@@ -36,7 +37,7 @@ class Ref:
     @property
     def name(self) -> str | None:
         """The name under which the agent was registered when it was started."""
-        return self._agent._o_child.spec.name
+        return self._agent._o_child.name
 
     @property
     def is_alive(self) -> bool:
@@ -91,8 +92,22 @@ class Ref:
         self._agent._o_scheduler.call_soon_threadsafe(self.cast, message)
 
     def exit(self, reason: str | ExitReason = KILLED) -> None:
-        """Make the agent end. `killed` ends it without `terminate`; any other reason asks it to shut down."""
-        self._agent._o_node.lifecycle.exit(self._agent, _reason(reason))
+        """Send the agent an exit signal (OTP: exit/2).
+
+        `killed` ends it whether it likes it or not, and without `terminate`. Any other reason ends it with that reason, unless it
+        traps exits and so receives an `Exit` message; `normal` is ignored by those that do not trap.
+        """
+        agent = self._agent
+        reason = _reason(reason)
+        if reason.kind == "killed":
+            agent._o_scheduler.lifecycle.exit(agent, reason)
+        else:
+            signal(agent, agent._o_scheduler.current, reason)
+
+    async def wait_exit(self) -> ExitReason:
+        """Wait until the agent has ended, and return why. At once when it has already."""
+        agent = self._agent
+        return await agent._o_scheduler.lifecycle.wait_exit(agent)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ref) and other._agent is self._agent

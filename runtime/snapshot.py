@@ -71,7 +71,7 @@ def spawn_facts(agent: Agent) -> SpawnFacts:
     return SpawnFacts(
         agent._o_pid,
         type(agent).__name__,
-        child.spec.name,
+        child.name,
         child.supervisor_pid,
         str(child.id),
         child.restarts,

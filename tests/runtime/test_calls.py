@@ -187,4 +187,4 @@ async def test_a_call_made_while_the_answering_agent_waits_joins_its_mailbox(nod
     await settled(node)
     assert node.control.mailbox(node.control.find(silent.pid), 10) == (["b"], 1)
     vars(node.control.find(silent.pid))["release"].set()
-    assert await asyncio.gather(first, second) == ["a", "b"]
+    assert [await first, await second] == ["a", "b"]

@@ -24,7 +24,7 @@ from observe.runtime import (
     Supervisor,
     SupervisorRef,
 )
-from observe.runtime.supervisor import Restart
+from observe.runtime.children import Restart
 from observe.runtime.testing import Recorder, eventually, settled
 
 LOG: list[str] = []

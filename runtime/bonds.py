@@ -1,0 +1,207 @@
+"""Links, monitors and timers: what ties agents to each other's ends, and things to an agent's own.
+
+The rules are OTP's (https://www.erlang.org/doc/system/ref_man_processes.html#links). An agent has a `Bonds` only when it has bonds.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from observe.runtime.exits import NOPROC, ExitReason
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+    from observe.runtime.ref import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """To an agent that traps exits: a linked agent has ended, or somebody asked it to end (OTP: {'EXIT', Pid, Reason})."""
+
+    ref: Ref
+    """Who has ended, or who sent the signal's reason on its own behalf."""
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """To an agent that monitors another: it has ended. Exactly one comes for each monitor (OTP: {'DOWN', …})."""
+
+    monitor: Monitor
+    ref: Ref
+    reason: ExitReason
+
+
+class Monitor:
+    """One agent watching for the end of another, in one direction."""
+
+    __slots__ = ("_watched", "_watcher")
+
+    def __init__(self, watcher: Agent, watched: Agent) -> None:
+        self._watcher = watcher
+        self._watched = watched
+
+    @property
+    def ref(self) -> Ref:
+        """Who is watched."""
+        return self._watched._o_ref()
+
+    def __repr__(self) -> str:
+        return f"<Monitor of {self._watched._o_text()} by {self._watcher._o_text()}>"
+
+
+class Timer:
+    """A message to be sent later. Dies with the agent that set it, and with the one it is for."""
+
+    __slots__ = ("_agent", "_handle", "_message", "_owner")
+
+    def __init__(self, owner: Agent, agent: Agent, message: Any, delay_s: float) -> None:
+        self._owner = owner
+        self._agent = agent
+        self._message = message
+        bonds_of(owner).timers.add(self)
+        self._handle: TimerHandle | None = owner._o_scheduler.loop.call_later(delay_s, self._fire)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the message is still to be sent."""
+        return self._handle is not None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the message is sent; 0.0 when it has been, or never will be."""
+        if self._handle is None:
+            return 0.0
+        return max(0.0, self._handle.when() - self._owner._o_scheduler.loop.time())
+
+    def cancel(self) -> bool:
+        """Do not send it. True if it had not been sent (OTP: cancel_timer)."""
+        if self._handle is None:
+            return False
+        self._handle.cancel()
+        self._handle = None
+        bonds = self._owner._o_bonds
+        if bonds is not None:
+            bonds.timers.discard(self)
+        return True
+
+    def _fire(self) -> None:
+        self._handle = None
+        bonds = self._owner._o_bonds
+        if bonds is not None:
+            bonds.timers.discard(self)
+        if self._agent._o_is_alive():
+            self._agent._o_deliver(self._message)
+
+
+class Bonds:
+    """What one agent is tied to."""
+
+    __slots__ = ("groups", "links", "timers", "traps_exits", "watched_by", "watches")
+
+    def __init__(self) -> None:
+        self.links: dict[Agent, None] = {}
+        """Both ends hold each other. A dict for its order: signals go out in the order of linking."""
+        self.watches: dict[Monitor, None] = {}
+        self.watched_by: dict[Monitor, None] = {}
+        self.timers: set[Timer] = set()
+        self.groups: dict[str, int] = {}
+        """Process groups that it has joined, and how often."""
+        self.traps_exits = False
+
+
+def bonds_of(agent: Agent) -> Bonds:
+    """The agent's bonds, made on first use."""
+    if agent._o_bonds is None:
+        agent._o_bonds = Bonds()
+    return agent._o_bonds
+
+
+def link(one: Agent, other: Agent) -> None:
+    """Tie two agents' ends together. Linking twice is linking once.
+
+    To an agent that is dead already: the exit signal `noproc` comes back at once, as in OTP.
+    """
+    if one is other:
+        return
+    if not other._o_is_alive():
+        one._o_scheduler.post(signal, one, other, NOPROC)
+        return
+    bonds_of(one).links[other] = None
+    bonds_of(other).links[one] = None
+
+
+def unlink(one: Agent, other: Agent) -> None:
+    """Untie them. No exit signal of the other comes through this link afterwards."""
+    if one._o_bonds is not None:
+        one._o_bonds.links.pop(other, None)
+    if other._o_bonds is not None:
+        other._o_bonds.links.pop(one, None)
+
+
+def monitor(watcher: Agent, watched: Agent) -> Monitor:
+    """Have `watcher` told once when `watched` ends; at once, with `noproc`, when it is dead already."""
+    made = Monitor(watcher, watched)
+    if not watched._o_is_alive():
+        bonds_of(watcher).watches[made] = None
+        watcher._o_scheduler.post(_tell_down, made, NOPROC)
+        return made
+    bonds_of(watcher).watches[made] = None
+    bonds_of(watched).watched_by[made] = None
+    return made
+
+
+def demonitor(made: Monitor) -> None:
+    """Stop watching. A `Down` that is in the mailbox already stays there (OTP: without `flush`)."""
+    if made._watcher._o_bonds is not None:
+        made._watcher._o_bonds.watches.pop(made, None)
+    if made._watched._o_bonds is not None:
+        made._watched._o_bonds.watched_by.pop(made, None)
+
+
+def signal(to: Agent, sender: Agent | None, reason: ExitReason) -> None:
+    """Deliver an exit signal. `normal` is ignored by agents that do not trap exits, but for their own.
+
+    Args:
+        sender: who has ended or has sent it; None for code outside of agents, which speaks for nobody.
+    """
+    if not to._o_is_alive():
+        return
+    if to._o_bonds is not None and to._o_bonds.traps_exits:
+        to._o_deliver(Exit((sender or to)._o_ref(), reason))
+    elif reason.kind != "normal" or sender is to:
+        if reason.kind == "crash" and not reason.root_pid and sender is not None:
+            reason = replace(reason, root_pid=sender._o_pid)
+        to._o_scheduler.lifecycle.exit(to, reason)
+
+
+def sever(agent: Agent, reason: ExitReason) -> None:
+    """`agent` has ended: tell those who are linked to it or watch it, and stop its timers."""
+    bonds = agent._o_bonds
+    if bonds is None:
+        return
+    agent._o_bonds = None
+    for timer in list(bonds.timers):
+        timer.cancel()
+    for made in bonds.watches:
+        watched = made._watched._o_bonds
+        if watched is not None:
+            watched.watched_by.pop(made, None)
+    post = agent._o_scheduler.post
+    for made in bonds.watched_by:
+        post(_tell_down, made, reason)
+    for other in bonds.links:
+        if other._o_bonds is not None:
+            other._o_bonds.links.pop(agent, None)
+        post(signal, other, agent, reason)
+
+
+def _tell_down(made: Monitor, reason: ExitReason) -> None:
+    watcher = made._watcher
+    bonds = watcher._o_bonds
+    if bonds is None or made not in bonds.watches or not watcher._o_is_alive():
+        return  # demonitored, or gone, meanwhile
+    del bonds.watches[made]
+    watcher._o_deliver(Down(made, made._watched._o_ref(), reason))
