@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from observe.runtime import bonds
 from observe.runtime.activity import Activity
 from observe.runtime.bonds import Bonds, Monitor, Timer
 from observe.runtime.exits import NORMAL, ExitReason
+from observe.runtime.mailbox import Overflow, bounded_first
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ class Agent:
     _o_system: ClassVar[bool] = False
     _o_has_terminate: ClassVar[bool] = False
 
+    mailbox_limit: ClassVar[int | None] = None
+    """How many messages may wait, or None for as many as come. Declared by the class."""
+
+    overflow: ClassVar[Overflow] = "wait"
+    """What happens to a message for which there is no room: `wait` (the sender waits in `Ref.send`; `cast` raises),
+    `reject` (MailboxFull), `drop_oldest` or `drop_newest` (a dead letter, counted)."""
+
     _o_mailbox: Any
     """Messages that came since the last slice began, oldest first; None for none. `DeadMailbox` once the agent has
     exited, so that senders need no test of their own."""
@@ -99,6 +107,13 @@ class Agent:
                 "  right: return answer"
             )
         cls._o_async = inspect.iscoroutinefunction(handle)
+        if cls.mailbox_limit is not None:
+            if cls.mailbox_limit < 1 or cls.overflow not in get_args(Overflow):
+                raise TypeError(
+                    f"{cls.__name__}: mailbox_limit must be 1 or more, and overflow one of "
+                    f"{', '.join(get_args(Overflow))}"
+                )
+            cls._o_first = bounded_first  # type: ignore[assignment]  # a class with a limit has its own
         cls._o_has_terminate = cls.terminate is not Agent.terminate
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
@@ -185,10 +200,12 @@ class Agent:
     def _o_deliver(self, message: Any) -> None:
         """Put a message of the runtime's own into the mailbox."""
         mailbox = self._o_mailbox
-        if mailbox is not None:
-            mailbox.append(message)
+        if mailbox is None:
+            self._o_first_plain(message)
+        elif isinstance(mailbox, list):
+            list.append(mailbox, message)  # whatever its limit
         else:
-            self._o_first(message)
+            mailbox.append(message)
 
     def _o_first(self, message: Any) -> None:
         """The slow half of sending: the mailbox is empty, so the agent may have to be put on the run queue."""
@@ -202,6 +219,8 @@ class Agent:
         elif not self._o_dirty:
             scheduler.mark_dirty(self)
         self._o_mailbox = [message]
+
+    _o_first_plain = _o_first
 
     def _o_is_alive(self) -> bool:
         return self._o_status != EXITED and self._o_exit is None
@@ -217,23 +236,3 @@ class Agent:
         name = self._o_child.name
         label = f"{type(self).__name__} {self._o_pid}"
         return f"{label} ({name})" if name else label
-
-
-A = TypeVar("A", bound=Agent)
-
-
-class DeadMailbox:
-    """The mailbox of an agent that has exited: turns messages into dead letters, and fails requests at once."""
-
-    __slots__ = ("_agent", "_reason")
-
-    def __init__(self, agent: Agent, reason: ExitReason) -> None:
-        self._agent = agent
-        self._reason = reason
-
-    def append(self, message: Any) -> None:
-        """Take a message that can no longer be delivered."""
-        self._agent._o_node.dead_letter(self._agent, message, self._reason)
-
-    def __len__(self) -> int:
-        return 0

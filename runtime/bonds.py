@@ -5,7 +5,8 @@ The rules are OTP's (https://www.erlang.org/doc/system/ref_man_processes.html#li
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
+from asyncio import Future, TimerHandle
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ class Timer:
 class Bonds:
     """What one agent is tied to."""
 
-    __slots__ = ("groups", "links", "timers", "traps_exits", "watched_by", "watches")
+    __slots__ = ("groups", "links", "overfull", "timers", "traps_exits", "watched_by", "watches")
 
     def __init__(self) -> None:
         self.links: dict[Agent, None] = {}
@@ -110,6 +111,29 @@ class Bonds:
         self.groups: dict[str, int] = {}
         """Process groups that it has joined, and how often."""
         self.traps_exits = False
+        self.overfull: Overfull | None = None
+
+
+class Overfull:
+    """What an agent with a bounded mailbox has refused, and who waits for room in it."""
+
+    __slots__ = ("dropped", "refused", "waiters")
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Messages thrown away by `drop_oldest` or `drop_newest`. Above 0, work was lost."""
+        self.refused = 0
+        """Messages turned away with MailboxFull."""
+        self.waiters: deque[Future[None]] = deque()
+        """Senders of `Ref.send`, in their order."""
+
+    def wake(self, count: int) -> None:
+        """Let up to `count` of those who wait try again."""
+        while count > 0 and self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                count -= 1
 
 
 def bonds_of(agent: Agent) -> Bonds:
@@ -185,6 +209,8 @@ def sever(agent: Agent, reason: ExitReason) -> None:
     agent._o_bonds = None
     for timer in list(bonds.timers):
         timer.cancel()
+    if bonds.overfull is not None:
+        bonds.overfull.wake(len(bonds.overfull.waiters))
     for made in bonds.watches:
         watched = made._watched._o_bonds
         if watched is not None:

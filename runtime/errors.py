@@ -5,6 +5,7 @@ RuntimeFault
 ├── AgentExited      the agent ended before it replied; `.reason` says why
 ├── NoSuchAgent      nobody has this pid or name
 ├── NameTaken        a live agent has this name
+├── MailboxFull      a bounded mailbox has no room, and its policy is not to lose anything
 ├── InitFailed       the agent's `init` raised; the cause is chained
 ├── BadChildSpec     a child spec, strategy or supervisor option is not valid
 ├── NoSuchChild      a supervisor has no child of this id
@@ -60,6 +61,15 @@ class NameTaken(RuntimeFault):
         super().__init__(f"the name {name!r} belongs to agent {pid}; names are unique on a node")
         self.name = name
         self.pid = pid
+
+
+class MailboxFull(RuntimeFault):
+    """A bounded mailbox has no room for the message. `await ref.send(message)` waits for room where `cast` raises this."""
+
+    def __init__(self, target: str, queued: int) -> None:
+        super().__init__(f"the mailbox of {target} is full: {queued:,} messages wait in it")
+        self.target = target
+        self.queued = queued
 
 
 class InitFailed(RuntimeFault):

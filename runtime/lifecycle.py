@@ -14,13 +14,14 @@ from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
-from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Agent, DeadMailbox
+from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Agent
 from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
 from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
+from observe.runtime.mailbox import DeadMailbox
 from observe.runtime.step import Step
 
 if TYPE_CHECKING:

@@ -152,8 +152,11 @@ class Node:
             if not done:
                 logger.warning("node %s: agents did not end within %g s and are killed", self.name, timeout_s)
                 self._lifecycle.exit(self._root, KILLED)
-                await asyncio.wait([self._stopped], timeout=timeout_s)
+        # Below a supervisor that was killed, steps may still be unwinding: each has its grace.
+        for agent in list(self._lifecycle.agents.values()):
+            await self._lifecycle.wait_exit(agent)
         self._scheduler.close()
+        await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
 
     async def wait_stopped(self) -> ExitReason:
         """Wait until the root supervisor has ended, and say why: `shutdown` by `stop`, or because it gave up."""

@@ -8,6 +8,7 @@ from observe.runtime.bonds import signal
 from observe.runtime.calls import Call, wait_future
 from observe.runtime.errors import NoSuchAgent
 from observe.runtime.exits import KILLED, ExitReason
+from observe.runtime.mailbox import has_room, overfull_of
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -57,6 +58,20 @@ class Ref:
         else:
             agent._o_first(message)
 
+    async def send(self, message: Any) -> None:
+        """`cast`, but wait for room where the agent's mailbox is bounded and full.
+
+        An agent that sends to itself, or in a circle, can wait for ever: `asyncio.timeout` bounds it.
+        """
+        while True:
+            agent = self._agent
+            if has_room(agent) or type(agent).overflow != "wait" or not agent._o_is_alive():
+                self.cast(message)
+                return
+            room = agent._o_scheduler.loop.create_future()
+            overfull_of(agent).waiters.append(room)
+            await room
+
     async def call(self, message: Any, timeout: float | None = DEFAULT_TIMEOUT_S) -> Any:
         """Send `message` and return what the agent's `handle` returns for it.
 
@@ -67,13 +82,16 @@ class Ref:
         Raises:
             CallTimeout: no reply in time.
             AgentExited: the agent ended before it replied; at once, not after the time-out.
-            NoSuchAgent: it was dead when the call was made.
+            NoSuchAgent: nobody has the name.
+            MailboxFull: the agent's mailbox is bounded, full, and its policy is not `wait`.
         """
         agent = self._agent
         scheduler = agent._o_scheduler
         request = Call(message, agent)
         mailbox = agent._o_mailbox
-        if mailbox is not None:
+        if agent.mailbox_limit is not None and not has_room(agent):
+            await self.send(request)
+        elif mailbox is not None:
             mailbox.append(request)
         elif scheduler.armed or not scheduler.try_inline(agent, request):
             agent._o_first(request)

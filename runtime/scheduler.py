@@ -365,6 +365,8 @@ class Scheduler:
                     else:
                         agent._o_backlog = None
                         agent._o_status = IDLE
+                    if agent._o_bonds is not None and agent._o_bonds.overfull is not None:
+                        self._make_room(agent)
                 if now > end or (until is not None and until.done):
                     break
         finally:
@@ -383,6 +385,12 @@ class Scheduler:
             if (ready or system or posts) and not self.closed:
                 self.armed = True
                 self.loop.call_soon(self._drain)
+
+    def _make_room(self, agent: Agent) -> None:
+        """Let as many senders go on as there is room for now."""
+        bonds, limit = agent._o_bonds, agent.mailbox_limit
+        if bonds is not None and bonds.overfull is not None and limit is not None:
+            bonds.overfull.wake(limit - agent._o_queued())
 
     def _run_posts(self) -> None:
         posts = self._posts
@@ -511,6 +519,7 @@ class Scheduler:
             agent._o_status = RUNNING  # the drain looks at its mailbox when this slice ends
             return
         agent._o_since_ns = now_ns()
+        self._make_room(agent)
         if agent._o_backlog or agent._o_mailbox:
             self.schedule(agent)
         else:

@@ -78,18 +78,13 @@ class Supervisor(Agent):
     _o_children: dict[Hashable, Child]
     _o_restart_times: deque[int] | None
 
-    def init(
-        self,
-        children: Iterable[ChildSpec] = (),
-        *,
-        strategy: Strategy | None = None,
-        intensity: int | None = None,
-        period_s: float | None = None,
-        auto_shutdown: AutoShutdown | None = None,
-    ) -> Any:
-        """Return the specs of the children to start, in order. Subclasses take what arguments they like."""
-        self._o_flags(strategy=strategy, intensity=intensity, period_s=period_s, auto_shutdown=auto_shutdown)
-        return list(children)
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the specs of the children to start, in order. Subclasses take what arguments they like.
+
+        This one takes `children` (ChildSpecs, none if left out) and the flags `strategy`, `intensity`, `period_s` and
+        `auto_shutdown` as keywords.
+        """
+        return self._o_plain_init(*args, **kwargs)
 
     async def handle(self, message: Any) -> None:
         """A supervisor expects no messages; one that comes is logged and dropped, as in OTP."""
@@ -111,6 +106,18 @@ class Supervisor(Agent):
 
     def _o_ref(self) -> SupervisorRef:
         return SupervisorRef(self)
+
+    def _o_plain_init(
+        self,
+        children: Iterable[ChildSpec] = (),
+        *,
+        strategy: Strategy | None = None,
+        intensity: int | None = None,
+        period_s: float | None = None,
+        auto_shutdown: AutoShutdown | None = None,
+    ) -> list[ChildSpec]:
+        self._o_flags(strategy=strategy, intensity=intensity, period_s=period_s, auto_shutdown=auto_shutdown)
+        return list(children)
 
     def _o_flags(self, **flags: Any) -> None:
         for name, value in flags.items():
@@ -352,7 +359,7 @@ class DynamicSupervisor(Supervisor):
 
     __slots__ = ("_o_max_children", "_o_template")
 
-    def init(  # type: ignore[override]  # a spec where the other takes a list of them
+    def init(
         self,
         template: ChildSpec,
         *,

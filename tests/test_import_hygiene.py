@@ -24,11 +24,17 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "never"),
     [
-        ("import observe.runtime", {"textual", "rich", "opentelemetry", "pydantic", "zmq", "msgpack", "numpy", "psutil"}),
+        (
+            "import observe.runtime",
+            {"textual", "rich", "opentelemetry", "pydantic", "zmq", "msgpack", "numpy", "psutil"},
+        ),
         ("import observe.probe.client", {"textual", "rich", "opentelemetry", "numpy", "observe.runtime"}),
         ("from observe.probe import Probe", {"textual", "rich", "opentelemetry", "numpy"}),
         ("import observe.audit.log", {"textual", "rich", "opentelemetry", "zmq", "numpy", "observe.runtime"}),
-        ("import observe.console.cli", {"textual", "opentelemetry", "numpy", "observe.runtime", "observe.tracing"}),
+        (
+            "import observe.console.cli",
+            {"textual", "opentelemetry", "numpy", "observe.runtime", "observe.tracing"},
+        ),
     ],
 )
 def test_a_room_loads_no_more_than_it_may(statement: str, never: set[str]) -> None:

@@ -60,10 +60,15 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     modules = {name for name in names if name.endswith(".py")}
     sources = {
-        "observe/" + path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")
+        "observe/" + path.relative_to(ROOT).as_posix()
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
     }
     assert modules == sources
-    assert {name.partition("/")[0] for name in names} <= {"observe", *(n.partition("/")[0] for n in names if ".dist-info" in n)}
+    assert {name.partition("/")[0] for name in names} <= {
+        "observe",
+        *(n.partition("/")[0] for n in names if ".dist-info" in n),
+    }
     assert any(name.endswith(".tcss") for name in names)
 
 
@@ -90,6 +95,11 @@ def test_the_wheel_runs_from_a_clean_environment(wheel: Path, tmp_path: Path) ->
     done = subprocess.run([python, script], check=True, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.stdout == "hello\n"
     version = subprocess.run(
-        [home / "bin" / "observe", "--version"], check=True, capture_output=True, text=True, cwd=tmp_path, env=env
+        [home / "bin" / "observe", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=env,
     )
     assert PROJECT["project"]["version"] in version.stdout

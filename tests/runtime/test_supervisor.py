@@ -163,7 +163,7 @@ async def test_escalation_restarts_the_supervisor_with_fresh_children(node: Node
     class Branch(Supervisor):
         intensity = 0
 
-        def init(self) -> list[ChildSpec]:  # type: ignore[override]  # subclasses take what they like
+        def init(self) -> list[ChildSpec]:
             return [worker("leaf"), worker("other")]
 
     await node.spawn(Supervisor, [ChildSpec(Branch, id="branch", name="branch")], intensity=1)
@@ -327,7 +327,7 @@ async def test_a_subclass_names_its_children_and_its_intensity(node: Node) -> No
         intensity = 7
         period_s = 2.5
 
-        async def init(self, size: int) -> list[ChildSpec]:  # type: ignore[override]  # as it likes
+        async def init(self, size: int) -> list[ChildSpec]:
             await asyncio.sleep(0)
             return [worker(f"w{number}") for number in range(size)]
 

@@ -1,0 +1,98 @@
+"""The command `observe`: which verbs there are, and how their failures end.
+
+Each verb is a module of `observe.console.commands`, loaded when it is asked for. No module is loaded that is not
+needed: Textual only by `attach` and `demo`, the probe's client only by verbs that talk to a node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+from observe.console.exits import GONE, REFUSED, complain, exit_status
+
+COMMANDS: Final = (
+    "demo",
+    "nodes",
+    "attach",
+    "ps",
+    "inspect",
+    "stack",
+    "tree",
+    "crashes",
+    "vitals",
+    "watch",
+    "kill",
+)
+"""Every verb, in the order of `observe --help`. `observe.console.commands.<verb>` holds it as `command`."""
+
+EPILOG = """\
+\b
+NODE   shop, shop@localhost or shop@HOST, as `observe nodes` lists them
+AGENT  a pid (42) or a registered name (session-7)
+
+Exit status: 0 done; 1 the node or the agent said no, or is dead; 2 wrong usage.
+
+\b
+Completion of commands, nodes and agents in your shell:
+  eval "$(_OBSERVE_COMPLETE=bash_source observe)"        # in ~/.bashrc
+  eval "$(_OBSERVE_COMPLETE=zsh_source observe)"         # in ~/.zshrc
+  _OBSERVE_COMPLETE=fish_source observe | source         # in config.fish
+"""
+
+
+class Verbs(click.Group):
+    """A group that loads a verb when it is named and lets no traceback reach a person."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"observe.console.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            similar = difflib.get_close_matches(name, COMMANDS, n=2)
+            meant = f" Did you mean {' or '.join(similar)}?" if similar else ""
+            raise click.UsageError(f"There is no command '{name}'.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # A name with letters that the terminal cannot show must not end the command.
+            with contextlib.suppress(AttributeError, ValueError):
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # absent on replaced streams
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            gone = ctx.meta.get(GONE)
+            if gone is not None:
+                name, state = gone
+                complain(
+                    f"{name} is {state}: what you see is its last picture",
+                    f"start it again; `observe crashes {name}` may tell why it ended",
+                )
+                ctx.exit(REFUSED)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last edge: no traceback reaches a person
+            ctx.exit(exit_status(error))
+        return result
+
+
+@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="observe-agents", prog_name="observe")
+def main() -> None:
+    """Look into live Python services: see every agent, open one, act on just that one."""

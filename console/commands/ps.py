@@ -1,0 +1,183 @@
+"""`observe ps`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from observe.console.options import complete_column, json_option, node_argument, timeout_option
+
+if TYPE_CHECKING:
+    from observe.probe.wire import Query
+
+PEOPLE_COLUMNS = (
+    "pid",
+    "name",
+    "class",
+    "status",
+    "mailbox",
+    "rate",
+    "load",
+    "restarts",
+    "crashes",
+    "activity",
+    "activity_s",
+    "age_s",
+)
+"""What fits a terminal of ordinary width. `--json` gives every column unless --columns chooses."""
+
+
+@click.command("ps")
+@node_argument
+@click.option(
+    "--sort",
+    default="reductions",
+    show_default=True,
+    metavar="COL",
+    shell_complete=complete_column,
+    help="Column to sort by: numbers from the largest, text from A.",
+)
+@click.option("--asc/--desc", "ascending", default=None, help="Sort upwards or downwards.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Agents to show at most.",
+)
+@click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N.")
+@click.option(
+    "--filter",
+    "text",
+    default="",
+    metavar="TEXT",
+    help="Only agents whose name, class, status or activity contains TEXT, or whose pid it is. Words must all hold; "
+    "COL>N, COL<N and COL=X compare one column.",
+)
+@click.option(
+    "--columns",
+    "names",
+    metavar="A,B",
+    shell_complete=complete_column,
+    help="Show these columns, in this order.",
+)
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json one document a line.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(0.1, 60.0),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between pictures with --watch.",
+)
+@json_option
+@timeout_option
+def command(
+    node: str,
+    sort: str,
+    ascending: bool | None,
+    limit: int,
+    offset: int,
+    text: str,
+    names: str | None,
+    watch: bool,
+    interval_s: float,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
+    """List agents: what each is doing, and how much.
+
+    Of a dead node the last picture is shown, with a warning, and the exit status is 1.
+
+    \b
+    observe ps shop
+    observe ps shop --sort mailbox --limit 10
+    observe ps shop --filter 'session waiting restarts>0' --watch
+    observe ps shop --json | jq -r '.agents[] | select(.activity_s > 30) | .name'
+
+    \b
+    Columns: pid name class status status_s mailbox mailbox_max handled rate
+             reductions load restarts crashes activity activity_s age_s
+             supervisor child
+    """
+    from observe.probe.wire import TEXT_COLUMNS, Query
+
+    columns = [name.strip() for name in names.split(",")] if names is not None else None
+    if columns is not None and not all(columns):
+        raise click.BadParameter(
+            "a column has no name; write them as --columns pid,name", param_hint="--columns"
+        )
+    if columns is None and not as_json:
+        columns = list(PEOPLE_COLUMNS)
+        if sort not in columns:
+            columns.insert(columns.index("mailbox"), sort)
+    query = Query(
+        sort=sort,
+        descending=sort not in TEXT_COLUMNS if ascending is None else not ascending,
+        filter=text,
+        offset=offset,
+        limit=limit,
+        columns=columns,
+    )
+    if watch:
+        asyncio.run(_watch(node, query, interval_s, as_json, timeout_s))
+    else:
+        asyncio.run(_once(node, query, as_json, timeout_s))
+
+
+async def _once(node: str, query: Query, as_json: bool, timeout_s: float) -> None:
+    from observe.console import render
+    from observe.console.link import link
+    from observe.console.output import print_json
+
+    async with link(node, timeout_s, columns=(query.sort, *(query.columns or ()))) as client:
+        page = await client.agents(query)
+        info = client.info
+    content = _content(info.name, info.state, page)
+    if as_json:
+        print_json(content)
+    else:
+        render.show(render.agents(page.columns, page.rows))
+        shown = f"{len(page.rows):,} of {page.matched:,}"
+        of_all = f" that match, of {page.total:,}" if query.filter else ""
+        when = "" if info.state in ("up", "held") else f", at {render.moment(page.at)}"
+        click.echo(f"{shown}{of_all} agents on {info.name}{when}", err=True)
+        if info.state == "held":
+            click.echo(f"Its scheduler is held; `observe vitals {info.name}` says by whom.", err=True)
+
+
+async def _watch(node: str, query: Query, interval_s: float, as_json: bool, timeout_s: float) -> None:
+    from observe.console import render
+    from observe.console.link import link, note_state
+    from observe.console.output import print_json
+
+    async with link(node, timeout_s, columns=(query.sort, *(query.columns or ()))) as client:
+        watch = await client.watch_agents(query, interval_s=interval_s)
+        with render.Screen(enabled=not as_json) as screen:
+            async for push in watch:
+                page = push.data
+                state = (await client.vitals()).state
+                if as_json:
+                    print_json(_content(client.info.name, state, page), lines=True)
+                else:
+                    rows = page.rows[: screen.height - 3] if screen.height else page.rows
+                    screen.update(render.agents(page.columns, rows))
+                if note_state(client.info.name, state):
+                    return
+
+
+def _content(name: str, state: str, page: Any) -> dict[str, Any]:
+    """A page as a script wants it: each agent a map, so that nobody counts columns."""
+    return {
+        "node": name,
+        "state": state,
+        "at": page.at,
+        "total": page.total,
+        "matched": page.matched,
+        "offset": page.offset,
+        "agents": [dict(zip(page.columns, row, strict=True)) for row in page.rows],
+    }

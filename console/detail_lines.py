@@ -1,0 +1,264 @@
+"""The page of one agent as lines: what it does now, its stack, state, mailbox, last crash and relations. Pure."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from observe.console.columns import LONG_ACTIVITY_S, STATUS_TONES, Piece
+from observe.console.format import (
+    NOTHING,
+    STATUS_GLYPHS,
+    ago,
+    clip,
+    clock,
+    duration,
+    one_line,
+    pad,
+    percent,
+    plural,
+    rate,
+    short_count,
+)
+from observe.console.lines import Folds, Line, heading, stack_lines, text_lines, traceback_lines, value_lines
+from observe.probe.wire import AgentName, ChildLine, Crash, Detail
+
+SECTIONS: Final = ("now", "stack", "state", "mailbox", "crash", "relations")
+"""All sections in the order in which they stand on a narrow screen."""
+
+LEFT: Final = ("now", "stack", "crash", "relations")
+RIGHT: Final = ("state", "mailbox")
+"""The same on a wide screen, in two halves."""
+
+
+def described(agent: AgentName | ChildLine) -> str:
+    """`sessions #12 (SessionSupervisor)`."""
+    name = f"{agent.name} " if agent.name else ""
+    return f"{name}#{agent.pid} ({agent.class_name})"
+
+
+def title_pieces(detail: Detail, width: int, gone: bool) -> list[list[Piece]]:
+    """The two lines above the sections: who it is, and its numbers."""
+    agent = detail.agent
+    status = str(agent.get("status", "?")) if not gone else "exited"
+    name = agent.get("name") or agent.get("child") or ""
+    state = f"{STATUS_GLYPHS.get(status, '?')} {status} {duration(_number(agent, 'status_s'))}"
+    first: list[Piece] = [(f"{one_line(str(name))} ", "title"), (f"#{agent.get('pid', '?')}  ", "dim")]
+    first.append((str(agent.get("class", "")), "text"))
+    if detail.module:
+        first.append((f"  {detail.module}", "dim"))
+    used = sum(len(text) for text, _ in first)
+    if detail.doc and width - used - len(state) > 20:
+        doc = f"  {clip(one_line(detail.doc), width - used - len(state) - 4)}"
+        first.append((doc, "faint"))
+        used += len(doc)
+    first.append((pad(state, max(0, width - used), right=True), STATUS_TONES.get(status, "text")))
+    return [first, _counters(agent, width)]
+
+
+def _counters(agent: dict[str, Any], width: int) -> list[Piece]:
+    crashes, restarts = int(_number(agent, "crashes")), int(_number(agent, "restarts"))
+    pairs: list[tuple[str, str, str]] = [
+        ("mailbox", short_count(_number(agent, "mailbox")), "text"),
+        ("handled", short_count(_number(agent, "handled")), "text"),
+        ("msg/s", rate(_number(agent, "rate")), "text"),
+        ("load", percent(_number(agent, "load")), "text"),
+        ("restarts", str(restarts), "warn" if restarts else "text"),
+        ("crashes", str(crashes), "bad" if crashes else "text"),
+        ("age", duration(_number(agent, "age_s")), "text"),
+        ("most in mailbox", short_count(_number(agent, "mailbox_max")), "text"),
+        ("reductions", short_count(_number(agent, "reductions")), "text"),
+    ]
+    pieces: list[Piece] = []
+    for label, text, tone in pairs:
+        width -= len(label) + len(text) + 3
+        if width < -2:
+            break  # the last ones matter least
+        pieces += [(f"{label} ", "dim"), (f"{text}  ", tone)]
+    return pieces
+
+
+def _number(agent: dict[str, Any], column: str) -> float:
+    value = agent.get(column)
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def section_lines(
+    detail: Detail, sections: Sequence[str], folds: Folds, width: int, now: float
+) -> list[Line]:
+    """The lines of the given sections. `now` is the node's clock, for ages."""
+    builders = {
+        "now": _now_lines,
+        "stack": _stack,
+        "state": _state,
+        "mailbox": _mailbox,
+        "crash": _crash,
+        "relations": _relations,
+    }
+    lines: list[Line] = []
+    for section in sections:
+        part = builders[section](detail, folds, width, now)
+        if part and lines:
+            lines.append(Line(f"{section}^", ()))
+        lines += part
+    return lines
+
+
+def _now_lines(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    title = heading("now", "Now", folds)
+    if not title.open:
+        return [title]
+    lines = [title]
+    for number, activity in enumerate(detail.activities):
+        slow = activity.since_s >= LONG_ACTIVITY_S
+        attributes = ", ".join(f"{name}={value}" for name, value in activity.attributes.items())
+        pieces: list[Piece] = [
+            (one_line(activity.name), "info"),
+            (f"  for {duration(activity.since_s)}", "bad" if slow else "strong"),
+        ]
+        if attributes:
+            pieces.append((f"  {one_line(attributes)}", "dim"))
+        lines.append(Line(f"now/{number}", tuple(pieces), 1))
+    if not detail.activities:
+        status = str(detail.agent.get("status", ""))
+        text = {
+            "idle": "nothing: it waits for a message",
+            "runnable": "it has work and waits for its turn on the scheduler",
+            "running": "it runs",
+            "waiting": "it awaits something that has no name as an activity; its stack says where",
+        }.get(status, status or "not known")
+        lines.append(Line("now/status", ((text, "dim"),), 1))
+    crash = detail.last_crash
+    if crash is not None:
+        lines.append(
+            Line(
+                "now/crash",
+                (
+                    ("crashed ", "bad"),
+                    (f"{ago(max(0.0, now - crash.at))}: ", "text"),
+                    (one_line(crash.reason), "bad"),
+                ),
+                1,
+            )
+        )
+    if detail.note:
+        lines += text_lines("now/note", detail.note, 1, width, "warn")
+    return lines
+
+
+def _stack(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    title = heading("stack", "Stack", folds, "most recent call last")
+    return [title, *(stack_lines("stack", detail.stack, 1) if title.open else [])]
+
+
+def _state(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    state = detail.state
+    note = "" if state is None else plural(state.size or len(state.items or []), "attribute")
+    title = heading("state", "State", folds, note)
+    if not title.open:
+        return [title]
+    if state is None:
+        return [title, Line("state/none", (("not to be had from this node now", "faint"),), 1)]
+    lines = [title]
+    for number, (label, value) in enumerate(state.items or []):
+        lines += value_lines(f"state/{number}:{label}", label, value, folds, 1, width)
+    if not state.items:
+        lines.append(Line("state/empty", (("no attributes", "faint"),), 1))
+    if state.more:
+        lines.append(Line("state/more", ((f"… {state.more:,} more", "faint"),), 1))
+    return lines
+
+
+def _mailbox(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    note = plural(detail.mailbox_total, "message") + (", oldest first" if detail.mailbox_total > 1 else "")
+    title = heading("mailbox", "Mailbox", folds, note)
+    if not title.open:
+        return [title]
+    lines = [title]
+    for number, message in enumerate(detail.mailbox):
+        lines += value_lines(f"mailbox/{number}", f"{number + 1}", message, folds, 1, width)
+    left_out = detail.mailbox_total - len(detail.mailbox)
+    if left_out > 0:
+        lines.append(Line("mailbox/more", ((f"… {left_out:,} more", "faint"),), 1))
+    if not detail.mailbox_total:
+        lines.append(Line("mailbox/empty", (("empty", "faint"),), 1))
+    return lines
+
+
+def crash_lines(key: str, crash: Crash, folds: Folds, depth: int, width: int) -> list[Line]:
+    """One crash: when, what, which message, and its traceback."""
+    lines = [
+        Line(f"{key}/reason", ((one_line(crash.reason), "bad"),), depth, full=crash.reason),
+        Line(
+            f"{key}/when",
+            (
+                ("at ", "dim"),
+                (clock(crash.at), "text"),
+                (f"  as #{crash.pid}", "text"),
+                ("  restarted as " if crash.restarted else "  not restarted", "dim"),
+                (f"#{crash.restarted}" if crash.restarted else "", "text"),
+            ),
+            depth,
+            pid=crash.restarted,
+        ),
+    ]
+    if crash.message is not None:
+        lines += value_lines(f"{key}/message", "while handling", crash.message, folds, depth, width)
+    return lines + traceback_lines(f"{key}/traceback", crash.traceback, depth, width)
+
+
+def _crash(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    crash = detail.last_crash
+    if crash is None:
+        return [heading("crash", "Last crash", folds, "none")]
+    title = heading("crash", "Last crash", folds, ago(max(0.0, now - crash.at)), "bad")
+    return [title, *(crash_lines("crash", crash, folds, 1, width) if title.open else [])]
+
+
+def _relations(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    title = heading("relations", "Supervision", folds)
+    if not title.open:
+        return [title]
+    lines = [title]
+    supervisor = detail.supervisor
+    lines.append(
+        Line(
+            "relations/supervisor",
+            (
+                ("supervisor  ", "key"),
+                (described(supervisor) if supervisor else "none: it is the root", "text"),
+            ),
+            1,
+            pid=supervisor.pid if supervisor else None,
+        )
+    )
+    if detail.spec:
+        spec = "  ".join(f"{name} {_spec_value(value)}" for name, value in detail.spec.items())
+        lines.append(Line("relations/spec", (("child spec  ", "key"), (one_line(spec), "text")), 1))
+    if detail.children_total:
+        lines.append(
+            Line("relations/children", (("children  ", "key"), (f"{detail.children_total:,}", "text")), 1)
+        )
+    for child in detail.children:
+        lines.append(
+            Line(
+                f"relations/child/{child.child or child.pid}",
+                (
+                    (f"{STATUS_GLYPHS.get(child.status, '?')} ", STATUS_TONES.get(child.status, "text")),
+                    (described(child), "text"),
+                    (f"  {child.status}", "dim"),
+                    (f"  {plural(child.restarts, 'restart')}" if child.restarts else "", "warn"),
+                ),
+                2,
+                pid=child.pid,
+            )
+        )
+    left_out = detail.children_total - len(detail.children)
+    if left_out > 0:
+        text = (
+            f"… {left_out:,} more: in the tree (t) or the table, filter supervisor={detail.agent.get('pid')}"
+        )
+        lines.append(Line("relations/more", ((text, "faint"),), 2))
+    return lines
+
+
+def _spec_value(value: object) -> str:
+    return NOTHING if value is None else str(value)

@@ -1,0 +1,210 @@
+"""The one registry of what a person can do in the console.
+
+The key bindings, the help overlay, the command palette and the line of keys at the bottom are all made from it, so
+that they agree. Every action has a plain key: what ctrl and shift send through tmux and ssh is anybody's guess.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Page = Literal["app", "agents", "detail", "tree", "crashes"]
+Role = Literal["viewer", "operator", "admin"]
+
+ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
+"""Each role may do what those before it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a person can do, and all that help, palette and footer need to know about it."""
+
+    id: str
+    """Name of the method `action_<id>` on the page (or the app) that carries it out."""
+
+    page: Page
+    """Where it works; "app" is everywhere."""
+
+    keys: tuple[str, ...]
+    """Textual's names of the keys; the first is the one that is shown."""
+
+    name: str
+    """Two or three words for the palette and the help."""
+
+    description: str
+    """One sentence."""
+
+    role: Role = "viewer"
+    """The least role that may do it."""
+
+    footer: str = ""
+    """The word beside its key at the bottom of the screen; empty: not there."""
+
+    palette: bool = True
+    """Whether the palette offers it; moving a cursor by name would help nobody."""
+
+
+ACTIONS: Final[tuple[Action, ...]] = (
+    # everywhere
+    Action("help", "app", ("question_mark", "f1"), "Help", "All keys, and what each column means.", footer="help"),
+    Action(
+        "palette", "app", ("ctrl+p", "colon"), "Command palette", "Every action by name.", palette=False
+    ),
+    Action("show_agents", "app", ("a",), "Agents", "The table of all agents."),
+    Action("show_tree", "app", ("t",), "Supervision tree", "Who supervises whom, the unhealthy first."),
+    Action(
+        "show_crashes", "app", ("c",), "Crashes", "Recent crashes, grouped by where they happened."
+    ),
+    Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
+    Action(
+        "trouble",
+        "app",
+        ("exclamation_mark",),
+        "Next trouble",
+        "Show the agents behind the line of troubles under the header; again for the next trouble.",
+    ),
+    Action("pause", "app", ("space",), "Pause my view", "Freeze this screen, not the node; again to go on."),
+    Action("back", "app", ("escape",), "Back", "Close, clear the filter, or go back one page.", palette=False),
+    Action("history_back", "app", ("left_square_bracket",), "Back in history", "The page seen before this one."),
+    Action("history_forward", "app", ("right_square_bracket",), "Forward in history", "The page seen after it."),
+    Action("toggle_theme", "app", ("L",), "Light or dark", "Switch between the light and the dark theme."),
+    Action("quit", "app", ("q", "ctrl+c"), "Quit", "Leave; the node does not notice.", footer="quit"),
+    # the agents table
+    Action("open", "agents", ("enter",), "Open agent", "State, mailbox, stack and crash of one agent.", footer="open"),
+    Action("filter", "agents", ("slash",), "Filter", "Show only the agents that match, as you type.", footer="filter"),
+    Action("sort_menu", "agents", ("S",), "Sort by…", "Choose the column to sort by from a list.", footer="sort"),
+    Action("sort_left", "agents", ("less_than_sign",), "Sort by column to the left", "Sort by the column before."),
+    Action(
+        "sort_right", "agents", ("greater_than_sign",), "Sort by column to the right", "Sort by the column after."
+    ),
+    Action("reverse", "agents", ("r",), "Reverse the order", "Largest first or smallest first."),
+    Action("kill", "agents", ("K",), "Kill agent…", "End one agent, after a question.", "operator", footer="kill"),
+    Action("follow", "agents", ("F",), "Follow the selection", "Keep the chosen agent in view while rows move."),
+    Action("reveal", "agents", ("full_stop",), "Go to the selection", "Scroll to where the chosen agent is."),
+    Action("copy", "agents", ("y",), "Copy", "Put the agent's name and pid on the clipboard."),
+    Action("row_down", "agents", ("down", "j"), "Down", "One row down.", palette=False),
+    Action("row_up", "agents", ("up", "k"), "Up", "One row up.", palette=False),
+    Action("page_down", "agents", ("pagedown", "ctrl+d"), "Page down", "One screen down.", palette=False),
+    Action("page_up", "agents", ("pageup", "ctrl+u"), "Page up", "One screen up.", palette=False),
+    Action("first", "agents", ("home", "g"), "First", "The first row.", palette=False),
+    Action("last", "agents", ("end", "G"), "Last", "The last row.", palette=False),
+    # one agent
+    Action("open", "detail", ("enter",), "Open or unfold", "Go to this agent, or unfold this value.", footer="open"),
+    Action("kill", "detail", ("K",), "Kill agent…", "End this agent, after a question.", "operator", footer="kill"),
+    Action("supervisor", "detail", ("u",), "Go to supervisor", "One up in the tree.", footer="supervisor"),
+    Action("copy", "detail", ("y",), "Copy", "Put the line under the cursor on the clipboard."),
+    # the tree
+    Action("open", "tree", ("enter",), "Open agent", "State, mailbox, stack and crash of one agent.", footer="open"),
+    Action("kill", "tree", ("K",), "Kill agent…", "End one agent, after a question.", "operator", footer="kill"),
+    Action(
+        "children", "tree", ("s",), "Children as a table", "The children of this supervisor in the table.",
+        footer="children",
+    ),
+    Action("copy", "tree", ("y",), "Copy", "Put the agent's name and pid on the clipboard."),
+    # crashes
+    Action("open", "crashes", ("enter",), "Show traceback", "Move to the traceback, or open the agent.", footer="traceback"),
+    Action("agent", "crashes", ("o",), "Open agent", "Open the agent that crashed, or its successor.", footer="agent"),
+    Action("copy", "crashes", ("y",), "Copy", "Put the traceback on the clipboard."),
+)  # fmt: skip
+
+LINE_KEYS: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
+    (("down", "j"), "line_down", "One line down."),
+    (("up", "k"), "line_up", "One line up."),
+    (("pagedown", "ctrl+d"), "view_down", "One screen down."),
+    (("pageup", "ctrl+u"), "view_up", "One screen up."),
+    (("home", "g"), "first", "The first line."),
+    (("end", "G"), "last", "The last line."),
+    (("right", "plus", "l"), "unfold", "Unfold, or one line down."),
+    (("left", "minus"), "fold", "Fold, or go to the line that holds this one."),
+    (("asterisk",), "unfold_all", "Unfold everything below this line; again to fold it."),
+    (("tab",), "other_view", "To the other half of the screen."),
+)
+"""Keys of every view made of lines (an agent, the tree, crashes): keys, method `action_<…>`, meaning."""
+
+KEY_NAMES: Final = {
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "exclamation_mark": "!",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "full_stop": ".",
+    "plus": "+",
+    "minus": "-",
+    "asterisk": "*",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+    "down": "↓",
+    "up": "↑",
+    "left": "←",
+    "right": "→",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "home": "Home",
+    "end": "End",
+    "f1": "F1",
+}
+"""How keys are written for people; a key that is not here is written as it is."""
+
+GLOBAL_FOOTER: Final = ("show_tree", "show_crashes")
+"""Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
+
+
+def key_name(key: str) -> str:
+    """A key as it is written for people: `?`, `Enter`, `ctrl+p`."""
+    return KEY_NAMES.get(key, key)
+
+
+def keys_of(action: Action) -> str:
+    """All keys of an action for the help: `? F1`."""
+    return " ".join(key_name(key) for key in action.keys)
+
+
+def on_page(page: Page) -> tuple[Action, ...]:
+    """The actions that belong to one page alone, in their order."""
+    return tuple(action for action in ACTIONS if action.page == page)
+
+
+def available(page: Page) -> tuple[Action, ...]:
+    """What can be done on `page`: its own actions and those that work everywhere."""
+    return on_page(page) + on_page("app")
+
+
+def find(page: Page, action_id: str) -> Action:
+    """The action of `page` with this id.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for action in ACTIONS:
+        if action.page == page and action.id == action_id:
+            return action
+    raise KeyError(action_id)
+
+
+def permitted(action: Action, role: str, *, readonly: bool) -> bool:
+    """Whether somebody attached with `role` (and perhaps read-only by their own choice) may do this."""
+    if action.role == "viewer":
+        return True
+    if readonly or role not in ROLES:
+        return False
+    return ROLES.index(role) >= ROLES.index(action.role)
+
+
+def footer(page: Page) -> list[tuple[str, str, Action]]:
+    """Key, word and action for the bottom line of `page`, the page's own first."""
+    own = [(key_name(action.keys[0]), action.footer, action) for action in on_page(page) if action.footer]
+    words = {"show_tree": "tree", "show_crashes": "crashes"}
+    shared = []
+    for action in on_page("app"):
+        if action.id in GLOBAL_FOOTER and action.id != f"show_{page}":
+            shared.append((key_name(action.keys[0]), words[action.id], action))
+        elif action.footer:
+            shared.append((key_name(action.keys[0]), action.footer, action))
+    if page != "agents":
+        back = find("app", "back")
+        own.append((key_name(back.keys[0]), "back", back))
+    return own + shared

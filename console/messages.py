@@ -1,0 +1,80 @@
+"""What reaches the screen from the node: workers post these, handlers change the screen.
+
+A newer picture replaces an older one that has not been handled yet, so that a flood of updates costs one repaint.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.message import Message
+
+from observe.console.state import Ask
+from observe.console.troubles import Finding
+from observe.probe.client import NodeClient
+from observe.probe.wire import Crashes, Event, NodeInfo, Page, Vitals
+
+
+class Picture(Message):
+    """A state of something: only the newest counts."""
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether `message`, which came after this one, makes this one superfluous."""
+        return type(message) is type(self)
+
+
+@dataclass
+class PageArrived(Picture):
+    """Rows of the agents table."""
+
+    ask: Ask
+    page: Page
+
+
+@dataclass
+class VitalsArrived(Picture):
+    """Vital signs; with their past when the connection is fresh."""
+
+    vitals: Vitals
+
+    def can_replace(self, message: Message) -> bool:
+        """As in `Picture`, but a past that came along is not lost."""
+        return super().can_replace(message) and not self.vitals.history
+
+
+@dataclass
+class FindingsArrived(Picture):
+    """What the small queries for trouble found."""
+
+    findings: list[Finding]
+    crashes: Crashes | None
+
+
+@dataclass
+class Attached(Message):
+    """The first connection stands."""
+
+    node: NodeClient
+
+
+@dataclass
+class LinkChanged(Message):
+    """The connection to the node was lost or is back."""
+
+    state: Literal["up", "lost", "connecting"]
+    text: str
+    info: NodeInfo | None
+
+
+@dataclass
+class Happened(Message):
+    """Events on the node, such as restarts."""
+
+    events: list[Event]
+
+
+@dataclass
+class Failed(Message):
+    """The node could not be asked, or said no: a sentence for the status bar."""
+
+    text: str
+    hint: str = ""

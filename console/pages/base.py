@@ -1,0 +1,64 @@
+"""What all pages share: a fetcher that runs while the page is on the screen, and a line for the status bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.containers import Vertical
+
+from observe.console.attachment import Poller
+from observe.console.columns import Piece
+from observe.console.navigation import PageName, Place
+
+if TYPE_CHECKING:
+    from observe.console.app import ObserveApp
+
+
+class ConsolePage(Vertical):
+    """One page between the header and the bottom lines."""
+
+    DEFAULT_CSS = "ConsolePage { height: 1fr; }"
+
+    page_name: PageName
+    interval_s = 1.0
+    """Seconds between two pictures."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
+        super().__init__(id=id)
+        self.poller = Poller(self._fetch_unless_paused, self.interval_s)
+        self.shown = False
+
+    @property
+    def observer(self) -> ObserveApp:
+        """The app, as what it is."""
+        return cast("ObserveApp", self.app)
+
+    def enter(self, place: Place) -> None:
+        """The page comes to the screen."""
+        self.shown = True
+        self.run_worker(self.poller.run(), group="poll", exclusive=True)
+
+    def leave(self) -> None:
+        """The page leaves the screen: it asks the node for nothing more."""
+        self.shown = False
+        self.workers.cancel_group(self, "poll")
+
+    def close_inner(self) -> bool:
+        """Escape: close whatever is open within the page. Returns False when nothing is, and we go back."""
+        return False
+
+    def where(self) -> list[Piece]:
+        """What the status bar says about this page."""
+        return []
+
+    async def fetch(self) -> None:
+        """Ask the node for what the page shows, and show it."""
+
+    async def _fetch_unless_paused(self) -> None:
+        if not self.observer.paused or not self.has_picture:
+            await self.fetch()
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is anything to freeze when the view is paused."""
+        return True

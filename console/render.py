@@ -1,0 +1,432 @@
+"""Pictures of the protocol's documents for people at a terminal, and for `grep` when stdout is none.
+
+Every function here takes a document as docs/protocol.md describes it and returns something that Rich can draw.
+Text that comes from agents goes through `one_line`, so that no name or repr can move the cursor or pass for markup.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from observe.console.format import (
+    NOTHING,
+    ago,
+    clock,
+    count,
+    duration,
+    one_line,
+    percent,
+    plural,
+    rate,
+    size,
+    spark,
+    timestamp,
+)
+
+Document = Mapping[str, Any]
+
+PIPE_WIDTH: Final = 100_000
+"""Cells to a line when stdout is no terminal: nothing is cut there, as the reader is a program."""
+
+STATUS_STYLES: Final = {
+    "running": "bold green",
+    "runnable": "yellow",
+    "waiting": "cyan",
+    "suspended": "magenta",
+    "starting": "blue",
+    "idle": "dim",
+}
+STATE_STYLES: Final = {
+    "up": "green",
+    "held": "bold yellow",
+    "dead": "bold red",
+    "stopped": "dim",
+    "stale": "dim",
+}
+DURATIONS: Final = frozenset({"status_s", "activity_s", "age_s"})
+WARNING: Final = frozenset({"restarts", "crashes"})
+LEFT: Final = frozenset({"name", "class", "status", "activity", "child"})
+HEADINGS: Final = {"status_s": "FOR", "activity_s": "FOR", "age_s": "AGE"}
+ELASTIC: Final = frozenset({"name", "class", "activity", "child"})
+"""Columns that give way first on a narrow terminal."""
+
+
+def console() -> Console:
+    """Where data goes: the terminal in its width, or plain text of any width."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False)
+
+
+def show(picture: RenderableType) -> None:
+    """Print a picture on stdout."""
+    console().print(picture, soft_wrap=not isinstance(picture, (Table, Tree)) and not sys.stdout.isatty())
+
+
+class Screen:
+    """A picture that is replaced in place on a terminal, and printed again and again elsewhere."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._console = console()
+        self._live = (
+            Live(console=self._console, auto_refresh=False, screen=True)
+            if enabled and sys.stdout.isatty()
+            else None
+        )
+
+    @property
+    def height(self) -> int | None:
+        """Lines that there is room for; None when there is no end to them."""
+        return self._console.height if self._live else None
+
+    def update(self, picture: RenderableType) -> None:
+        if self._live:
+            self._live.update(picture, refresh=True)
+        else:
+            self._console.print(picture)
+            self._console.file.flush()
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+
+def moment(at: float) -> str:
+    """A moment in the past, in words: `14:03:07 (2m10s ago)`."""
+    return f"{clock(at)} ({ago(max(0.0, time.time() - at))})"
+
+
+def nodes(cards: Sequence[Document]) -> RenderableType:
+    table = _table()
+    for heading in ("NAME", "STATE", "PID", "UP FOR", "ENDPOINT", "OBSERVE"):
+        table.add_column(heading, justify="right" if heading in ("PID", "UP FOR") else "left", no_wrap=True)
+    now = time.time()
+    for card in cards:
+        state = str(card.get("state", ""))
+        table.add_row(
+            _plain(card["name"]),
+            Text(state, STATE_STYLES.get(state, "")),
+            str(card.get("pid", "")),
+            duration(now - card["started_at"]) if state in ("up", "held") else NOTHING,
+            _plain(card.get("endpoint", "")),
+            _plain(card.get("version", "")),
+        )
+    return table
+
+
+def agents(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RenderableType:
+    """The agents table, a line for each."""
+    table = _table()
+    for column in columns:
+        left = column in LEFT
+        table.add_column(
+            HEADINGS.get(column, column.upper()),
+            justify="left" if left else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=6 if column in ELASTIC else None,
+            ratio=None,
+        )
+    for row in rows:
+        table.add_row(*(_cell(column, value) for column, value in zip(columns, row, strict=True)))
+    return table
+
+
+def stack(content: Document) -> RenderableType:
+    """An await chain or a live stack, outermost first."""
+    parts: list[RenderableType] = [
+        Text.assemble("pid ", str(content["pid"]), "  ", _status(content["status"]))
+    ]
+    parts += _frames(content["frames"])
+    if content.get("waiting_on"):
+        parts.append(Text.assemble("  waits for ", (one_line(content["waiting_on"]), "cyan")))
+    if content.get("note"):
+        parts.append(Text(f"  {one_line(content['note'])}", "dim"))
+    return Group(*parts)
+
+
+def tree(branch: Document) -> RenderableType:
+    """The supervision tree; children that are left out are counted by status."""
+    root = Tree(_branch_line(branch), guide_style="dim")
+    _grow(root, branch)
+    return root
+
+
+def crashes(items: Sequence[Document], tracebacks: bool) -> RenderableType:
+    """Crashes as a table, or one after the other with their tracebacks."""
+    if tracebacks:
+        return Group(*(_crash(crash) for crash in items))
+    table = _table()
+    for heading in ("AT", "PID", "NAME", "KIND", "REASON", "RESTARTED AS"):
+        table.add_column(
+            heading, justify="right" if heading in ("PID", "RESTARTED AS") else "left", no_wrap=True
+        )
+    for crash in items:
+        table.add_row(
+            clock(crash["at"]),
+            str(crash["pid"]),
+            _plain(crash["name"] or crash["class"]),
+            Text(one_line(crash["kind"]), "red"),
+            _plain(crash["reason"]),
+            str(crash["restarted"] or NOTHING),
+        )
+    return table
+
+
+def event(item: Document) -> RenderableType:
+    style = {"crash": "red", "finding": "yellow", "restart": "green", "node": "bold"}.get(item["kind"], "")
+    return Text.assemble(
+        (clock(item["at"]), "dim"), "  ", (f"{item['kind']:<8}", style), one_line(item["text"]), no_wrap=True
+    )
+
+
+def vitals(name: str, content: Document) -> RenderableType:
+    """A node's vital signs, with sparklines where there is history."""
+    state = content["state"]
+    history = content.get("history") or {}
+    table = _table(headings=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, style="cyan")
+    lines = (
+        ("agents", count(content["agents"]), "agents"),
+        ("messages a second", rate(content["rate"]), "rate"),
+        ("run queue", count(content["run_queue"]), "run_queue"),
+        ("scheduler in use", percent(content["use"]), "use"),
+        ("timers late by", duration(content["lag_s"]), "lag_s"),
+        ("memory", size(content["memory"]), "memory"),
+        ("processor", percent(content["cpu"]), "cpu"),
+        ("crashes, last minute", count(content["crashes_min"]), "crashes_min"),
+        ("restarts, last minute", count(content["restarts_min"]), "restarts_min"),
+        ("spawned", count(content["spawned"]), "spawned"),
+        ("exited", count(content["exited"]), "exited"),
+        ("cost of the probe", percent(content["probe_cost"]), "probe_cost"),
+    )
+    for label, value, key in lines:
+        table.add_row(label, value, spark(history[key], 40) if history.get(key) else "")
+    head = Text.assemble((one_line(name), "bold"), "  ", (state, STATE_STYLES.get(state, "")))
+    parts: list[RenderableType] = [head, table]
+    if content.get("held"):
+        parts.append(_held(content["held"]))
+    return Group(*parts)
+
+
+def detail(content: Document) -> RenderableType:
+    """Everything about one agent."""
+    agent = content["agent"]
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (one_line(agent["name"] or agent["class"]), "bold"),
+            f"  pid {agent['pid']}  ",
+            _status(agent["status"]),
+        ),
+        Text(_class(content), "dim"),
+        _facts(content),
+    ]
+    if content.get("note"):
+        parts.append(Text(one_line(content["note"]), "yellow"))
+    for activity in content["activities"]:
+        attributes = "  ".join(f"{key}={value}" for key, value in activity["attributes"].items())
+        parts.append(
+            Text.assemble(
+                "\nin ",
+                (one_line(activity["name"]), "cyan"),
+                f" for {duration(activity['since_s'])}  ",
+                (one_line(attributes), "dim"),
+            )
+        )
+    if content.get("state"):
+        parts += [_heading("state"), value_tree(content["state"])]
+    parts.append(_heading(f"mailbox, {plural(content['mailbox_total'], 'message')}"))
+    parts += [value_tree(message) for message in content["mailbox"]]
+    if content.get("stack"):
+        parts += [_heading("stack"), *_frames(content["stack"]["frames"])]
+        if content["stack"].get("waiting_on"):
+            parts.append(Text(f"  waits for {one_line(content['stack']['waiting_on'])}"))
+        if content["stack"].get("note"):
+            parts.append(Text(f"  {one_line(content['stack']['note'])}", "dim"))
+    if content["children"]:
+        parts.append(_heading(f"children, {content['children_total']:,}"))
+        for child in content["children"]:
+            parts.append(
+                Text.assemble(
+                    f"  {one_line(str(child['child']))}  ",
+                    f"pid {child['pid']}  {one_line(child['class'])}  ",
+                    _status(child["status"]),
+                    f"  {plural(child['restarts'], 'restart')}",
+                )
+            )
+    if content.get("last_crash"):
+        parts += [_heading("last crash"), _crash(content["last_crash"])]
+    return Group(*parts)
+
+
+def value_tree(value: Document) -> Tree:
+    """A value with its parts, as far as they came over the wire."""
+    root = Tree(_value_line("", value), guide_style="dim", hide_root=False)
+    _grow_value(root, value)
+    return root
+
+
+def _table(headings: bool = True) -> Table:
+    return Table(box=None, pad_edge=False, show_header=headings, header_style="bold", padding=(0, 2, 0, 0))
+
+
+def _plain(value: object) -> Text:
+    return Text(one_line(str(value)))
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", "bold")
+
+
+def _status(status: str) -> Text:
+    return Text(status, STATUS_STYLES.get(status, ""))
+
+
+def _cell(column: str, value: Any) -> Text:
+    if value is None:
+        return Text(NOTHING if column == "name" else "", "dim")
+    if column == "status":
+        return _status(str(value))
+    if column in DURATIONS:
+        return Text(duration(value) if value else "")
+    if column == "load":
+        return Text(percent(value), "dim" if not value else "")
+    if column == "rate":
+        return Text(rate(value), "dim" if not value else "")
+    if isinstance(value, int):
+        text = str(value) if column in ("pid", "supervisor") else count(value)
+        return Text(text, "yellow" if column in WARNING and value else "")
+    return _plain(value)
+
+
+def _frames(frames: Sequence[Document]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for frame in frames:
+        where = one_line(f"{frame['file']}:{frame['line']}")
+        lines.append(Text.assemble("  ", (where, "dim"), "  ", (one_line(frame["function"]), "bold")))
+        if frame["source"]:
+            lines.append(Text(f"      {one_line(frame['source'])}"))
+    return lines
+
+
+def _held(held: Document) -> RenderableType:
+    who = (
+        f"{held['name'] or held['class']} (pid {held['pid']})" if held["pid"] else "code outside of any agent"
+    )
+    what = "a C call that lets no Python run" if held["where"] == "c" else "Python code"
+    head = Text(f"\nheld for {duration(held['since_s'])} by {one_line(who)}, in {what}", "bold yellow")
+    return Group(head, *_frames(held["stack"]))
+
+
+def _branch_line(branch: Document) -> Text:
+    line = Text.assemble((one_line(branch["name"] or branch["child"] or branch["class"]), "bold"))
+    line.append(f"  pid {branch['pid']}  {one_line(branch['class'])}  ")
+    if branch["strategy"]:
+        limit = (
+            f", {branch['intensity']} restarts in {branch['period_s']:g} s" if branch.get("period_s") else ""
+        )
+        line.append(one_line(f"{branch['strategy']}{limit}  "), "dim")
+    line.append(_status(branch["status"]))
+    if branch["mailbox"]:
+        line.append(f"  {plural(branch['mailbox'], 'message')}")
+    if branch["restarts"]:
+        line.append(f"  {plural(branch['restarts'], 'restart')}", "yellow")
+    if branch["crashes"]:
+        line.append(f"  {plural(branch['crashes'], 'crash', 'crashes')}", "red")
+    if branch["children_total"]:
+        statuses = ", ".join(f"{number} {status}" for status, number in branch["by_status"].items())
+        children = plural(branch["children_total"], "child", "children")
+        line.append(f"  ({children}{': ' if statuses else ''}{statuses})", "dim")
+    return line
+
+
+def _grow(node: Tree, branch: Document) -> None:
+    for child in branch["children"]:
+        _grow(node.add(_branch_line(child)), child)
+    more = branch["children_total"] - len(branch["children"])
+    if more > 0:
+        node.add(Text(f"… {count(more)} more", "dim"))
+
+
+def _crash(crash: Document) -> RenderableType:
+    head = Text.assemble(
+        (timestamp(crash["at"]), "dim"),
+        f"  {one_line(crash['name'] or crash['class'])} (pid {crash['pid']})  ",
+        (one_line(crash["reason"]), "bold red"),
+    )
+    parts: list[RenderableType] = [head]
+    if crash.get("message"):
+        parts.append(Text(f"  while it handled {one_line(crash['message']['text'])}"))
+    lines = crash["traceback"].rstrip().splitlines()
+    parts += [Text("  " + one_line(line), "dim") for line in lines]
+    parts.append(Text(""))
+    return Group(*parts)
+
+
+def _class(content: Document) -> str:
+    name = ".".join(part for part in (content["module"], content["agent"]["class"]) if part)
+    return one_line(f"{name}: {content['doc']}" if content["doc"] else name)
+
+
+def _facts(content: Document) -> RenderableType:
+    agent, spec, supervisor = content["agent"], content["spec"], content["supervisor"]
+    table = _table(headings=False)
+    for _ in range(2):
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(no_wrap=True)
+    above = (
+        f"{supervisor['name'] or supervisor['class']} (pid {supervisor['pid']})" if supervisor else NOTHING
+    )
+    after = ", ".join(f"{key} {value}" for key, value in (spec or {}).items())
+    table.add_row("for", duration(agent["status_s"]), "age", duration(agent["age_s"]))
+    table.add_row(
+        "mailbox", f"{agent['mailbox']} (most {agent['mailbox_max']})", "handled", count(agent["handled"])
+    )
+    table.add_row("a second", rate(agent["rate"]), "load", percent(agent["load"]))
+    table.add_row("restarts", count(agent["restarts"]), "crashes", count(agent["crashes"]))
+    table.add_row("supervisor", _plain(above), "child", _plain(agent["child"]))
+    if after:
+        table.add_row("spec", _plain(after), "", "")
+    return table
+
+
+def _value_line(key: str, value: Document) -> Text:
+    line = Text()
+    if key:
+        line.append(f"{one_line(key)}: ", "cyan")
+    if value.get("error"):
+        line.append(f"({one_line(value['type'])} that cannot be shown: {one_line(value['error'])})", "red")
+    elif value.get("masked"):
+        line.append("(masked)", "dim")
+    else:
+        line.append(one_line(value["text"]))
+        if value.get("cut"):
+            of = f" of {size(value['size'])}" if value.get("size") else ""
+            line.append(f" (cut{of})", "dim")
+    return line
+
+
+def _grow_value(node: Tree, value: Document) -> None:
+    for key, part in value.get("items") or ():
+        _grow_value(node.add(_value_line(str(key), part)), part)
+    if value.get("more"):
+        node.add(Text(f"… {count(value['more'])} more", "dim"))

@@ -1,0 +1,263 @@
+"""The agents table: paints rows from an `AgentsView` straight into the terminal's lines.
+
+No row is a widget or a Python object per cell that outlives a paint: a table of a million agents costs the sixty
+rows in sight. Rows that have not come yet are painted as placeholders, and keys never wait for them.
+"""
+
+from time import monotonic
+
+from rich.segment import Segment
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from observe.console.columns import GAP, Column, Row, fit
+from observe.console.format import pad
+from observe.console.state import AgentsView, Change
+from observe.console.tones import Ground, Tones, tones_of
+
+MARGIN = 2
+"""Cells to the left of the first column, where the chosen row has its mark."""
+
+
+class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
+    """One view on the agents, with a header line that stays."""
+
+    DEFAULT_CSS = """
+    AgentsTable { height: 1fr; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }
+    """
+
+    class RowsWanted(Message):
+        """Rows came into sight, or near it, that are not held."""
+
+    class Chosen(Message):
+        """A person chose another row."""
+
+    class Opened(Message):
+        """A person wants to see the chosen agent."""
+
+    class Painted(Message):
+        """The first rows are on the screen."""
+
+    class SortAsked(Message):
+        """A person clicked on the heading of a column."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
+
+    def __init__(self, view: AgentsView, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
+        super().__init__(id=id)
+        self.view = view
+        self._layout_of: tuple[int, str] = (0, "")
+        self._columns: list[tuple[Column, int]] = []
+        self.stale = False
+        """Whether the rows are those of a node that is gone: they are dimmed."""
+
+        self._flash_timer_runs = False
+        self._painted = False
+
+    # -- size and scrolling
+
+    def on_resize(self) -> None:
+        """Tell the view how much is in sight."""
+        self.view.height = max(1, self.scrollable_content_region.height - 1)
+        self.sync()
+
+    def sync(self) -> None:
+        """Bring the widget's scrolling and size in line with the view, and paint everything."""
+        if not self.is_mounted:
+            return  # it will be called when there is a size
+        size = Size(self.scrollable_content_region.width, self.view.matched + 1)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        self._scroll_to_top_row()
+        self.refresh()
+        self._ask_for_rows()
+
+    def _scroll_to_top_row(self) -> None:
+        if round(self.scroll_offset.y) != self.view.top:
+            self.scroll_to(0, self.view.top, animate=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Scrolled by wheel, bar or key: other rows are in sight."""
+        super().watch_scroll_y(old_value, new_value)
+        self.view.top = max(0, round(new_value))
+        self._ask_for_rows()
+
+    def _ask_for_rows(self) -> None:
+        if self.view.needs_rows():
+            self.post_message(self.RowsWanted())
+
+    def show(self, change: Change) -> None:
+        """Paint what a page of rows has changed, and no more."""
+        if change.everything or self.virtual_size.height != self.view.matched + 1:
+            self.sync()
+        else:
+            for index in change.rows:
+                self.paint_row(index)
+        if self.view.follow:
+            self.reveal()
+        if not self._flash_timer_runs and self._any_flash():
+            self._flash_timer_runs = True
+            self.set_timer(0.5, self._end_flashes)
+
+    def _any_flash(self) -> bool:
+        now = monotonic()
+        return any(self.view.flashing(row, now) for row in self.view.rows)
+
+    def _end_flashes(self) -> None:
+        self._flash_timer_runs = False
+        if self.view.end_flashes(monotonic()):
+            self.refresh()
+        if self._any_flash():
+            self._flash_timer_runs = True
+            self.set_timer(0.5, self._end_flashes)
+
+    def paint_row(self, index: int | None) -> None:
+        """Paint one row again, if it is in sight."""
+        if index is not None and self.view.in_sight(index):
+            self.refresh(Region(0, index - self.view.top + 1, self.size.width, 1))
+
+    # -- choosing
+
+    def move(self, rows: int, *, scroll: bool = False) -> None:
+        """Move the choice; with `scroll`, the rows move along, so that the choice keeps its line."""
+        view = self.view
+        before = view.index
+        if scroll:
+            line = view.line
+            view.move(rows)
+            view.top = max(0, min((view.index or 0) - line, max(0, view.matched - view.height)))
+        else:
+            view.move(rows)
+        self._chosen_from(before)
+
+    def choose(self, index: int) -> None:
+        """Choose the row at an index and bring it into sight."""
+        before = self.view.index
+        self.view.choose(index)
+        self._chosen_from(before)
+
+    def _chosen_from(self, before: int | None) -> None:
+        self.paint_row(before)
+        self.paint_row(self.view.index)
+        self.reveal()
+        self.post_message(self.Chosen())
+
+    def reveal(self) -> None:
+        """Scroll just as far as it takes to have the chosen row in sight."""
+        view = self.view
+        if view.index is None:
+            return
+        if view.index < view.top:
+            view.top = view.index
+        elif view.index >= view.top + view.height:
+            view.top = view.index - view.height + 1
+        self._scroll_to_top_row()
+        view.line = max(0, min(view.index - view.top, view.height - 1))
+
+    # -- mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """A heading sorts, a row is chosen, a second click on it opens it."""
+        if event.y == 0:
+            column = self._column_at(event.x)
+            if column is not None:
+                self.post_message(self.SortAsked(column.name))
+            return
+        index = self.view.top + event.y - 1
+        if index >= self.view.matched:
+            return
+        self.choose(index)
+        if event.chain == 2:
+            self.post_message(self.Opened())
+
+    def _column_at(self, x: int) -> Column | None:
+        left = MARGIN
+        for column, width in self._columns:
+            if left - GAP <= x < left + width:
+                return column
+            left += width + GAP
+        return None
+
+    # -- painting
+
+    def columns_shown(self) -> list[Column]:
+        """The columns that fit at present, from left to right."""
+        return [column for column, _ in self._columns]
+
+    def _fit(self) -> None:
+        wanted = (self.scrollable_content_region.width, self.view.sort)
+        if wanted != self._layout_of:
+            self._layout_of = wanted
+            self._columns = fit(wanted[0] - MARGIN, self.view.sort)
+
+    def render_line(self, y: int) -> Strip:
+        """Line 0 is the header; below it one row a line."""
+        self._fit()
+        tones = tones_of(self.app)
+        width = self.scrollable_content_region.width
+        if y == 0:
+            return self._header(tones, width)
+        index = self.view.top + y - 1
+        if index >= self.view.matched:
+            return Strip.blank(width, tones.style("text"))
+        row = self.view.row(index)
+        if row is None:
+            dots = pad("  " + "·  " * (width // 6), width)
+            return Strip([Segment(dots, tones.style("faint"))], width)
+        return self._row(tones, row, index, width)
+
+    def _header(self, tones: Tones, width: int) -> Strip:
+        segments = [Segment(" " * MARGIN, tones.style("dim", "panel"))]
+        used = MARGIN
+        for column, cells in self._columns:
+            is_sorted = column.name == self.view.sort
+            title = column.heading(cells - 1 if is_sorted else cells)
+            if is_sorted:
+                arrow = "▼" if self.view.descending else "▲"
+                title = f"{arrow}{title}" if column.right else f"{title}{arrow}"
+            if len(title) > cells:
+                title = title[-cells:] if not column.right else title[:cells]
+            text = pad(title, cells, right=column.right)
+            segments.append(Segment(text, tones.style("hotkey" if is_sorted else "dim", "panel")))
+            segments.append(Segment(" " * GAP, tones.style("dim", "panel")))
+            used += cells + GAP
+        segments.append(Segment(" " * max(0, width - used), tones.style("dim", "panel")))
+        return Strip(segments, max(width, used)).crop(0, width)
+
+    def _row(self, tones: Tones, row: Row, index: int, width: int) -> Strip:
+        ground: Ground = "base"
+        mark = "  "
+        if index == self.view.index:
+            ground = "cursor" if self.has_focus else "rest"
+            mark = "▌ "
+        elif self.view.flashing(row, monotonic()):
+            ground = "flash"
+            mark = "↻ "
+        if not self._painted:
+            self._painted = True
+            # Read after the picture that is being made now has been shown. Without a sender of our own it would pass
+            # for the screen's, and bubbling ends at the sender.
+            self.post_message(self.Painted().set_sender(self))
+        segments = [Segment(mark, tones.style("title", ground))]
+        used = MARGIN
+        gap = Segment(" " * GAP, tones.style("text", ground))
+        for column, cells in self._columns:
+            for text, tone in column.cell(row, cells):
+                segments.append(Segment(text, tones.style("dim" if self.stale else tone, ground)))
+            segments.append(gap)
+            used += cells + GAP
+        segments.append(Segment(" " * max(0, width - used), tones.style("text", ground)))
+        return Strip(segments, max(width, used)).crop(0, width)
+
+    def on_focus(self) -> None:
+        """The chosen row is brighter in the view that has the keys."""
+        self.paint_row(self.view.index)
+
+    def on_blur(self) -> None:
+        """See `on_focus`."""
+        self.paint_row(self.view.index)

@@ -1,0 +1,101 @@
+"""The help overlay, made from the registry of actions and the columns' own descriptions."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Label
+
+from observe.console.columns import COLUMNS, STATUS_TONES, Piece
+from observe.console.format import STATUS_GLYPHS, pad
+from observe.console.keys import LINE_KEYS, Page, key_name, keys_of, on_page, permitted
+from observe.console.lines import Line, wrap
+from observe.console.widgets.line_view import LineView
+
+TITLES = {"agents": "The table of agents", "detail": "One agent", "tree": "The tree", "crashes": "Crashes"}
+
+FILTER_HELP = (
+    ("text", "part of a name, class, status or activity, whatever the case; or exactly a pid"),
+    ("column>number", "compares one column, as do < and =: mailbox>10, load>0.2, age_s<60"),
+    ("column=text", "the same for texts: status=waiting, class=Session"),
+    ("a b", "all terms must hold"),
+)
+
+
+def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Line]:
+    """All lines of the help for a page."""
+    lines: list[Line] = []
+
+    def entry(left: str, text: str, tone: str = "hotkey", cells: int = 12) -> None:
+        for number, part in enumerate(wrap(text, width - cells - 4)):
+            pieces: tuple[Piece, ...] = ((pad(left if not number else "", cells) + " ", tone), (part, "text"))
+            lines.append(Line(str(len(lines)), pieces))
+
+    def title(text: str) -> None:
+        if lines:
+            lines.append(Line(str(len(lines)), ()))
+        lines.append(Line(str(len(lines)), ((text, "heading"),), heading=True))
+
+    for name, section in ((page, TITLES.get(page, "")), ("app", "Everywhere")):
+        title(section)
+        for action in on_page("app" if name == "app" else page):
+            may = permitted(action, role, readonly=readonly)
+            note = "" if may else f" (not as you are attached: takes the role {action.role})"
+            entry(keys_of(action), f"{action.name}: {action.description}{note}", "hotkey" if may else "faint")
+    if page != "agents":
+        title("Lines that fold")
+        for keys, _, meaning in LINE_KEYS:
+            entry(" ".join(key_name(key) for key in keys), meaning)
+    title("Columns")
+    for column in COLUMNS:
+        label = column.name if column.title == column.name else f"{column.name}"
+        shown = "" if column.title == column.name else f" (headed: {column.title})"
+        entry(label, column.meaning + shown, "key")
+    title("Status")
+    for status, glyph in STATUS_GLYPHS.items():
+        lines.append(
+            Line(str(len(lines)), ((f"{glyph} ", STATUS_TONES.get(status, "text")), (status, "text")))
+        )
+    title("Filter")
+    for left, text in FILTER_HELP:
+        entry(left, text, "key", 14)
+    return lines
+
+
+class HelpOverlay(ModalScreen[None]):
+    """Everything that can be done on the page below."""
+
+    DEFAULT_CSS = """
+    HelpOverlay { align: center middle; }
+    HelpOverlay > Vertical {
+        width: 100; max-width: 96%; height: 92%; background: $background; border: round $primary; padding: 0 1;
+    }
+    HelpOverlay Label { color: $text-muted; width: 100%; }
+    """
+    BINDINGS: ClassVar = [Binding("escape,q,question_mark,f1,enter", "leave", "Close")]
+
+    def __init__(self, page: Page, role: str, *, readonly: bool) -> None:
+        super().__init__()
+        self._page: Page = page
+        self._role = role
+        self._readonly = readonly
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Label("Help    ↑↓ PgUp PgDn scroll, Esc leaves")
+            yield LineView()
+
+    def on_mount(self) -> None:
+        """The keys go to the lines."""
+        self.query_one(LineView).focus()
+
+    def on_line_view_refolded(self) -> None:
+        """Wrap for the width that there is."""
+        view = self.query_one(LineView)
+        view.show(help_lines(self._page, self._role, view.text_width, readonly=self._readonly))
+
+    def action_leave(self) -> None:
+        """Back to the page."""
+        self.dismiss(None)

@@ -1,0 +1,182 @@
+"""What the service answers its probe: each op of the control link, and what happens when the scheduler does not come.
+
+An op that needs the scheduler is handed to it and claimed by whoever is first: the scheduler, which then carries it out,
+or the time-out, after which it must never be carried out any more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from observe.probe.describe import detail_map, line, stack_map
+from observe.probe.words import Words
+from observe.runtime.errors import NodeDown, NoSuchAgent
+from observe.runtime.node import Node
+
+TAKE_S: Final = 1.5
+"""How long the scheduler may take to begin with an op. The probe itself waits 2 s."""
+
+UNWIND_S: Final = 1.3
+"""How long a kill waits for the agent's step to unwind before it answers that this is under way."""
+
+UNWIND_LOOK_S: Final = 0.02
+
+HELD_S: Final = 0.5
+"""A slice older than this holds the scheduler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an op was not done, with a code of docs/protocol.md 1.2."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+    def to_map(self) -> dict[str, str]:
+        """As it goes into a reply."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+Done = Callable[[dict[str, Any] | Problem], None]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One op on its way. `done` is called once, in the thread that has the answer."""
+
+    request: dict[str, Any]
+    done: Done
+    until: float = 0.0
+    _claim: threading.Lock = field(default_factory=threading.Lock)
+
+    def claim(self) -> bool:
+        """True for the first who asks, and for nobody else."""
+        return self._claim.acquire(blocking=False)
+
+
+class Answers:
+    """Answers ops. `take` and `expire` belong to the control thread."""
+
+    def __init__(self, node: Node, words: Words, resync: Callable[[], None]) -> None:
+        """`resync` runs on the scheduler's thread."""
+        self._node = node
+        self._words = words
+        self._resync = resync
+        self._waiting: list[Job] = []
+        self._on_scheduler: dict[str, Callable[[Job], None]] = {
+            "inspect": self._inspect,
+            "kill": self._kill,
+            "tree": self._tree,
+            "resync": self._begin_resync,
+        }
+
+    def take(self, job: Job, now: float) -> None:
+        """Answer now, or have the scheduler answer."""
+        op = job.request.get("op")
+        if op == "stack":
+            self._guarded(self._stack, job)
+            return
+        handler = self._on_scheduler.get(op) if isinstance(op, str) else None
+        if handler is None:
+            job.done(Problem("unknown_verb", f"the service knows no op {str(op)[:50]!r}"))
+            return
+        try:
+            if not self._node.is_running:
+                raise NodeDown("stopped")
+            self._node.scheduler.call_soon_threadsafe(self._run, handler, job)
+        except NodeDown:
+            if job.claim():
+                job.done(Problem("node_dead", "the node has stopped; what you see is its last picture"))
+            return
+        job.until = now + TAKE_S
+        self._waiting.append(job)
+
+    def expire(self, now: float) -> None:
+        """Tell those for whom the scheduler did not come in time."""
+        if not self._waiting:
+            return
+        for job in [job for job in self._waiting if now > job.until]:
+            self._waiting.remove(job)
+            if job.claim():
+                job.done(self._why_late())
+
+    def _why_late(self) -> Problem:
+        reading = self._words.read()
+        held_s = (time.monotonic_ns() - reading.slice_ns) / 1e9
+        if reading.pid and held_s > HELD_S:
+            agent = self._node.agents.get(reading.pid)
+            name = type(agent).__name__ if agent is not None else "agent"
+            return Problem(
+                "scheduler_held",
+                f"{line(name)} {reading.pid} has held the scheduler for {held_s:.1f} s",
+                "look at its stack; nothing else on the node runs meanwhile",
+            )
+        if (time.monotonic_ns() - reading.loop_ns) / 1e9 > HELD_S:
+            return Problem(
+                "scheduler_held", "code outside of agents holds the node's event loop", "look at the vitals"
+            )
+        return Problem("node_timeout", f"the node did not get to it within {TAKE_S:g} s", "try again")
+
+    # -- on the scheduler's thread ----------------------------------------------------------------------------------
+
+    def _run(self, handler: Callable[[Job], None], job: Job) -> None:
+        if job.claim():
+            self._guarded(handler, job)
+
+    def _guarded(self, handler: Callable[[Job], None], job: Job) -> None:
+        try:
+            handler(job)
+        except NoSuchAgent as error:
+            job.done(
+                Problem("no_such_agent", str(error), "it may just have ended; its name finds its successor")
+            )
+        except Exception as error:  # noqa: BLE001  # the edge: what fails here is an answer, never a fault of the node
+            job.done(Problem("internal", f"the node could not answer: {type(error).__name__}"))
+
+    def _inspect(self, job: Job) -> None:
+        agent = self._node.control.find(_pid(job))
+        items = job.request.get("max_items")
+        job.done(detail_map(self._node, agent, items if type(items) is int else 100))
+
+    def _stack(self, job: Job) -> None:
+        agent = self._node.control.find(_pid(job))
+        job.done(stack_map(agent, self._node.control.stack(agent)))
+
+    def _tree(self, job: Job) -> None:
+        job.done({"supervisors": [list(facts) for facts in self._node.control.supervisors()]})
+
+    def _begin_resync(self, job: Job) -> None:
+        self._resync()
+        job.done({})
+
+    def _kill(self, job: Job) -> None:
+        began = time.monotonic()
+        pid = _pid(job)
+        agent = self._node.control.find(pid)
+        outcome = self._node.control.kill(pid, line(job.request.get("reason") or ""))
+
+        def look() -> None:
+            took_s = time.monotonic() - began
+            ended = not agent.ref.is_alive and pid not in self._node.agents
+            if not ended and took_s < UNWIND_S:
+                self._node.loop.call_later(UNWIND_LOOK_S, look)
+                return
+            what = outcome.what
+            if ended and not outcome.done:
+                what = f"{type(agent).__name__} {pid} was killed; its step took {took_s:.2f} s to unwind"
+            reason = outcome.reason or "killed"
+            job.done(
+                {"done": ended, "what": line(what), "pid": pid, "reason": line(reason), "took_s": took_s}
+            )
+
+        look()
+
+
+def _pid(job: Job) -> int:
+    pid = job.request.get("pid")
+    return pid if type(pid) is int else 0

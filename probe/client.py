@@ -1,0 +1,452 @@
+"""The client: everything that a console can see or do, for a script.
+
+    async with connect("shop") as node:
+        page = await node.agents(Query(sort="mailbox", limit=20))
+        for row in page.rows:
+            print(row)
+
+One client is one connection. With `reconnect=True` it finds the node again by itself, also a restarted one, and the
+watches go on; otherwise whoever waits is told with `NodeUnreachable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar
+
+from pydantic import ValidationError
+
+from observe.probe import codec, wire
+from observe.probe.cards import Card
+from observe.probe.connection import Connection, Keys
+from observe.probe.errors import (
+    AttachError,
+    BadFrame,
+    NodeUnreachable,
+    ProtocolError,
+    RemoteError,
+)
+from observe.probe.resolving import resolve
+from observe.probe.watching import Watch, WatchPush
+
+__all__ = ["ClientState", "NodeClient", "Watch", "WatchPush", "connect", "resolve"]
+
+REQUEST_TIMEOUT_S: Final = 10.0
+"""How long a request may take. The probe itself gives up on its node sooner, and says so."""
+
+COMMAND_LIFE_S: Final = 10.0
+"""After so long a command that has not arrived must not be carried out any more."""
+
+BACKOFF_S: Final = (0.1, 5.0)
+"""First and longest pause between two attempts to reconnect; each is shortened at random by up to a half."""
+
+T = TypeVar("T", bound=wire.Told)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """How the client stands with its node. What the node itself is (`up`, `held`, `dead`) its vital signs tell."""
+
+    state: Literal["up", "lost", "connecting"]
+    text: str
+    """One line for people."""
+    info: wire.NodeInfo | None
+    """The node as it last said hello. Another incarnation than before: the node has restarted."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request on its way."""
+
+    future: asyncio.Future[dict[str, Any]]
+    on_result: Callable[[dict[str, Any]], None] | None
+    """Runs before anything that came after the reply is read."""
+
+
+def connect(
+    node: str | Card,
+    *,
+    timeout_s: float = 3.0,
+    reconnect: bool = False,
+    on_state: Callable[[ClientState], None] | None = None,
+) -> NodeClient:
+    """A client for the node, to be entered with `async with`, which raises what `NodeClient.open` does.
+
+    Args:
+        node: `shop`, `shop@localhost` or `shop@<this host>`; or the card of a node.
+        timeout_s: how long attaching may take.
+        reconnect: find the node again when it is lost.
+        on_state: see `NodeClient.on_state`.
+    """
+    client = NodeClient(node, timeout_s=timeout_s, reconnect=reconnect)
+    client.on_state = on_state
+    return client
+
+
+class NodeClient:
+    """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
+
+    All methods raise `NodeUnreachable` when the node is lost or does not answer in time, `RemoteError` when it says no,
+    and `ProtocolError` when it does not make sense.
+    """
+
+    info: wire.NodeInfo
+    """The node as it last said hello."""
+    role: str
+    """What we may do: `viewer`, `operator` or `admin`."""
+    on_state: Callable[[ClientState], None] | None
+    """Called on the loop whenever the connection is lost, retried or found again."""
+
+    def __init__(self, node: str | Card, *, timeout_s: float = 3.0, reconnect: bool = False) -> None:
+        self._target = node
+        self._timeout_s = timeout_s
+        self._reconnect = reconnect
+        self.on_state = None
+        self.state: Literal["up", "lost", "connecting", "closed"] = "closed"
+        self._connection: Connection | None = None
+        self._asked: dict[int, _Asked] = {}
+        self._watches: set[Watch[Any]] = set()
+        self._by_sub: dict[int, Watch[Any]] = {}
+        self._last_id = 0
+        self._clock_ahead_s = 0.0
+        self._returning: asyncio.Task[None] | None = None
+        self._lost_by: AttachError = NodeUnreachable("the client is not open")
+
+    # -- opening and closing -------------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Attach.
+
+        Raises:
+            NoSuchNode: no node of this name is known to this user here.
+            NodeUnreachable: nobody answers.
+            NotAuthorised: the node does not know our key.
+            ProtocolError: no common protocol version, or something else listens there.
+        """
+        await self._attach()
+        return self
+
+    async def close(self) -> None:
+        """Detach. Whoever still waits gets `NodeUnreachable`. Closing twice has no effect."""
+        self._reconnect = False
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait([self._returning])
+            self._returning = None
+        self.state = "closed"
+        self._drop(NodeUnreachable("the client was closed"))
+        self._finish_watches(None)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- verbs ------------------------------------------------------------------------------------------------------
+
+    async def ping(self) -> float:
+        """How long the probe takes to answer, in seconds."""
+        began = time.perf_counter()
+        await self._ask("ping", wire.NoArgs(), wire.Pong)
+        return time.perf_counter() - began
+
+    async def vitals(self, history_s: float = 0.0) -> wire.Vitals:
+        """The node's vital signs, with their history over so many seconds."""
+        return await self._ask("vitals", wire.VitalsArgs(history_s=history_s), wire.Vitals)
+
+    async def agents(self, query: wire.Query | None = None) -> wire.Page:
+        """A window of the agents table."""
+        return await self._ask("agents", query or wire.Query(), wire.Page)
+
+    async def inspect(self, agent: int | str, max_items: int = 100) -> wire.Detail:
+        """Everything about one agent, by pid or name."""
+        return await self._ask("inspect", wire.InspectArgs(agent=agent, max_items=max_items), wire.Detail)
+
+    async def stack(self, agent: int | str) -> wire.Stack:
+        """Where the agent is in its code."""
+        return await self._ask("stack", wire.StackArgs(agent=agent), wire.Stack)
+
+    async def tree(
+        self, root: int | str | None = None, depth: int = 8, max_children: int = 50
+    ) -> wire.Branch:
+        """The supervision tree below an agent, or all of it."""
+        args = wire.TreeArgs(root=root, depth=depth, max_children=max_children)
+        return await self._ask("tree", args, wire.Branch)
+
+    async def crashes(self, limit: int = 50) -> wire.Crashes:
+        """The newest crashes."""
+        return await self._ask("crashes", wire.CrashesArgs(limit=limit), wire.Crashes)
+
+    async def kill(self, agent: int | str, reason: str = "") -> wire.Outcome:
+        """End an agent; its supervisor decides what follows.
+
+        The command names the incarnation that we know and expires: it never reaches a restarted node by mistake.
+        """
+        args = wire.KillArgs(
+            agent=agent,
+            incarnation=self.info.incarnation,
+            expires_at=time.time() + self._clock_ahead_s + COMMAND_LIFE_S,
+            command_id=secrets.token_hex(16),
+            reason=reason,
+        )
+        return await self._ask("kill", args, wire.Outcome)
+
+    # -- watches ----------------------------------------------------------------------------------------------------
+
+    async def watch_agents(
+        self, query: wire.Query | None = None, interval_s: float = 0.5
+    ) -> Watch[wire.Page]:
+        """The window of the agents table again and again; a slow reader gets the newest and skips the rest."""
+        args = wire.WatchArgs(what="agents", query=query or wire.Query(), interval_s=interval_s)
+        return await self._watch(Watch(self, args, wire.Page.from_wire))
+
+    async def watch_vitals(self, interval_s: float = 1.0) -> Watch[wire.Vitals]:
+        """The vital signs again and again."""
+        args = wire.WatchArgs(what="vitals", interval_s=interval_s)
+        return await self._watch(Watch(self, args, wire.Vitals.from_wire))
+
+    async def watch_events(self, interval_s: float = 0.25) -> Watch[wire.Events]:
+        """What happens on the node from here on, in batches; `dropped` counts what a slow reader missed."""
+        args = wire.WatchArgs(what="events", interval_s=interval_s, credit=8)
+        return await self._watch(Watch(self, args, wire.Events.from_wire))
+
+    async def _watch(self, watch: Watch[T]) -> Watch[T]:
+        await self._ask("watch", watch.args, wire.Subscription, lambda result: self._adopt(watch, result))
+        return watch
+
+    def _adopt(self, watch: Watch[Any], result: dict[str, Any]) -> None:
+        sub = wire.Subscription.from_wire(result).sub
+        self._watches.add(watch)
+        self._by_sub[sub] = watch
+        watch._begin(sub)
+
+    def _forget(self, watch: Watch[Any], sub: int | None) -> None:
+        self._watches.discard(watch)
+        if sub is not None:
+            self._by_sub.pop(sub, None)
+
+    def _finish_watches(self, error: AttachError | None) -> None:
+        watches, self._watches = self._watches, set()
+        for watch in watches:
+            watch._finish(error)
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    async def _ask(
+        self,
+        verb: str,
+        args: wire.Asked,
+        result: type[T],
+        on_result: Callable[[dict[str, Any]], None] | None = None,
+    ) -> T:
+        future = self._send(verb, args, on_result)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                answer = await future
+        except TimeoutError:
+            raise NodeUnreachable(
+                f"{self._title()} did not answer `{verb}` within {REQUEST_TIMEOUT_S:g} s",
+                hint="its machine may be overloaded or its probe stopped; try again",
+            ) from None
+        try:
+            return result.from_wire(answer)
+        except ValidationError as error:
+            raise _nonsense(self._title(), error) from None
+
+    def _send(
+        self, verb: str, args: wire.Asked, on_result: Callable[[dict[str, Any]], None] | None = None
+    ) -> asyncio.Future[dict[str, Any]]:
+        connection = self._connection
+        if connection is None or (self.state != "up" and verb != "hello"):
+            raise NodeUnreachable(str(self._lost_by), hint=self._lost_by.hint)
+        self._last_id += 1
+        number = self._last_id
+        request = {"v": wire.PROTOCOL_VERSION, "id": number, "verb": verb, "args": args.to_wire()}
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = _Asked(future, on_result)
+        future.add_done_callback(lambda _: self._settled(number, future))
+        try:
+            connection.send(codec.encode(request, limit_bytes=codec.REQUEST_LIMIT_BYTES))
+        except BaseException:
+            future.cancel()
+            raise
+        return future
+
+    def _settled(self, number: int, future: asyncio.Future[dict[str, Any]]) -> None:
+        self._asked.pop(number, None)
+        if not future.cancelled():
+            future.exception()  # a request that nobody awaits (credit) may fail without a warning
+
+    def _on_frame(self, frame: bytes) -> None:
+        try:
+            message = codec.decode(frame)
+            if "sub" in message:
+                self._on_push(wire.Push.from_wire(message))
+            else:
+                self._on_reply(wire.Reply.from_wire(message))
+        except (BadFrame, ValidationError) as error:
+            self._on_lost(_nonsense(self._title(), error))
+
+    def _on_reply(self, reply: wire.Reply) -> None:
+        asked = self._asked.get(reply.id)
+        if asked is None or asked.future.done():
+            return  # whoever asked has given up
+        if not reply.ok:
+            body = reply.error or wire.ErrorBody(
+                code="internal", message="the node said no and did not say why"
+            )
+            asked.future.set_exception(RemoteError(body.code, body.message, body.hint))
+            return
+        try:
+            if asked.on_result is not None:
+                asked.on_result(reply.result or {})
+        finally:
+            asked.future.set_result(reply.result or {})
+
+    def _on_push(self, push: wire.Push) -> None:
+        watch = self._by_sub.get(push.sub)
+        if watch is not None:  # else it was closed while this was on its way
+            watch._take(push)
+
+    # -- attaching, losing, attaching again -------------------------------------------------------------------------
+
+    async def _attach(self) -> None:
+        card = self._target if isinstance(self._target, Card) else resolve(self._target)
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_lost(error: AttachError) -> None:
+            if not failed.done():
+                failed.set_exception(error)
+
+        connection = Connection(
+            card.endpoint,
+            Keys(card.server_public_key, card.client_public_key, card.client_secret_key),
+            on_frame=self._on_frame,
+            on_lost=on_lost,
+        )
+        connection.open()
+        self._connection = connection
+        try:
+            welcome = await self._hello(card, failed)
+        except BaseException as error:
+            self._connection = None
+            connection.close()
+            if isinstance(error, AttachError):
+                self._lost_by = error
+            raise
+        finally:
+            if not failed.cancel():
+                failed.exception()
+        connection.on_lost = self._on_lost
+        self.info, self.role = welcome.node, welcome.role
+        self._clock_ahead_s = welcome.node.now - time.time()
+        self.state = "up"
+
+    async def _hello(self, card: Card, failed: asyncio.Future[None]) -> wire.Welcome:
+        args = wire.HelloArgs(versions=list(wire.PROTOCOL_VERSIONS), client=f"observe {os.getpid()}")
+        answer = self._send("hello", args)
+        either: list[asyncio.Future[Any]] = [answer, failed]
+        done, _ = await asyncio.wait(either, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if not done:
+                raise NodeUnreachable(
+                    f"{card.full_name} did not answer at {card.endpoint} within {self._timeout_s:g} s",
+                    hint="its probe may be stopped or its machine overloaded; try again, or with a longer time-out",
+                )
+            if failed in done:
+                failed.result()
+            return wire.Welcome.from_wire(answer.result())
+        except RemoteError as error:
+            if error.code == "unsupported_version":
+                raise ProtocolError(
+                    str(error), hint=error.hint or "install the same version of observe on both sides"
+                ) from None
+            raise
+        except ValidationError as error:
+            raise _nonsense(card.full_name, error) from None
+        finally:
+            answer.cancel()
+
+    def _on_lost(self, error: AttachError) -> None:
+        self.state = "lost"
+        self._drop(error)
+        if not self._reconnect:
+            self._finish_watches(error)
+        elif self._returning is None:
+            self._returning = asyncio.get_running_loop().create_task(self._return())
+        self._tell("lost", str(error))
+
+    def _drop(self, error: AttachError) -> None:
+        self._lost_by = error
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        for asked in list(self._asked.values()):
+            if not asked.future.done():
+                asked.future.set_exception(error)
+        self._by_sub.clear()
+        for watch in self._watches:
+            watch._suspend()
+
+    async def _return(self) -> None:
+        pause_s, longest_s = BACKOFF_S
+        while True:
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(longest_s, pause_s * 2)
+            self.state = "connecting"
+            self._tell("connecting", f"looking for {self._title()}")
+            try:
+                await self._attach()
+                await self._renew_watches()
+            except (AttachError, OSError) as error:
+                self._drop(error if isinstance(error, AttachError) else NodeUnreachable(str(error)))
+            if self._connection is not None:
+                break
+            self.state = "lost"
+            self._tell("lost", str(self._lost_by))
+        self._returning = None
+        self._tell("up", f"attached to {self.info.name} again")
+
+    async def _renew_watches(self) -> None:
+        for watch in list(self._watches):
+            try:
+                await self._watch(watch)
+            except RemoteError as error:  # this node will not have it, such as a column that it does not know
+                self._watches.discard(watch)
+                watch._finish(error)
+
+    @property
+    def is_reconnecting(self) -> bool:
+        """Whether a lost node is looked for until it is found or the client closed."""
+        return self._reconnect
+
+    def _tell(self, state: Literal["up", "lost", "connecting"], text: str) -> None:
+        if self.on_state is not None:
+            self.on_state(ClientState(state, text, getattr(self, "info", None)))
+
+    def _title(self) -> str:
+        if isinstance(self._target, Card):
+            return self._target.full_name
+        return self._target
+
+
+def _nonsense(title: str, error: Exception) -> ProtocolError:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        text = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    else:
+        text = str(error)
+    return ProtocolError(
+        f"{title} sent something that is not in the protocol ({text})",
+        hint="install the same version of observe on both sides",
+    )

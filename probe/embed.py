@@ -1,0 +1,151 @@
+"""Makes a node observable: two lines in a service.
+
+    async with Node("shop") as node, Probe(node):
+        ...
+
+The probe is a process beside the service (or a thread of it, where no child is allowed). It cannot hurt the service: it
+is fed without waiting, its death goes unnoticed, and when the service ends it ends too.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from observe.probe.errors import NameTaken, ProbeError
+from observe.runtime.node import Node
+
+if TYPE_CHECKING:
+    from observe.probe.service import Service
+
+logger = logging.getLogger("observe.probe")
+
+START_TIMEOUT_S: Final = 15.0
+"""How long a probe may take to be ready. It takes half a second; a machine that is swapping takes longer."""
+
+Placement = Literal["process", "thread"]
+
+
+class ProbeNotStarted(ProbeError):
+    """The probe could not be started, so nobody can attach. The service itself is unharmed."""
+
+
+class NodeNameTaken(ProbeNotStarted, NameTaken):
+    """Another live node has this name on this machine. Give one of them another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a probe is run. `Probe` says what each means."""
+
+    listen: str
+    placement: Placement
+    linger_s: float
+    budget: float
+    tick_s: float
+
+    def check(self) -> None:
+        """Raise ValueError for what makes no sense."""
+        if not self.listen.startswith("tcp://"):
+            raise ValueError(f"listen must be like tcp://127.0.0.1:*, not {self.listen!r}")
+        if self.placement not in ("process", "thread"):
+            raise ValueError(f'placement must be "process" or "thread", not {self.placement!r}')
+        if not 0 < self.budget <= 1:
+            raise ValueError(f"budget is a share of one core, above 0 and at most 1, not {self.budget!r}")
+        if not 0.01 <= self.tick_s <= 10:
+            raise ValueError(f"tick_s must be between 0.01 and 10 seconds, not {self.tick_s!r}")
+        if not 0 <= self.linger_s <= 86_400:
+            raise ValueError(f"linger_s must be between 0 and 86,400 seconds, not {self.linger_s!r}")
+
+
+class Probe:
+    """Makes one node observable. A context manager; or call `start` and `stop`.
+
+    Args:
+        node: a started node, or a name: then the probe makes, starts and stops a node of that name (`probe.node`).
+        listen: where consoles connect; loopback and any free port unless told otherwise. Always encrypted.
+        placement: `process`, or `thread` where no child process is allowed. A thread cannot be reached while C code
+            holds the interpreter lock, and is gone when the service is.
+        linger_s: for how long the last picture is shown after the service died without a word.
+        budget: share of one core that telemetry may take from the scheduler.
+        tick_s: seconds between two ticks of telemetry, when their cost allows it.
+        required: False lets the service go on without a probe when it cannot start; the reason is logged.
+
+    Raises:
+        ValueError: an argument makes no sense; the text says which.
+    """
+
+    def __init__(
+        self,
+        node: Node | str,
+        *,
+        listen: str = "tcp://127.0.0.1:*",
+        placement: Placement = "process",
+        linger_s: float = 60.0,
+        budget: float = 0.02,
+        tick_s: float = 0.25,
+        required: bool = True,
+    ) -> None:
+        self.settings = Settings(listen, placement, linger_s, budget, tick_s)
+        self.settings.check()
+        self._owns_node = isinstance(node, str)
+        self.node = Node(node) if isinstance(node, str) else node
+        """The node that is observed."""
+        self.required = required
+        self._service: Service | None = None
+
+    async def start(self) -> Self:
+        """Start the probe and wait until consoles can attach.
+
+        Raises:
+            NodeNameTaken: a live node on this machine has the name.
+            ProbeNotStarted: anything else; the text has the reason and the end of the probe's log.
+        """
+        if self._service is not None:
+            raise ProbeNotStarted("this probe is started already")
+        if self._owns_node:
+            await self.node.start()
+        try:
+            await self._start()
+        except ProbeNotStarted as error:
+            if self.required:
+                await self.stop("the probe could not be started")
+                raise
+            logger.warning("%s; the service goes on unobserved", error)
+        except BaseException:
+            await self.stop("the probe could not be started")
+            raise
+        return self
+
+    async def _start(self) -> None:
+        if sys.platform == "win32":
+            raise ProbeNotStarted("the probe needs Unix sockets and file locks, which Windows does not have")
+        from observe.probe.service import Service  # sockets and codecs: not for a service without a probe
+
+        self._service = Service(self.node, self.settings)
+        await self._service.start(START_TIMEOUT_S)
+
+    async def stop(self, reason: str = "") -> None:
+        """Say good-bye to consoles and end the probe. Stopping twice has no effect."""
+        service, self._service = self._service, None
+        try:
+            if service is not None:
+                await service.stop(reason)
+        finally:
+            if self._owns_node:
+                await self.node.stop()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop("" if error is None else f"ended by {type(error).__name__}")
+
+    def statistics(self) -> dict[str, Any]:
+        """Where it listens, what was sent, dropped and spent, and how often the probe had to be started again."""
+        return {} if self._service is None else self._service.statistics()

@@ -1,0 +1,280 @@
+"""The emitter: turns the runtime's counters into frames of the feed, on the scheduler's loop, each tick.
+
+    beat (every tick_s)  -->  heartbeat word, `vitals`
+         and when a tick is due  -->  strings, spawn, crash, restart, rows, exit
+         and when the probe asks -->  hello, then spawn and rows of everything alive
+
+It is a guest. No turn of it holds the loop for longer than 5 ms; what is left goes on in a later turn. Ticks move apart
+when they cost more than their budget. What the socket does not take is dropped, and the probe is told all of it anew
+when it asks. Nothing here waits, and nothing raises into the service.
+
+Facts (spawn, exit, crash, restart) are batched per tick and never sampled. While nobody takes the feed, spawns and
+exits need not be kept (everything alive is told again); crashes and restarts are, the newest `KEPT_FACTS` of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from array import array
+from collections import deque
+from typing import Any, Final
+
+from observe.probe.outlet import Outlet
+from observe.probe.telling import FeedLost, Teller, Telling
+from observe.probe.words import WORD_LOOP_NS, Words
+from observe.runtime.agent import Agent
+from observe.runtime.exits import Crash, ExitReason
+from observe.runtime.instrument import Instrument
+from observe.runtime.node import Node
+from observe.runtime.snapshot import spawn_facts
+
+logger = logging.getLogger("observe.probe")
+
+TURN_NS: Final = 4_000_000
+"""After so long a turn ends, so that with the piece in hand it stays under 5 ms."""
+
+LONGEST_PAUSE_S: Final = 10.0
+"""Between two ticks, however expensive they are."""
+
+RETRY_S: Final = 0.02
+"""When the socket takes nothing for the moment, this long until it is tried again."""
+
+KEPT_FACTS: Final = 1000
+"""Crashes, and restarts, kept while nobody takes the feed."""
+
+QUEUED_FACTS: Final = 20_000
+"""Crashes, and restarts, that may wait for a tick."""
+
+QUEUED_AGENTS: Final = 500_000
+"""Spawns and exits that may wait for a tick. Beyond it, telling everything anew is cheaper."""
+
+MOST_STRINGS: Final = 1_000_000
+"""Strings after which everything is told anew, because they are never forgotten otherwise; more for a larger node."""
+
+SWEEP_IS_YOUNG_S: Final = 1.0
+"""A probe that asks within this time of a sweep's start asked before it had read its beginning."""
+
+
+class Emitter(Instrument):
+    """Feeds one probe from one node. All of it belongs to the scheduler's thread."""
+
+    def __init__(
+        self, node: Node, outlet: Outlet, words: Words, *, tick_s: float, budget: float, version: str
+    ) -> None:
+        """
+        Args:
+            tick_s: seconds between two ticks, when their cost allows it.
+            budget: share of one core that ticks may take.
+        """
+        self._node = node
+        self._outlet = outlet
+        self._teller = Teller(node, outlet, version)
+        self._words = words
+        self._tick_s = tick_s
+        self._budget = budget
+        self._loop = node.loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When the next beat is due, by the loop's clock."""
+        self._next_tick = 0.0
+        self._job: Telling | None = None
+        self._job_ns = 0
+        self._is_live = False
+        """Whether the probe has been told everything up to the last tick, or is being told."""
+        self._sweep_wanted = False
+        self._swept_at = float("-inf")
+        self._lag_us = 0
+        self._spawned: list[Agent] = []
+        self._exited = array("q")
+        self._crashes: deque[Crash] = deque()
+        self._restarts: deque[dict[str, Any]] = deque()
+        self._dropped_facts = 0
+        self._cost_ns = 0
+        self._longest_turn_ns = 0
+
+    # -- start, stop, and what the probe asks ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Plug in and begin to beat."""
+        self._node.instruments.add(self)
+        self._node.scheduler.attach_words(self._words.view)
+        self._due = self._loop.time()
+        self._beat()
+
+    def resync(self) -> None:
+        """The probe wants everything anew."""
+        young = self._loop.time() - self._swept_at < SWEEP_IS_YOUNG_S
+        if not (self._is_live and young):
+            self._sweep_wanted = True
+            self._schedule(0.0)
+
+    def stop(self, reason: str) -> None:
+        """Say `bye` and unplug. Stopping twice has no effect."""
+        if self._timer is None:
+            return
+        self.unplug()
+        try:
+            self._flush()
+            self._outlet.offer("bye", {"reason": reason})
+        except Exception:
+            logger.exception("the last telemetry could not be sent")
+
+    def unplug(self) -> None:
+        """Stop without a word. In a forked child this is all that may be done."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._job = None
+        self._node.instruments.remove(self)
+        self._node.scheduler.detach_words()
+
+    def statistics(self) -> dict[str, int]:
+        """What was sent, dropped and spent."""
+        return {
+            "frames": self._outlet.sent,
+            "lost": self._outlet.lost,
+            "dropped_facts": self._dropped_facts,
+            "watched": self._teller.watched,
+            "strings": self._outlet.texts,
+            "cost_us": self._cost_ns // 1000,
+            "longest_turn_us": self._longest_turn_ns // 1000,
+        }
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    def on_spawn(self, agent: Agent) -> None:
+        if self._is_live:
+            self._spawned.append(agent)
+            if len(self._spawned) > QUEUED_AGENTS:
+                self._lose()
+
+    def on_exit(self, agent: Agent, reason: ExitReason) -> None:
+        if self._is_live:
+            pid = agent.ref.pid
+            self._exited.append(pid)
+            self._teller.forget(pid)
+            if len(self._exited) > QUEUED_AGENTS:
+                self._lose()
+
+    def on_crash(self, crash: Crash) -> None:
+        self._crashes.append(crash)
+        self._bound(self._crashes)
+
+    def on_restart(self, old: Agent, new: Agent) -> None:
+        facts = spawn_facts(new)
+        self._restarts.append(
+            {"at": time.time(), "pid": facts.pid, "old": old.ref.pid, "supervisor": facts.supervisor_pid}
+        )
+        self._bound(self._restarts)
+
+    def _bound(self, facts: deque[Any]) -> None:
+        most = QUEUED_FACTS if self._is_live else KEPT_FACTS
+        while len(facts) > most:
+            facts.popleft()
+            self._dropped_facts += 1
+
+    # -- turns ------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(delay_s, self._beat)
+
+    def _beat(self) -> None:
+        """One turn on the loop."""
+        began_ns = time.perf_counter_ns()
+        self._timer = self._loop.call_later(self._tick_s, self._beat)  # also if what follows fails
+        try:
+            pause_s = self._turn(began_ns)
+        except FeedLost:
+            pause_s = self._tick_s
+            self._lose()
+        except Exception:  # the edge: a fault in telemetry must not hurt the service
+            logger.exception("a telemetry tick failed; the probe will be told everything anew")
+            pause_s = self._tick_s
+            self._lose()
+        spent_ns = time.perf_counter_ns() - began_ns
+        self._cost_ns += spent_ns
+        self._longest_turn_ns = max(self._longest_turn_ns, spent_ns)
+        self._schedule(pause_s)
+
+    def _turn(self, began_ns: int) -> float:
+        """Do what is due; returns in how many seconds the next turn is."""
+        now = self._loop.time()
+        self._words.view[WORD_LOOP_NS] = time.monotonic_ns()
+        if now >= self._due:
+            self._lag_us = max(self._lag_us, int((now - self._due) * 1e6))
+            self._due = now + self._tick_s
+            if self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000):
+                self._lag_us = 0
+        if self._sweep_wanted:
+            self._sweep_wanted = False
+            self._lose()
+            self._job, self._job_ns = self._sweep(), 0
+        elif self._job is None and now >= self._next_tick:
+            self._job, self._job_ns = self._tick(), 0
+        if self._job is None:
+            return max(0.0, self._due - self._loop.time())
+        for taken in self._job:
+            spent_ns = time.perf_counter_ns() - began_ns
+            if not taken or spent_ns > TURN_NS:
+                self._job_ns += spent_ns
+                return spent_ns / 1e9 if taken else RETRY_S  # as long for the agents as for us
+        self._job = None
+        cost_s = (self._job_ns + time.perf_counter_ns() - began_ns) / 1e9
+        self._next_tick = now + min(max(0.9 * self._tick_s, cost_s / self._budget), LONGEST_PAUSE_S)
+        return max(0.0, self._due - self._loop.time())
+
+    def _tick(self) -> Telling:
+        """Tell what has changed since the last tick."""
+        teller = self._teller
+        if not self._is_live:
+            yield from teller.discard_changed()
+            yield from teller.tell_crashes(self._crashes)
+            yield from teller.tell_restarts(self._restarts)
+            return
+        if self._outlet.texts > max(MOST_STRINGS, 4 * len(self._node.agents)):
+            self._sweep_wanted = True
+            return
+        # Both now: an agent that starts and ends while this tick goes on must not be told gone before it is told.
+        spawned, self._spawned = self._spawned, []
+        exited, self._exited = self._exited, array("q")
+        yield from teller.tell_spawned(spawned)
+        yield from teller.tell_crashes(self._crashes)
+        yield from teller.tell_restarts(self._restarts)
+        yield from teller.tell_changed()
+        yield from teller.tell_watched()
+        yield from teller.tell_exited(exited)
+
+    def _sweep(self) -> Telling:
+        """Tell everything. Facts that come meanwhile wait for the next tick, so that none overtakes its agent."""
+
+        def begun() -> None:
+            self._is_live = True
+            self._swept_at = self._loop.time()
+
+        yield from self._teller.tell_all(begun)
+        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000)
+        self._next_tick = 0.0
+
+    def _lose(self) -> None:
+        """What was to be told is lost: tell no changes until the probe has been told everything."""
+        self._job = None
+        if self._is_live:
+            self._outlet.lose()
+        self._is_live = False
+        self._spawned = []
+        self._exited = array("q")
+        self._teller.forget_all()
+        self._bound(self._crashes)
+        self._bound(self._restarts)
+
+    def _flush(self) -> None:
+        """The facts of the last moments, as far as they fit into one turn."""
+        end_ns = time.perf_counter_ns() + TURN_NS
+        for taken in self._tick():
+            if not taken or time.perf_counter_ns() > end_ns:
+                return
+        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000)

@@ -1,0 +1,234 @@
+"""Applies the frames of the feed to the picture. Bytes in; no sockets.
+
+A frame that cannot be read, or a gap in the numbers, makes the table doubtful: the probe asks for everything anew, and
+shows what it has until that has come. Nothing that arrives here can end the probe.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from observe.probe.codec import decode
+from observe.probe.errors import BadFrame
+from observe.probe.frames import (
+    FEED_FRAMES,
+    ByeFrame,
+    CrashFrame,
+    ExitFrame,
+    FeedFrame,
+    FindingFrame,
+    HelloFrame,
+    RestartFrame,
+    RowsFrame,
+    SpawnFrame,
+    StringsFrame,
+    VitalsFrame,
+)
+from observe.probe.picture import Picture
+from observe.probe.streams import BUFFERED_EVENTS
+from observe.probe.table import Malformed, Table
+
+logger = logging.getLogger("observe.probe")
+
+TABLE_FRAMES: Final = (StringsFrame, SpawnFrame, RowsFrame, ExitFrame)
+"""Frames that mean nothing without those before them."""
+
+RESYNC_FIRST_S: Final = 0.5
+RESYNC_MOST_S: Final = 30.0
+"""How long to wait for an answer to `resync` before asking again; doubles each time, so that a service that sends
+nonsense is not also kept busy sending all of it again."""
+
+FILL_MOST_S: Final = 2.0
+"""How long the table of before a resync is shown while the one after it fills up."""
+
+
+class Feed:
+    """The receiving end of the feed."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.frames = 0
+        self.malformed = 0
+        self.gaps = 0
+        self.resyncs = 0
+        self.bye: ByeFrame | None = None
+        """The last word of the service, once it has been said."""
+        self.is_greeted = False
+        """Whether the service has said hello."""
+        self.wants_events = False
+        """Whether anybody watches events: they are not made otherwise."""
+        self._filling = picture.table
+        self._filling_since: float | None = None
+        self._expected: int | None = None
+        """The number of the next frame; None before the first and after a fault, until a `hello`."""
+        self._ask_at = time.monotonic() + RESYNC_FIRST_S
+        self._patience_s = RESYNC_FIRST_S
+        self._highest_pid = 0
+
+    def statistics(self) -> dict[str, int]:
+        """What came and what was wrong with it."""
+        return {
+            "frames": self.frames,
+            "malformed": self.malformed,
+            "gaps": self.gaps,
+            "resyncs": self.resyncs,
+            "strays": self.picture.table.strays,
+        }
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the table can be trusted."""
+        return self._expected is not None
+
+    def needs_resync(self, now: float) -> bool:
+        """Whether to ask the service for everything now. Saying yes counts as having asked."""
+        if self.is_synced or self.bye is not None or now < self._ask_at:
+            return False
+        self.resyncs += 1
+        self._patience_s = min(self._patience_s * 2, RESYNC_MOST_S)
+        self._ask_at = now + self._patience_s
+        return True
+
+    def settle(self, now: float) -> None:
+        """Show the table that fills up after a resync as soon as it is complete, or has taken too long."""
+        if self._filling_since is None:
+            return
+        filled, shown = len(self._filling), len(self.picture.table)
+        complete = filled >= self.picture.vitals.announced > 0
+        late = now - self._filling_since > FILL_MOST_S and (not self.picture.ended or filled >= shown)
+        if complete or late or not shown:
+            self._filling.inherit(self.picture.table)
+            self.picture.show(self._filling)
+            self._filling_since = None
+
+    def receive(self, data: bytes) -> None:
+        """Apply one frame, whatever it is."""
+        self.frames += 1
+        try:
+            frame = read_frame(data)
+            self._apply(frame, len(data))
+        except (BadFrame, ValidationError, Malformed, ValueError, OverflowError) as error:
+            self.malformed += 1
+            self._doubt(f"a frame of the feed cannot be used: {str(error).splitlines()[0][:300]}")
+        except Exception:  # the edge of the process: a fault in a frame must not end the probe
+            self.malformed += 1
+            logger.exception("a frame of the feed could not be applied")
+            self._doubt("a frame of the feed could not be applied")
+
+    def _doubt(self, why: str) -> None:
+        if self._expected is not None:
+            logger.warning("%s; asking for everything anew", why)
+            self._ask_at = time.monotonic()
+        self._expected = None
+
+    def _apply(self, frame: FeedFrame, size_bytes: int) -> None:
+        if isinstance(frame, HelloFrame):
+            self._begin(frame)
+            return
+        if self._expected is not None and frame.seq != self._expected:
+            self.gaps += 1
+            self._doubt(f"the feed went from {self._expected - 1} to {frame.seq}")
+        elif self._expected is not None:
+            self._expected += 1
+        if self._expected is None and isinstance(frame, TABLE_FRAMES):
+            return
+        match frame:
+            case RowsFrame():
+                self._filling.update(frame.n, frame.data, frame.mono_us)
+            case VitalsFrame():
+                self.picture.vitals.take(frame)
+                self._filling.newest_us = max(self._filling.newest_us, frame.mono_us)
+                self._patience_s = RESYNC_FIRST_S if self.is_synced else self._patience_s
+            case StringsFrame():
+                self._filling.strings.add(frame.base, frame.texts)
+            case SpawnFrame():
+                self._spawned(frame)
+            case ExitFrame():
+                self._exited(frame)
+            case CrashFrame():
+                self.picture.crashed(frame, size_bytes)
+            case RestartFrame():
+                self._restarted(frame)
+            case FindingFrame():
+                facts = self._named(self.picture.table, frame.pid)
+                self.picture.event("finding", frame.at, frame.text, pid=frame.pid, reason=frame.kind, **facts)
+            case ByeFrame():
+                self.bye = frame
+
+    def _begin(self, hello: HelloFrame) -> None:
+        if hello.incarnation != self.picture.config.incarnation or hello.pid != self.picture.config.pid:
+            raise Malformed("the feed speaks for another process")  # as a fork of the service would
+        self.is_greeted = True
+        self._expected = hello.seq + 1
+        self._filling = Table()
+        self._filling_since = time.monotonic()
+        self.picture.introduce(hello)
+        self.settle(self._filling_since)
+
+    def _spawned(self, frame: SpawnFrame) -> None:
+        now_us = self.picture.now_us()
+        pids = self._filling.spawn(frame.n, frame.data, now_us)
+        if not len(pids):
+            return
+        fresh = pids[
+            np.searchsorted(pids, self._highest_pid, side="right") :
+        ]  # a resync tells of old ones again
+        self._highest_pid = max(self._highest_pid, int(pids[-1]))
+        if self._filling_since is None:
+            self._tell("spawn", "started", np.searchsorted(self._filling.ints("pid"), fresh))
+
+    def _exited(self, frame: ExitFrame) -> None:
+        rows = self._filling.exit(frame.n, frame.data)
+        self._tell("exit", "ended", rows)
+        self._filling.tidy()
+
+    def _tell(self, kind: str, verb: str, rows: NDArray[np.intp]) -> None:
+        """Make events for these rows, but no more than anybody could be sent."""
+        if not self.wants_events:
+            self.picture.skip_events(len(rows))
+            return
+        omitted = max(len(rows) - BUFFERED_EVENTS, 0)
+        self.picture.skip_events(omitted)
+        at, table = time.time(), self._filling
+        items = []
+        for row in rows[omitted:].tolist():
+            pid = int(table.ints("pid")[row])
+            name, class_name = table.text("name", row), table.text("class", row)
+            text = f"{name or class_name or 'agent'} (pid {pid}) {verb}"
+            items.append(self.picture.event_item(kind, at, text, pid=pid, name=name, class_name=class_name))
+        self.picture.events(items, omitted)
+
+    def _restarted(self, frame: RestartFrame) -> None:
+        self.picture.restarted(frame.old, frame.pid)
+        facts = self._named(self._filling, frame.pid)
+        label = facts["name"] or facts["class_name"] or "agent"
+        text = f"{label} was restarted: pid {frame.pid} in the place of {frame.old}"
+        self.picture.event("restart", frame.at, text, pid=frame.pid, **facts)
+
+    @staticmethod
+    def _named(table: Table, pid: int) -> dict[str, Any]:
+        row = table.row_of(pid)
+        if row is None:
+            return {"name": None, "class_name": None}
+        return {"name": table.text("name", row), "class_name": table.text("class", row)}
+
+
+def read_frame(data: bytes) -> FeedFrame:
+    """One frame of the feed.
+
+    Raises:
+        BadFrame: it is no message, or has no type that we know.
+        ValidationError: a field is missing or wrong.
+    """
+    message = decode(data)
+    kind = message.pop("t", None)
+    model = FEED_FRAMES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise BadFrame(f"a frame of unknown type {str(kind)[:50]!r}")
+    return model.model_validate(message)

@@ -1,0 +1,202 @@
+"""What a service and its own probe say to each other: start-up configuration, feed and control link.
+
+docs/protocol.md, sections 2 and 3. Both ends come from one installation, so there is no version here; the probe still
+reads every frame strictly, because a fault in a service must not become a fault of the probe beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from observe.probe.wire import Pid, Role
+
+Number = Pid
+"""A counter or clock reading that must fit a column of 64 bits."""
+
+SPAWN_WIDTH: Final = 7
+"""Columns of a `spawn` row: pid, class, name, supervisor, child, restarts, crashes."""
+
+ROWS_WIDTH: Final = 9
+"""Columns of a `rows` row: pid, status, mailbox, mailbox_max, handled, reductions, since_us, activity,
+activity_since_us."""
+
+MAX_FRAME_ROWS: Final = 200_000
+"""The most rows that one frame of the feed may hold: at 72 bytes a row just under the size of a frame."""
+
+
+class Accepted(BaseModel):
+    """A client key that the node accepts beside that on its card."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=128)
+    """Whose it is, for people and the audit log."""
+    public_key: str = Field(min_length=40, max_length=40)
+    """Z85."""
+    role: Role
+
+
+class Config(BaseModel):
+    """What a service tells its probe at the start: one line of JSON on standard input."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    node: str
+    """Name without the host."""
+    host: str
+    incarnation: str
+    pid: int
+    """Of the service, which is the parent of the probe."""
+    feed: str
+    """Where the service's PUSH socket is bound, `ipc://…`."""
+    control: str
+    """Where the service's ROUTER socket is bound, `ipc://…`."""
+    directory: str
+    """The node's directory, mode 0700."""
+    listen: str = "tcp://127.0.0.1:*"
+    """Where to bind the attach protocol."""
+    port: int | None = None
+    """The port that an earlier probe of this incarnation had: bound again if it is free."""
+    server_public: str
+    server_secret: str
+    client_public: str
+    client_secret: str
+    clients: list[Accepted] = Field(default_factory=list)
+    """Further keys, with a role each."""
+    dump_signal: int | None = None
+    """The signal on which the service's `faulthandler` writes all stacks to `stacks`; None when it does not."""
+    scheduler_thread: int | None = None
+    """`threading.get_ident()` of the loop's thread, to find it among those stacks; None: the main thread."""
+    linger_s: float = 60.0
+    """For how long the last picture is served after the service died."""
+    words: str = ""
+    """The page of words; empty: `words` in the node's directory."""
+    stacks: str = ""
+    """The file of stacks; empty: `stacks.txt` in the node's directory."""
+    started_at: float = 0.0
+
+
+class FeedFrame(BaseModel):
+    """What all frames of the feed have in common."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    seq: int = Field(ge=1)
+
+
+class HelloFrame(FeedFrame):
+    """First after each connection and each resync; everything alive follows."""
+
+    node: str
+    host: str
+    incarnation: str
+    pid: int
+    started_at: float
+    python: str
+    version: str
+    mono_us: Number
+    wall: float
+    """The same moment as `mono_us`, on the wall clock."""
+
+
+class StringsFrame(FeedFrame):
+    """Texts numbered `base`, `base` + 1, …"""
+
+    base: int = Field(ge=1)
+    texts: list[str]
+
+
+class SpawnFrame(FeedFrame):
+    n: int = Field(ge=0, le=MAX_FRAME_ROWS)
+    data: bytes
+
+
+class RowsFrame(FeedFrame):
+    mono_us: Number
+    n: int = Field(ge=0, le=MAX_FRAME_ROWS)
+    data: bytes
+
+
+class ExitFrame(FeedFrame):
+    n: int = Field(ge=0, le=MAX_FRAME_ROWS * 10)
+    data: bytes
+
+
+class CrashFrame(FeedFrame):
+    """A crash, as clients see it but for its successor."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    at: float
+    pid: Pid
+    name: str | None = None
+    class_name: str = Field(alias="class")
+    child: str
+    supervisor: Pid
+    reason: str
+    kind: str
+    traceback: str
+    message: dict[str, Any] | None = None
+    fingerprint: str
+
+
+class RestartFrame(FeedFrame):
+    at: float
+    pid: Pid
+    old: Pid
+    supervisor: Pid = 0
+
+
+class FindingFrame(FeedFrame):
+    at: float
+    kind: str
+    pid: Pid = 0
+    text: str
+
+
+class VitalsFrame(FeedFrame):
+    """Totals since the node started, but for `agents`, `run_queue` and `lag_us`."""
+
+    mono_us: Number
+    agents: Number
+    handled: Number
+    run_queue: Number
+    busy_us: Number
+    lag_us: Number
+    spawned: Number
+    exited: Number
+    crashes: Number
+    restarts: Number
+    cost_us: Number
+
+
+class ByeFrame(FeedFrame):
+    reason: str = ""
+
+
+FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
+    "hello": HelloFrame,
+    "strings": StringsFrame,
+    "spawn": SpawnFrame,
+    "rows": RowsFrame,
+    "exit": ExitFrame,
+    "crash": CrashFrame,
+    "restart": RestartFrame,
+    "finding": FindingFrame,
+    "vitals": VitalsFrame,
+    "bye": ByeFrame,
+}
+"""The model for each `t`."""
+
+
+class ControlReply(BaseModel):
+    """What the service answers on the control link."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    id: int
+    ok: bool
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None

@@ -1,0 +1,236 @@
+"""What the probe knows of its node: the picture that every question is answered from, and that outlives the node."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from observe.probe.errors import Refusal
+from observe.probe.frames import Config, CrashFrame, HelloFrame
+from observe.probe.queries import line
+from observe.probe.streams import EventItem
+from observe.probe.table import Table
+from observe.probe.trees import Strategies, Trees
+from observe.probe.vitals import VitalSigns
+from observe.probe.wire import Held, NodeInfo, Vitals
+
+MAX_CRASHES: Final = 1000
+MAX_CRASH_BYTES: Final = 32 << 20
+"""Crashes kept: so many, and so many bytes together. The oldest go first; `total` counts on."""
+
+REPLY_CRASH_BYTES: Final = 8 << 20
+"""Bytes of crashes in one reply."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """A crash as it goes to clients, and about how many bytes it takes."""
+
+    crash: dict[str, Any]
+    size_bytes: int
+
+
+class Picture:
+    """The node as the probe sees it. Not for threads: the probe has one."""
+
+    def __init__(self, config: Config, publish: Callable[[list[EventItem], int], None]) -> None:
+        self.config = config
+        self.trees = Trees(Table())
+        self.vitals = VitalSigns()
+        self.strategies: Strategies = {}
+        self.held: Held | None = None
+        self.ended: str | None = None
+        """`dead` or `stopped`, once the node is."""
+        self.python = platform.python_version()
+        self.version = installed_version()
+        self.started_at = config.started_at or time.time()
+        self._publish = publish
+        self._events = 0
+        self._crashes: deque[Kept] = deque()
+        self._crash_bytes = 0
+        self._crashes_total = 0
+        self._clock_offset_us = time.time_ns() // 1000 - monotonic_us()
+        self._frozen_us: int | None = None
+
+    @property
+    def table(self) -> Table:
+        """The agents."""
+        return self.trees.table
+
+    def show(self, table: Table) -> None:
+        """Answer from this table from now on."""
+        if table is not self.trees.table:
+            self.trees = Trees(table)
+
+    @property
+    def state(self) -> str:
+        """`up`, `held`, `dead` or `stopped`."""
+        return self.ended or ("held" if self.held else "up")
+
+    def end(self, state: str) -> None:
+        """The node is gone: its ages stand still from now on."""
+        self.ended = state
+        self.held = None
+        self._frozen_us = monotonic_us()
+
+    def now_us(self) -> int:
+        """Monotonic microseconds for ages; the moment of its end for a node that is gone."""
+        return self._frozen_us if self._frozen_us is not None else monotonic_us()
+
+    def wall(self, mono_us: int) -> float:
+        """The Unix time of a monotonic moment."""
+        return (mono_us + self._clock_offset_us) / 1e6
+
+    def introduce(self, hello: HelloFrame) -> None:
+        """What the service says of itself."""
+        self.python, self.version, self.started_at = hello.python, hello.version, hello.started_at
+        self._clock_offset_us = int(hello.wall * 1e6) - hello.mono_us
+
+    def info(self) -> NodeInfo:
+        """The **node** of the protocol."""
+        return NodeInfo(
+            name=f"{self.config.node}@{self.config.host}",
+            incarnation=self.config.incarnation,
+            pid=self.config.pid,
+            host=self.config.host,
+            started_at=self.started_at,
+            now=time.time(),
+            python=self.python,
+            version=self.version,
+            state=self.state,
+            agents=len(self.table),
+            probe_pid=os.getpid(),
+        )
+
+    def current_vitals(self, history_s: float = 0.0) -> Vitals:
+        """The **vitals** of the protocol, as they are now or were at the node's end."""
+        return self.vitals.current(
+            self.wall(self.now_us()), self.state, len(self.table), self.held, history_s
+        )
+
+    # -- agents ---------------------------------------------------------------------------------------------------------
+
+    def row(self, agent: int | str) -> int:
+        """The row of a live agent, by pid or name.
+
+        Raises:
+            Refusal: `no_such_agent`.
+        """
+        found = self.table.row_of(agent) if isinstance(agent, int) else self.table.row_named(agent)
+        if found is None:
+            what = f"pid {agent}" if isinstance(agent, int) else f"the name {agent[:100]!r}"
+            raise Refusal(
+                "no_such_agent", f"no live agent of {self.config.node} has {what}", "`observe ps` lists them"
+            )
+        return found
+
+    def agent(self, row: int) -> dict[str, Any]:
+        """All columns of one agent."""
+        return line(self.table, row, self.now_us())
+
+    def label(self, pid: int) -> str:
+        """How to name an agent to a person: `session-3 (pid 17)`."""
+        row = self.table.row_of(pid)
+        if row is None:
+            return f"pid {pid}"
+        name = self.table.text("name", row) or self.table.text("class", row) or "agent"
+        return f"{name} (pid {pid})"
+
+    # -- crashes and events ---------------------------------------------------------------------------------------------
+
+    def crashed(self, frame: CrashFrame, size_bytes: int) -> None:
+        """Keep a crash."""
+        crash = frame.model_dump(by_alias=True, exclude={"seq"}) | {"restarted": None}
+        self._crashes.append(Kept(crash, size_bytes))
+        self._crashes_total += 1
+        self._crash_bytes += size_bytes
+        while len(self._crashes) > MAX_CRASHES or self._crash_bytes > MAX_CRASH_BYTES:
+            self._crash_bytes -= self._crashes.popleft().size_bytes
+        self.event(
+            "crash", frame.at, f"{frame.name or frame.class_name} (pid {frame.pid}) crashed: {frame.reason}",
+            pid=frame.pid, name=frame.name, class_name=frame.class_name, reason=frame.reason,
+            fingerprint=frame.fingerprint,
+        )  # fmt: skip
+
+    def restarted(self, old: int, new: int) -> None:
+        """`new` came in the place of `old`."""
+        for kept in reversed(self._crashes):
+            if kept.crash["pid"] == old:
+                kept.crash["restarted"] = new
+                break
+
+    def crashes(self, limit: int) -> dict[str, Any]:
+        """The result of `crashes`: newest first, no more than fit into a reply."""
+        chosen: list[dict[str, Any]] = []
+        room = REPLY_CRASH_BYTES
+        for kept in reversed(self._crashes):
+            room -= kept.size_bytes
+            if len(chosen) >= limit or room < 0:
+                break
+            chosen.append(kept.crash)
+        return {"crashes": chosen, "total": self._crashes_total}
+
+    def last_crash_of(self, name: str | None, child: str, supervisor: int) -> dict[str, Any] | None:
+        """The newest crash in the same place of the tree."""
+        for kept in reversed(self._crashes):
+            crash = kept.crash
+            if crash["supervisor"] == supervisor and crash["child"] == child and crash["name"] == name:
+                return crash
+        return None
+
+    def event(
+        self,
+        kind: str,
+        at: float,
+        text: str,
+        *,
+        pid: int = 0,
+        name: str | None = None,
+        class_name: str | None = None,
+        **facts: str,
+    ) -> None:
+        """Tell everybody who watches events."""
+        self.events([self.event_item(kind, at, text, pid=pid, name=name, class_name=class_name, **facts)])
+
+    def event_item(
+        self,
+        kind: str,
+        at: float,
+        text: str,
+        *,
+        pid: int,
+        name: str | None,
+        class_name: str | None,
+        **facts: str,
+    ) -> EventItem:
+        """An **event** of the protocol, with the next number."""
+        self._events += 1
+        item = {"seq": self._events, "at": at, "kind": kind, "pid": pid, "name": name, "class": class_name}
+        return item | {"text": text} | facts
+
+    def events(self, items: list[EventItem], omitted: int = 0) -> None:
+        """Publish events; `omitted` earlier ones of the same frame were not made."""
+        self._publish(items, omitted)
+
+    def skip_events(self, count: int) -> None:
+        """Count events that nobody asked for."""
+        self._events += count
+
+
+def monotonic_us() -> int:
+    """The clock of the feed: the same in all processes of a machine."""
+    return time.monotonic_ns() // 1000
+
+
+def installed_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return importlib.metadata.version("observe-agents")
+    except importlib.metadata.PackageNotFoundError:  # run from a plain tree of files
+        return "0"

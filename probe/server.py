@@ -1,0 +1,417 @@
+"""The probe's sockets and its one loop. Moves bytes between them and the modules that know what they mean.
+
+```
+ service:  PUSH   ==feed==>  PULL  --> Feed --> Picture <-- Desk <-- ROUTER <==CURVE==> clients
+           ROUTER <=control> DEALER <-> Asks                          REP   <--ZAP--    libzmq asks who may in
+           words  ==memory=> NodeWatch        pidfd of the service
+```
+
+One thread, one poll: nothing in here waits for anything else. Each source gets a bounded share of every turn, so that a
+flood on one does not silence the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from observe.audit.log import AuditLog, AuditUnavailable
+from observe.probe.asks import Answer, Asks
+from observe.probe.cards import Card, NodeLock, card_path, write_card
+from observe.probe.codec import decode, encode
+from observe.probe.commands import CommandGate, local_user
+from observe.probe.desk import Desk
+from observe.probe.errors import BadFrame, Refusal, TooLarge
+from observe.probe.feed import Feed
+from observe.probe.frames import Config
+from observe.probe.holding import describe_holder, held_by
+from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing
+from observe.probe.node_watch import Holding, NodeWatch
+from observe.probe.picture import Picture, monotonic_us
+from observe.probe.streams import Streams
+from observe.probe.wire import PROTOCOL_VERSIONS, Stack
+
+logger = logging.getLogger("observe.probe")
+
+MAX_MESSAGE_BYTES: Final = 2 << 20
+"""libzmq hangs up on a client that sends more. Between this and the protocol's 1 MiB there is an answer instead."""
+
+SEND_HWM: Final = 64
+"""Messages that wait for one client. One that does not read so many loses its place."""
+
+TURN_S: Final = 0.1
+"""At least so often the loop looks at the words, which no event announces."""
+
+SAMPLE_S: Final = 1.0
+FEED_SHARE: Final = 500
+CLIENT_SHARE: Final = 100
+CONTROL_SHARE: Final = 100
+"""Messages taken from each socket in one turn."""
+
+CLIENT_SHARE_S: Final = 0.05
+"""Seconds for the requests of clients in one turn: a query of a million agents takes some tens of milliseconds."""
+
+FLUSH_MS: Final = 500
+"""How long the last messages to clients may take before the process ends."""
+
+
+class Server:
+    """Serves one node until it ends. Made, `open`ed, `run` and `close`d on one thread."""
+
+    def __init__(self, config: Config, lock: NodeLock) -> None:
+        self.config = config
+        self.endpoint = ""
+        """Where clients find it; set by `open`."""
+        self._lock = lock
+        self._directory = Path(config.directory)
+        self._card_is_written = False
+        self._stopping = False
+        self._end_at: float | None = None
+        """Monotonic seconds at which a probe whose node has died stops lingering."""
+        self._context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._router: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._zap: zmq.Socket[bytes] = self._context.socket(zmq.REP)
+        self._feed_socket: zmq.Socket[bytes] = self._context.socket(zmq.PULL)
+        self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._watch = NodeWatch(
+            config.pid,
+            Path(config.words) if config.words else self._directory / "words",
+            Path(config.stacks) if config.stacks else self._directory / "stacks.txt",
+            config.dump_signal,
+            config.scheduler_thread,
+        )
+        self._keys = KeyRing(_holders(config))
+        self._streams = Streams()
+        self._picture = Picture(config, self._streams.publish)
+        self._feed = Feed(self._picture)
+        self._asks = Asks(self._send_control)
+        self._audit = _open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}")
+        commands = CommandGate(self._audit, config.incarnation)
+        self._desk = Desk(self._picture, self._keys, self._streams, commands, self._asks, self._send_client)
+
+    # -- opening and closing --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Bind, connect and write the card.
+
+        Raises:
+            zmq.ZMQError: the address cannot be bound.
+            OSError: the card cannot be written.
+        """
+        self._zap.linger = 0
+        self._zap.bind("inproc://zeromq.zap.01")
+        router = self._router
+        router.curve_server = True
+        router.curve_publickey = self.config.server_public.encode()
+        router.curve_secretkey = self.config.server_secret.encode()
+        router.zap_domain = ZAP_DOMAIN
+        for option, value in {
+            zmq.ZAP_ENFORCE_DOMAIN: 1,
+            zmq.ROUTER_MANDATORY: 1,
+            zmq.MAXMSGSIZE: MAX_MESSAGE_BYTES,
+            zmq.SNDHWM: SEND_HWM,
+            zmq.RCVHWM: 1000,
+            zmq.LINGER: 0,
+            zmq.HEARTBEAT_IVL: 2000,
+            zmq.HEARTBEAT_TTL: 6000,
+            zmq.HEARTBEAT_TIMEOUT: 6000,
+            zmq.HANDSHAKE_IVL: 3000,
+            zmq.TCP_KEEPALIVE: 1,
+        }.items():
+            router.setsockopt(option, value)
+        self._bind()
+        self._feed_socket.setsockopt(zmq.RCVHWM, 2000)
+        self._feed_socket.linger = 0
+        self._feed_socket.connect(self.config.feed)
+        self._control.setsockopt(zmq.SNDHWM, 1000)
+        self._control.linger = 0
+        self._control.connect(self.config.control)
+        for socket in (router, self._zap, self._feed_socket, self._control):
+            self._poller.register(socket, zmq.POLLIN)
+        pidfd = self._watch.fileno()
+        if pidfd is not None:
+            self._poller.register(pidfd, zmq.POLLIN)
+        self._write_card("up")
+        fields = {"endpoint": self.endpoint, "public_key": self.config.server_public}
+        self._asks.ask("ready", fields, _ignore, time.monotonic())
+
+    def _bind(self) -> None:
+        listen = self.config.listen
+        if self.config.port is not None and listen.endswith(":*"):
+            try:
+                self._router.bind(f"{listen[:-1]}{self.config.port}")
+            except zmq.ZMQError:
+                logger.warning("port %s is taken; listening on another one", self.config.port)
+            else:
+                self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+                return
+        self._router.bind(listen)
+        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def _write_card(self, state: str) -> None:
+        config, info = self.config, self._picture.info()
+        card = Card(
+            name=config.node,
+            host=config.host,
+            pid=config.pid,
+            probe_pid=info.probe_pid,
+            incarnation=config.incarnation,
+            endpoint=self.endpoint,
+            server_public_key=config.server_public,
+            client_public_key=config.client_public,
+            client_secret_key=config.client_secret,
+            started_at=info.started_at,
+            version=info.version,
+            protocol_versions=list(PROTOCOL_VERSIONS),
+            state="dead" if state == "dead" else "up",
+        )
+        write_card(card, self._directory)
+        self._card_is_written = True
+
+    def close(self) -> None:
+        """Remove the card, say the last words to clients, let go of the name. Doing so twice has no effect."""
+        if self._card_is_written:
+            card_path(self._directory).unlink(missing_ok=True)
+            self._card_is_written = False
+        self._router.close(linger=FLUSH_MS)
+        for socket in (self._zap, self._feed_socket, self._control):
+            socket.close(linger=0)
+        self._context.term()  # waits for the router's last messages, no longer than its linger
+        self._watch.close()
+        if self._audit is not None:
+            self._audit.close()
+        self._lock.release()
+
+    def stop(self) -> None:
+        """Let `run` return soon. May be called by a signal handler."""
+        self._stopping = True
+
+    # -- the loop -------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the node has stopped, has been dead for long enough, or `stop` is called."""
+        sample_at = time.monotonic()
+        while not self._stopping:
+            now = time.monotonic()
+            wait_s = max(
+                min(
+                    self._streams.next_due() - now,
+                    sample_at - now if not self._picture.ended else TURN_S,
+                    TURN_S,
+                ),
+                0.0,
+            )
+            ready = dict(self._poller.poll(math.ceil(wait_s * 1000)))
+            now = time.monotonic()
+            if self._zap in ready:
+                self._take_zap()
+            self._feed.wants_events = self._streams.wants_events
+            if self._feed_socket in ready:
+                self._take_feed()
+            if self._control in ready:
+                self._take_control()
+            if self._router in ready:
+                self._take_clients(now)
+            self._asks.expire(now)
+            self._feed.settle(now)
+            if self._feed.needs_resync(now) and not self._picture.ended:
+                self._asks.ask("resync", {}, _ignore, now)
+            self._look_after_node(now, ready)
+            if now >= sample_at and not self._picture.ended:
+                sample_at = max(sample_at + SAMPLE_S, now)
+                self._sample()
+            for subscription in self._streams.due(now):
+                self._desk.push(subscription, now)
+            if self._desk.yielded or (self._end_at is not None and now >= self._end_at):
+                self._stopping = True
+
+    def _take_zap(self) -> None:
+        for _ in range(CLIENT_SHARE):
+            try:
+                request = self._zap.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._zap.send_multipart(self._keys.zap_reply(request))
+
+    def _take_feed(self) -> None:
+        for _ in range(FEED_SHARE):
+            try:
+                parts = self._feed_socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._feed.receive(parts[0] if len(parts) == 1 else b"")
+
+    def _take_control(self) -> None:
+        for _ in range(CONTROL_SHARE):
+            try:
+                parts = self._control.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                self._asks.receive(decode(parts[-1]))
+            except BadFrame as error:
+                logger.warning(
+                    "the service sent something on the control link that cannot be read: %s", error
+                )
+
+    def _take_clients(self, now: float) -> None:
+        for _ in range(CLIENT_SHARE):
+            try:
+                parts = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            client_id = parts[0].bytes
+            if len(parts) != 2:
+                self._desk.refuse_frames(client_id)
+                continue
+            user_id = str(parts[1].get("User-Id"))
+            self._desk.receive(client_id, user_id, parts[1].bytes, now)
+            if time.monotonic() - now > CLIENT_SHARE_S:
+                return
+
+    # -- sending --------------------------------------------------------------------------------------------------------
+
+    def _send_client(self, client_id: bytes, message: dict[str, Any]) -> bool:
+        try:
+            self._router.send_multipart([client_id, _encoded(message)], zmq.NOBLOCK)
+        except zmq.Again:
+            if "sub" in message:
+                return False  # its turn comes again
+            self._desk.forget(client_id)  # it asks and does not read the answers
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._desk.forget(client_id)
+            return False
+        return True
+
+    def _send_control(self, message: dict[str, Any]) -> bool:
+        try:
+            self._control.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    # -- the node -------------------------------------------------------------------------------------------------------
+
+    def _look_after_node(self, now: float, ready: dict[Any, int]) -> None:
+        picture = self._picture
+        if picture.ended:
+            return
+        bye = self._feed.bye
+        if bye is not None:
+            why = f": {bye.reason}" if bye.reason else ""
+            self._end("stopped", f"{self._name} stopped{why}")
+            self._stopping = True
+            for subscription in self._streams:
+                if subscription.is_ready(now):
+                    self._desk.push(subscription, now)
+            return
+        if self._watch.fileno() in ready:
+            self._watch.ended()
+        if self._watch.is_gone():
+            self._take_feed()  # what it said last
+            if self._feed.bye is None:
+                self._end("dead", f"{self._name} died: process {self.config.pid} is gone and said nothing")
+                self._end_at = now + self.config.linger_s
+                try:
+                    self._write_card("dead")
+                except OSError as error:  # the card of before still finds us
+                    logger.error("the card of the dead node cannot be written: %s", error)
+            return
+        if self._feed.is_greeted:  # until then the service may still be starting
+            self._look_for_holder(now)
+
+    def _end(self, state: str, text: str) -> None:
+        pidfd = self._watch.fileno()
+        if pidfd is not None:
+            self._poller.unregister(pidfd)
+        self._sample()  # the last one: from here on everything stands still
+        self._picture.end(state)
+        self._picture.event("node", time.time(), text)
+        self._asks.end()
+        for subscription in self._streams:
+            subscription.due_at = 0.0
+
+    def _look_for_holder(self, now: float) -> None:
+        picture, before = self._picture, self._picture.held
+        holding = self._watch.look(time.monotonic_ns())
+        if holding is None:
+            picture.held = None
+            if before is not None:
+                text = f"the scheduler is free again; {describe_holder(before)} held it"
+                picture.event("node", time.time(), text, pid=before.pid, name=before.name)
+            return
+        self._watch.collect()
+        if self._watch.wants_stack(now):
+            self._ask_for_stack(holding, now)
+        picture.held = held_by(holding, self._watch.frames(), picture, monotonic_us())
+        if before is None:
+            text = f"the scheduler is held by {describe_holder(picture.held)}"
+            picture.event("node", time.time(), text, pid=holding.pid, name=picture.held.name)
+
+    def _ask_for_stack(self, holding: Holding, now: float) -> None:
+        if holding.where == "c":
+            self._watch.send_signal()
+            return
+
+        def done(answer: Answer) -> None:
+            try:
+                frames = [] if isinstance(answer, Refusal) else Stack.from_wire(answer).frames
+            except ValueError:
+                frames = []
+            if frames:
+                self._watch.remember(frames, holding)
+            else:
+                self._watch.send_signal()
+
+        self._asks.ask("stack", {"pid": holding.pid}, done, now)
+
+    def _sample(self) -> None:
+        picture = self._picture
+        measured = self._watch.measure()
+        if measured is not None:
+            picture.vitals.memory, picture.vitals.cpu = measured
+        picture.table.rotate(monotonic_us())
+        at = picture.wall(monotonic_us())
+        picture.vitals.sample(at, picture.state, len(picture.table), picture.held)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.config.node}@{self.config.host}"
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    """A frame for a client; what cannot be sent becomes an error that says so."""
+    try:
+        return encode(message)
+    except (TooLarge, ValueError) as error:
+        if "sub" in message:
+            return encode(message | {"data": {}})
+        code = "refused" if isinstance(error, TooLarge) else "internal"
+        body = {"code": code, "message": str(error), "hint": "ask for less: fewer items, rows or levels"}
+        return encode({"id": message["id"], "ok": False, "error": body})
+
+
+def _holders(config: Config) -> list[KeyHolder]:
+    card = KeyHolder(local_user(), config.client_public, "admin")
+    return [card, *(KeyHolder(one.name, one.public_key, one.role) for one in config.clients)]
+
+
+def _open_audit(path: Path, node: str) -> AuditLog | None:
+    try:
+        return AuditLog(path, node=node)
+    except AuditUnavailable as error:
+        logger.error("%s; every command will be refused", error)
+        return None
+
+
+def _ignore(_answer: Answer) -> None:
+    """For questions whose answer changes nothing."""

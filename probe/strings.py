@@ -1,0 +1,113 @@
+"""The strings of a feed: numbered texts, searched and ranked once each and not once for each row.
+
+Rows name their class, name, child id and activity by number. A million agents have a million names but one class;
+searching the texts and gathering the answer by number is faster than searching the rows, and the answer for a text
+never changes, so each term that somebody filters by is looked for only in texts that came since.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from itertools import repeat
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+MAX_TERMS: Final = 32
+"""Search terms whose matches are kept. Each takes a byte for each text."""
+
+LAST: Final = np.iinfo(np.int64).max
+"""The rank of "no string": agents without a name come after all others."""
+
+
+class Strings:
+    """Texts by number. Number 0 is "no string"."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = [""]
+        self._folded: list[str] = [""]
+        self._matches: OrderedDict[str, Bools] = OrderedDict()
+        self._order: list[int] = [0]
+        self._rank: Ints = np.array([LAST], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, number: int) -> str:
+        return self._texts[number]
+
+    def text(self, number: int) -> str | None:
+        """The text, or None for number 0."""
+        return self._texts[number] if number else None
+
+    def texts(self, numbers: NDArray[Any]) -> list[str | None]:
+        """The text for each number, None for 0."""
+        texts = self._texts
+        return [texts[number] if number else None for number in numbers.tolist()]
+
+    def numbers(self, text: str) -> list[int]:
+        """All numbers of exactly this text. A service with very many texts may number one again."""
+        found: list[int] = []
+        start = 1
+        while True:
+            try:
+                found.append(self._texts.index(text, start))
+            except ValueError:
+                return found
+            start = found[-1] + 1
+
+    def add(self, base: int, texts: list[str]) -> None:
+        """Number these texts from `base`.
+
+        Raises:
+            ValueError: `base` is not the next number, so texts are missing.
+        """
+        if base != len(self._texts):
+            raise ValueError(f"strings from number {base}, but {len(self._texts)} is next")
+        self._texts += texts
+        self._folded += map(str.casefold, texts)
+
+    def matching(self, term: str) -> Bools:
+        """For each number whether its text contains `term`, without regard to case. Number 0 contains nothing."""
+        term = term.casefold()
+        known = self._matches.get(term)
+        start = len(known) if known is not None else 0
+        if known is None or start < len(self._folded):
+            fresh = self._folded[start:] if start else self._folded
+            found = np.frombuffer(bytes(map(operator.contains, fresh, repeat(term))), dtype=np.bool_)
+            known = found.copy() if known is None else np.concatenate([known, found])
+            known[0] = False
+            self._matches[term] = known
+            if len(self._matches) > MAX_TERMS:
+                self._matches.popitem(last=False)
+        self._matches.move_to_end(term)
+        return known
+
+    def equal_to(self, text: str) -> Bools:
+        """For each number whether its text is `text`, without regard to case."""
+        folded = text.casefold()
+        found = np.frombuffer(bytes(map(operator.eq, self._folded, repeat(folded))), dtype=np.bool_).copy()
+        found[0] = not folded
+        return found
+
+    def ranks(self) -> Ints:
+        """For each number its place among all texts in alphabetical order; number 0 comes last.
+
+        Sorting is done when first asked for, and again only for texts that came since: the known order and the
+        added one are two runs, which Python's sort merges in one pass.
+        """
+        known = len(self._rank)
+        if known < len(self._texts):
+            key = self._folded.__getitem__
+            added = sorted(range(known, len(self._texts)), key=key)
+            self._order = sorted(self._order + added, key=key)
+            rank = np.empty(len(self._texts), dtype=np.int64)
+            rank[self._order] = np.arange(len(self._order))
+            rank[0] = LAST
+            self._rank = rank
+        return self._rank

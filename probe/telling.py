@@ -1,0 +1,247 @@
+"""What is told over the feed, in pieces that fit between the agents' slices.
+
+Each `tell_…` is a generator: it does some half a millisecond of work, then yields. True means go on when you like, False
+that the socket takes nothing for the moment. When it has taken nothing for a while, `FeedLost` says that what was to be
+told is lost: the probe is gone or stuck, and will ask for everything.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from observe.probe.describe import crash_map
+from observe.probe.outlet import Outlet
+from observe.runtime.agent import EXITED, IDLE, WAITING, Agent
+from observe.runtime.exits import Crash
+from observe.runtime.node import Node
+from observe.runtime.snapshot import ROW_WIDTH, row_values, spawn_facts
+
+CHUNK_AGENTS: Final = 512
+"""Agents handled between two yields: about half a millisecond."""
+
+FRAME_AGENTS: Final = 2048
+"""Agents in one frame of a sweep: 150 kB of rows."""
+
+TICK_PATIENCE_S: Final = 1.0
+SWEEP_PATIENCE_S: Final = 5.0
+"""How long the socket may take nothing in the middle of a tick, or of a sweep."""
+
+CRASHES_IN_FULL: Final = 20
+"""Crashes of one tick that are told with traceback and message, at some 0.3 ms each; more are told without."""
+
+Telling = Generator[bool, None, None]
+
+
+class FeedLost(Exception):
+    """The socket has taken nothing for too long."""
+
+
+class Teller:
+    """Makes frames of one node's agents. Belongs to the scheduler's thread."""
+
+    def __init__(self, node: Node, outlet: Outlet, version: str) -> None:
+        self._node = node
+        self._outlet = outlet
+        self._version = version
+        self._watched: dict[int, tuple[Agent, int, int]] = {}
+        """Agents to look at each tick, with the status and mailbox that were told last."""
+
+    @property
+    def watched(self) -> int:
+        """How many agents are looked at each tick."""
+        return len(self._watched)
+
+    def forget(self, pid: int) -> None:
+        """This agent has ended."""
+        self._watched.pop(pid, None)
+
+    def forget_all(self) -> None:
+        """Nothing has been told to anybody."""
+        self._watched.clear()
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def tell_spawned(self, agents: Sequence[Agent]) -> Telling:
+        """Agents that have started, and their rows: one that has never run is not among the changed."""
+        alive = self._node.agents
+        for start in range(0, len(agents), CHUNK_AGENTS):
+            chunk = agents[start : start + CHUNK_AGENTS]
+            yield from self._tell("spawn", {"n": len(chunk), "data": self._spawns(chunk).tobytes()})
+            yield from self._tell_rows(self._rows([agent for agent in chunk if agent.ref.pid in alive]))
+
+    def tell_changed(self) -> Telling:
+        """Rows of the agents whose counters have changed; those that change meanwhile are for the next tick."""
+        scheduler = self._node.scheduler
+        waiting = scheduler.dirty
+        while waiting > 0:
+            yield from self._tell_rows(self._rows(scheduler.take_dirty(CHUNK_AGENTS)))
+            waiting -= CHUNK_AGENTS
+
+    def tell_watched(self) -> Telling:
+        """Rows of agents that get no slice and change nevertheless, because messages pile up."""
+        pids = list(self._watched)
+        for start in range(0, len(pids), CHUNK_AGENTS):
+            chunk = [self._watched[pid] for pid in pids[start : start + CHUNK_AGENTS] if pid in self._watched]
+            values = row_values([agent for agent, _, _ in chunk], self._outlet.number)
+            changed = array("q")
+            for index, (agent, status, mailbox) in enumerate(chunk):
+                at = index * ROW_WIDTH
+                if values[at + 1] != status or values[at + 2] != mailbox:
+                    changed.extend(values[at : at + ROW_WIDTH])
+                self._watch(agent, values, at)
+            yield from self._tell_rows(changed)
+
+    def tell_exited(self, pids: array[int]) -> Telling:
+        """Agents that are gone."""
+        if pids:
+            yield from self._tell("exit", {"n": len(pids), "data": pids.tobytes()})
+
+    def tell_crashes(self, crashes: deque[Crash]) -> Telling:
+        """Crashes, oldest first; each is taken out when it has been told."""
+        told = 0
+        while crashes:
+            crash = crashes[0]
+            fields = crash_map(crash, in_full=told < CRASHES_IN_FULL)
+            yield from self._insist(partial(self._outlet.offer, "crash", fields))
+            if crashes and crashes[0] is crash:
+                crashes.popleft()
+            told += 1
+
+    def tell_restarts(self, restarts: deque[dict[str, Any]]) -> Telling:
+        """Restarts, oldest first; each is taken out when it has been told."""
+        while restarts:
+            restart = restarts[0]
+            yield from self._insist(partial(self._outlet.offer, "restart", restart))
+            if restarts and restarts[0] is restart:
+                restarts.popleft()
+
+    def discard_changed(self) -> Telling:
+        """Nobody listens: let go of the agents that have changed."""
+        scheduler = self._node.scheduler
+        while scheduler.dirty:
+            scheduler.take_dirty(10 * CHUNK_AGENTS)
+            yield True
+
+    def tell_vitals(self, lag_us: int, cost_us: int) -> bool:
+        """The node's totals. Once, without insisting: the next beat has newer ones."""
+        vitals = self._node.snapshot_vitals()
+        return self._outlet.offer(
+            "vitals",
+            {
+                "mono_us": time.monotonic_ns() // 1000,
+                "agents": vitals.agents,
+                "handled": vitals.handled,
+                "run_queue": vitals.run_queue,
+                "busy_us": vitals.busy_us,
+                "lag_us": lag_us,
+                "spawned": vitals.spawned,
+                "exited": vitals.exited,
+                "crashes": vitals.crashes,
+                "restarts": vitals.restarts,
+                "cost_us": cost_us,
+            },
+        )
+
+    # -- everything -------------------------------------------------------------------------------------------------
+
+    def tell_all(self, begun: Callable[[], None]) -> Telling:
+        """A sweep: hello, then all agents with their rows.
+
+        `begun` is called at the moment from which on spawns and exits must be kept for later: they are not in here.
+        """
+        self._outlet.begin()
+        yield from self._insist(partial(self._outlet.offer, "hello", self._hello()), SWEEP_PATIENCE_S)
+        alive = self._node.agents
+        agents = list(alive.values())
+        begun()
+        for start in range(0, len(agents), FRAME_AGENTS):
+            told = [agent for agent in agents[start : start + FRAME_AGENTS] if agent.ref.pid in alive]
+            spawns, rows = array("q"), array("q")
+            for done in range(0, len(told), CHUNK_AGENTS):
+                chunk = told[done : done + CHUNK_AGENTS]
+                spawns += self._spawns(chunk)
+                rows += self._rows(chunk)
+                yield True
+            yield from self._tell("spawn", {"n": len(told), "data": spawns.tobytes()}, SWEEP_PATIENCE_S)
+            yield from self._tell_rows(rows, SWEEP_PATIENCE_S)
+
+    def _hello(self) -> Mapping[str, Any]:
+        node = self._node
+        return {
+            "node": node.short_name,
+            "host": node.host,
+            "incarnation": node.incarnation,
+            "pid": node.os_pid,
+            "started_at": node.started_at,
+            "python": platform.python_version(),
+            "version": self._version,
+            "mono_us": time.monotonic_ns() // 1000,
+            "wall": time.time(),
+        }
+
+    # -- pieces -----------------------------------------------------------------------------------------------------
+
+    def _spawns(self, agents: Sequence[Agent]) -> array[int]:
+        number = self._outlet.number
+        data = array("q")
+        for agent in agents:
+            facts = spawn_facts(agent)
+            data.extend(
+                (
+                    facts.pid,
+                    number(facts.class_name),
+                    number(facts.name),
+                    facts.supervisor_pid,
+                    number(facts.child_id),
+                    facts.restarts,
+                    facts.crashes,
+                )
+            )
+        return data
+
+    def _rows(self, agents: Sequence[Agent]) -> array[int]:
+        values = row_values(agents, self._outlet.number)
+        for index, agent in enumerate(agents):
+            self._watch(agent, values, index * ROW_WIDTH)
+        return values
+
+    def _watch(self, agent: Agent, values: array[int], at: int) -> None:
+        """Keep an eye on an agent whose row can change without its getting a slice."""
+        pid, status, mailbox = values[at], values[at + 1], values[at + 2]
+        if status != EXITED and (mailbox or (status != IDLE and status != WAITING)):
+            self._watched[pid] = (agent, status, mailbox)
+        else:
+            self._watched.pop(pid, None)
+
+    def _tell_rows(self, values: array[int], patience_s: float = TICK_PATIENCE_S) -> Telling:
+        count = len(values) // ROW_WIDTH
+        if count:
+            now_us = time.monotonic_ns() // 1000
+            yield from self._tell(
+                "rows", {"mono_us": now_us, "n": count, "data": values.tobytes()}, patience_s
+            )
+        else:
+            yield True
+
+    def _tell(self, kind: str, fields: Mapping[str, Any], patience_s: float = TICK_PATIENCE_S) -> Telling:
+        yield from self._insist(self._outlet.offer_strings, patience_s)
+        yield from self._insist(partial(self._outlet.offer, kind, fields), patience_s)
+
+    def _insist(self, offer: Callable[[], bool], patience_s: float = TICK_PATIENCE_S) -> Telling:
+        """Offer until it is taken.
+
+        Raises:
+            FeedLost: it was not taken in time.
+        """
+        until = time.monotonic() + patience_s
+        while not offer():
+            if time.monotonic() > until:
+                raise FeedLost
+            yield False
+        yield True

@@ -1,0 +1,92 @@
+"""The vital signs of a node and their history: one value a second, for ten minutes.
+
+Rates are made from the totals of the feed, so that a lost frame costs resolution and never truth. No clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from observe.probe.frames import VitalsFrame
+from observe.probe.wire import MAX_HISTORY_S, Held, Vitals
+
+NUMBERS: Final = (
+    "at", "agents", "rate", "run_queue", "use", "lag_s", "memory", "cpu", "crashes_min", "restarts_min", "spawned",
+    "exited", "probe_cost",
+)  # fmt: skip
+"""Names of the numbers in **vitals**, each of which has a history."""
+
+MINUTE: Final = 60
+"""Samples, one a second, over which crashes and restarts are counted."""
+
+
+class VitalSigns:
+    """Takes the feed's totals as they come and the process's use of the machine once a second; tells the vital signs."""
+
+    def __init__(self) -> None:
+        self._newest: VitalsFrame | None = None
+        self._then: VitalsFrame | None = None
+        """The frame that the sample before was made from: rates are over the time since."""
+        self._failures: deque[tuple[int, int]] = deque(maxlen=MINUTE + 1)
+        """Totals of crashes and restarts at the last samples, oldest first."""
+        self._samples: deque[Vitals] = deque(maxlen=int(MAX_HISTORY_S))
+        self.memory = 0
+        self.cpu = 0.0
+
+    @property
+    def announced(self) -> int:
+        """Live agents as the service counts them; 0 before it has said so."""
+        return self._newest.agents if self._newest else 0
+
+    def take(self, frame: VitalsFrame) -> None:
+        """Totals from the feed."""
+        if self._then is None:
+            self._then = frame
+            self._failures.append((frame.crashes, frame.restarts))
+        self._newest = frame
+
+    def sample(self, at: float, state: str, agents: int, held: Held | None) -> Vitals:
+        """Make the vital signs of this second from what has come since the last call, and remember them."""
+        newest, then = self._newest, self._then
+        passed_us = newest.mono_us - then.mono_us if newest and then else 0
+        vitals = Vitals(
+            at=at, state=state, agents=agents, rate=0.0, run_queue=0, use=0.0, lag_s=0.0, memory=self.memory,
+            cpu=self.cpu, crashes_min=0, restarts_min=0, spawned=0, exited=0, probe_cost=0.0,
+        )  # fmt: skip
+        if newest:
+            self._failures.append((newest.crashes, newest.restarts))
+            crashes, restarts = self._failures[0]
+            vitals.crashes_min = max(newest.crashes - crashes, 0)
+            vitals.restarts_min = max(newest.restarts - restarts, 0)
+            vitals.spawned, vitals.exited = newest.spawned, newest.exited
+            vitals.run_queue, vitals.lag_s = newest.run_queue, newest.lag_us / 1e6
+        if newest and then and passed_us > 0:
+            vitals.rate = max(newest.handled - then.handled, 0) * 1e6 / passed_us
+            vitals.use = min(max(newest.busy_us - then.busy_us, 0) / passed_us, 1.0)
+            vitals.probe_cost = max(newest.cost_us - then.cost_us, 0) / passed_us
+            self._then = newest
+        vitals = vitals.model_copy(update=_of_held(vitals, held))
+        self._samples.append(vitals)
+        return vitals
+
+    def current(
+        self, at: float, state: str, agents: int, held: Held | None, history_s: float = 0.0
+    ) -> Vitals:
+        """The vital signs of the last sample, with what is known at once brought up to date."""
+        last = self._samples[-1] if self._samples else self.sample(at, state, agents, held)
+        update = {"at": at, "state": state, "agents": agents, "held": held} | _of_held(last, held)
+        return last.model_copy(update=update | {"history": self.history(history_s)})
+
+    def history(self, history_s: float) -> dict[str, list[float]]:
+        """For each number its values in the last `history_s` seconds, oldest first; nothing for 0."""
+        count = min(int(history_s), len(self._samples))
+        if count <= 0:
+            return {}
+        samples = list(self._samples)[-count:]
+        return {name: [getattr(sample, name) for sample in samples] for name in NUMBERS}
+
+
+def _of_held(vitals: Vitals, held: Held | None) -> dict[str, float]:
+    """Nothing is heard from a scheduler that is held; but it is busy, and late by as long as it has been held."""
+    return {"use": 1.0, "lag_s": max(vitals.lag_s, held.since_s)} if held is not None else {}

@@ -1,0 +1,502 @@
+"""Every message and value of the attach protocol, as docs/protocol.md describes it. No input, no output.
+
+What a client asks is read strictly: wrong types and unknown keys are refused. What a node tells is read with tolerance
+for keys that we do not know, so that a later version can add some. `to_wire()` makes the map that goes into a frame.
+
+Times of the clock are Unix time in seconds; durations end in `_s` and are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSIONS: Final[tuple[int, ...]] = (1,)
+"""All that this installation speaks, for `hello` and for cards."""
+
+STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "suspended", "exited")
+"""The index is the status number of the feed."""
+
+COLUMNS: Final = (
+    "pid", "name", "class", "status", "status_s", "mailbox", "mailbox_max", "handled", "rate", "reductions", "load",
+    "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child",
+)  # fmt: skip
+"""The columns of the agents table in their order. docs/protocol.md says what each means."""
+
+TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child"})
+
+MAX_ROWS: Final = 1000
+"""The most rows in one page: about 200 kB. A screen shows fifty."""
+
+MAX_HISTORY_S: Final = 600.0
+"""How far back the history of the vital signs goes."""
+
+COMMAND_HORIZON_S: Final = 30.0
+"""How far ahead `expires_at` may lie. The probe remembers command ids for so long, so none is carried out twice."""
+
+Pid = Annotated[int, Field(ge=0, lt=2**63)]
+AgentArgument = Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=1024)]
+Role = Literal["viewer", "operator", "admin"]
+
+
+class Asked(BaseModel):
+    """What a client sends: strict types, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The map for a frame."""
+        return self.model_dump(by_alias=True)
+
+
+class Told(BaseModel):
+    """What a node sends: strict types, unknown keys are passed over."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The map for a frame."""
+        return self.model_dump(by_alias=True)
+
+    @classmethod
+    def from_wire(cls, data: object) -> Self:
+        """Read what a node sent. Raises pydantic's ValidationError."""
+        return cls.model_validate(data)
+
+
+def _class_name() -> Any:
+    """A field `class` on the wire, which Python keeps for itself: attribute `class_name`."""
+    return Field(validation_alias="class", serialization_alias="class")
+
+
+# -- envelopes ---------------------------------------------------------------------------------------------------------
+
+
+class Request(Asked):
+    """Client to server."""
+
+    v: int
+    """Protocol version of this frame."""
+    id: int = Field(ge=1, le=2**53)
+    """Unique in the connection; the reply repeats it."""
+    verb: str = Field(max_length=64)
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class ErrorBody(Told):
+    """Why a request was not done."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Reply(Told):
+    """Server to client, once for each request."""
+
+    id: int
+    """That of the request; 0 when the request could not be read that far."""
+    ok: bool
+    result: dict[str, Any] | None = None
+    error: ErrorBody | None = None
+
+
+class Push(Told):
+    """Server to client, for a subscription."""
+
+    sub: int
+    seq: int
+    """Counts the pushes of this subscription from 1, by 1."""
+    dropped: int = 0
+    """Items (events) or pictures (agents, vitals) left out since the push before."""
+    data: dict[str, Any]
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+class NoArgs(Asked):
+    """For verbs that take none."""
+
+
+class HelloArgs(Asked):
+    versions: list[Annotated[int, Field(ge=0, le=2**31)]] = Field(min_length=1, max_length=32)
+    """Versions that the client speaks; the server chooses the highest that both do."""
+    client: str = Field(default="", max_length=128)
+    """What the client calls itself, for people."""
+
+
+class VitalsArgs(Asked):
+    history_s: float = Field(default=0.0, ge=0.0, le=MAX_HISTORY_S)
+
+
+class Query(Asked):
+    """Which agents to show, in which order."""
+
+    sort: str = Field(default="reductions", max_length=64)
+    """A column; unknown ones are answered with `no_such_column`."""
+    descending: bool = True
+    filter: str = Field(default="", max_length=1024)
+    """Terms separated by spaces, all of which must hold: a part of name, class, status or activity without regard to
+    case, an exact pid, or `column>number`, `column<number`, `column=text`."""
+    offset: int = Field(default=0, ge=0, lt=2**53)
+    limit: int = Field(default=50, ge=0, le=MAX_ROWS)
+    columns: list[Annotated[str, Field(max_length=64)]] | None = Field(default=None, max_length=64)
+    """Which columns to send and in which order; None for all."""
+
+
+class InspectArgs(Asked):
+    agent: AgentArgument
+    max_items: int = Field(default=100, ge=0, le=1000)
+    """The most parts shown of each container, and messages of the mailbox."""
+
+
+class StackArgs(Asked):
+    agent: AgentArgument
+
+
+class TreeArgs(Asked):
+    root: AgentArgument | None = None
+    """Where to start; None for the node's root supervisor."""
+    depth: int = Field(default=8, ge=0, le=24)
+    max_children: int = Field(default=50, ge=0, le=1000)
+    """The most children shown of each supervisor; `children_total` counts all."""
+
+
+class CrashesArgs(Asked):
+    limit: int = Field(default=50, ge=0, le=1000)
+
+
+class WatchArgs(Asked):
+    what: Literal["agents", "vitals", "events"]
+    query: Query | None = None
+    """For agents only."""
+    interval_s: float = Field(default=0.5, ge=0.05, le=3600.0)
+    credit: int = Field(default=2, ge=0, le=1000)
+    """How many pushes may be sent before the client gives more credit."""
+
+
+class RewatchArgs(Asked):
+    sub: int
+    query: Query
+
+
+class CreditArgs(Asked):
+    sub: int
+    n: int = Field(ge=1, le=1000)
+
+
+class UnwatchArgs(Asked):
+    sub: int
+
+
+class Command(Asked):
+    """What every verb that changes something carries beside its own arguments."""
+
+    incarnation: str = Field(min_length=1, max_length=128)
+    """The node's, as `hello` gave it. A command for another is `stale`."""
+    expires_at: float
+    """By the server's clock; at most `COMMAND_HORIZON_S` ahead."""
+    command_id: str = Field(min_length=1, max_length=64)
+    """Unique. A repeated one gets its first answer and is not carried out again."""
+    reason: str = Field(default="", max_length=1024)
+    """Why, for the audit log."""
+
+
+class KillArgs(Command):
+    agent: AgentArgument
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+class NodeInfo(Told):
+    name: str
+    """`shop@host`."""
+    incarnation: str
+    pid: int
+    """Of the service, as the operating system counts."""
+    host: str
+    started_at: float
+    now: float
+    """The server's clock. Commands expire by it."""
+    python: str
+    version: str
+    """Of observe."""
+    state: str
+    """`up`, `held` (something holds the scheduler), `dead` (gone without a word) or `stopped` (on purpose)."""
+    agents: int
+    probe_pid: int
+
+
+class Welcome(Told):
+    """The result of `hello`."""
+
+    version: int
+    role: str
+    node: NodeInfo
+
+
+class Pong(Told):
+    now: float
+
+
+class Page(Told):
+    """A window of the agents table."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    matched: int
+    """Rows that passed the filter."""
+    total: int
+    """Live agents."""
+    at: float
+    """When the newest telemetry in it was gathered."""
+    offset: int
+
+    def to_wire(self) -> dict[str, Any]:
+        """As in `Told`, without a copy of each row."""
+        return dict(self.__dict__)
+
+
+class Frame(Told):
+    """One level of a stack."""
+
+    file: str
+    line: int
+    function: str
+    source: str = ""
+    """The line of code; empty when it cannot be read."""
+
+
+class Stack(Told):
+    pid: int
+    status: str
+    frames: list[Frame]
+    """Outermost first."""
+    waiting_on: str | None = None
+    """What the innermost await waits for."""
+    note: str = ""
+
+
+class Held(Told):
+    """Who holds the scheduler. Nothing else on the node runs meanwhile."""
+
+    pid: int
+    """The agent; 0 when it is other code on the loop's thread."""
+    name: str | None = None
+    class_name: str = _class_name()
+    since_s: float
+    where: str
+    """`python`: other threads still run beside it; `c`: C code that keeps the GIL."""
+    stack: list[Frame] = Field(default_factory=list)
+
+
+class Vitals(Told):
+    """The vital signs of a node."""
+
+    at: float
+    state: str
+    agents: int
+    rate: float
+    """Messages handled a second."""
+    run_queue: int
+    """Agents that are ready to run. Steadily above 0: the scheduler cannot keep up."""
+    use: float
+    """Share of time for which the scheduler was busy, 0 to 1."""
+    lag_s: float
+    """How late the loop ran its last timer."""
+    memory: int
+    """Resident bytes of the service's process."""
+    cpu: float
+    """Share of one core, all threads of the service; above 1 when several run."""
+    crashes_min: int
+    """In the last 60 s, as are `restarts_min`."""
+    restarts_min: int
+    spawned: int
+    exited: int
+    probe_cost: float
+    """Share of a core that telemetry took from the scheduler."""
+    held: Held | None = None
+    history: dict[str, list[float]] = Field(default_factory=dict)
+    """For each number above one value a second, oldest first."""
+
+
+class Value(Told):
+    """A Python value as it crosses the wire: bounded, cut, masked."""
+
+    type: str
+    text: str
+    """A bounded `repr`."""
+    size: int | None = None
+    """Length, of something that has one."""
+    items: list[Annotated[tuple[str, Value], Field(strict=False)]] | None = None
+    """Parts of a container or object."""
+    more: int | None = None
+    """Parts left out."""
+    cut: bool | None = None
+    """`text` is not all of it."""
+    error: str | None = None
+    """Its `repr` raised."""
+    masked: bool | None = None
+    """It looked like a secret."""
+
+    @model_serializer(mode="wrap")
+    def _sparse(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what does not apply: most values have a type and a text and no more."""
+        return {key: part for key, part in dump(self).items() if part is not None}
+
+
+class Crash(Told):
+    at: float
+    pid: int
+    name: str | None = None
+    class_name: str = _class_name()
+    child: str
+    supervisor: int
+    reason: str
+    """One line."""
+    kind: str
+    """The exception's type."""
+    traceback: str
+    message: Value | None = None
+    """What it was handling."""
+    fingerprint: str
+    """The same for crashes of one type at one place."""
+    restarted: int | None = None
+    """Pid of its successor, once there is one."""
+
+
+class Crashes(Told):
+    crashes: list[Crash]
+    """Newest first."""
+    total: int
+    """Since the probe started, also those that it no longer holds."""
+
+
+class AgentName(Told):
+    """An agent that another one points to."""
+
+    pid: int
+    name: str | None = None
+    class_name: str = _class_name()
+
+
+class ChildLine(AgentName):
+    status: str
+    child: str
+    restarts: int
+
+
+class ActivityLine(Told):
+    name: str
+    since_s: float
+    attributes: dict[str, Any] = Field(default_factory=dict)
+
+
+class Detail(Told):
+    """Everything about one agent."""
+
+    agent: dict[str, Any]
+    """All columns of the agents table."""
+    module: str = ""
+    doc: str = ""
+    """First line of the class's docstring."""
+    supervisor: AgentName | None = None
+    children: list[ChildLine] = Field(default_factory=list)
+    children_total: int = 0
+    spec: dict[str, Any] | None = None
+    """The child spec by which it was started."""
+    state: Value | None = None
+    mailbox: list[Value] = Field(default_factory=list)
+    """Oldest first."""
+    mailbox_total: int = 0
+    stack: Stack | None = None
+    last_crash: Crash | None = None
+    activities: list[ActivityLine] = Field(default_factory=list)
+    note: str = ""
+    """Why something is missing, when something is."""
+
+
+class Branch(Told):
+    """An agent and what is below it."""
+
+    pid: int
+    name: str | None = None
+    class_name: str = _class_name()
+    status: str
+    child: str
+    restarts: int
+    crashes: int
+    mailbox: int
+    strategy: str | None = None
+    """Of a supervisor; None for others, and while the node cannot be asked."""
+    intensity: int | None = None
+    period_s: float | None = None
+    children: list[Branch] = Field(default_factory=list)
+    children_total: int = 0
+    by_status: dict[str, int] = Field(default_factory=dict)
+    """How many of all its children are in each status."""
+
+
+class Outcome(Told):
+    """What became of a command."""
+
+    done: bool
+    what: str
+    """One line for people."""
+    pid: int
+    reason: str
+    """The exit reason as the runtime saw it."""
+    took_s: float
+
+
+class Event(Told):
+    """Something that happened on the node."""
+
+    seq: int
+    at: float
+    kind: str
+    """`spawn`, `exit`, `crash`, `restart`, `finding` or `node`."""
+    pid: int = 0
+    name: str | None = None
+    class_name: str | None = Field(default=None, validation_alias="class", serialization_alias="class")
+    text: str
+    """A line for people."""
+    reason: str | None = None
+    fingerprint: str | None = None
+
+
+class Events(Told):
+    """The data of a push of an `events` watch."""
+
+    events: list[Event]
+
+
+class Subscription(Told):
+    """The result of `watch` and `rewatch`."""
+
+    sub: int
+
+
+# -- the table of verbs ------------------------------------------------------------------------------------------------
+
+VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
+    "hello": ("viewer", HelloArgs),
+    "ping": ("viewer", NoArgs),
+    "vitals": ("viewer", VitalsArgs),
+    "agents": ("viewer", Query),
+    "inspect": ("viewer", InspectArgs),
+    "stack": ("viewer", StackArgs),
+    "tree": ("viewer", TreeArgs),
+    "crashes": ("viewer", CrashesArgs),
+    "watch": ("viewer", WatchArgs),
+    "rewatch": ("viewer", RewatchArgs),
+    "credit": ("viewer", CreditArgs),
+    "unwatch": ("viewer", UnwatchArgs),
+    "kill": ("operator", KillArgs),
+    "yield": ("admin", NoArgs),
+}
+"""Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

@@ -1,0 +1,436 @@
+"""A node in memory that speaks like `observe.probe.client.NodeClient`: for tests of the console without sockets.
+
+It holds its agents as columns, so that a hundred thousand of them cost a test nothing, and answers queries as
+docs/protocol.md describes them. Nothing moves by itself: a test changes what it wants changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+
+from observe.probe.client import ClientState
+from observe.probe.errors import NodeUnreachable, RemoteError
+from observe.probe.wire import (
+    COLUMNS,
+    ActivityLine,
+    AgentName,
+    Branch,
+    ChildLine,
+    Crash,
+    Crashes,
+    Detail,
+    Event,
+    Events,
+    Frame,
+    Held,
+    NodeInfo,
+    Outcome,
+    Page,
+    Query,
+    Stack,
+    Value,
+    Vitals,
+)
+
+AT = 1_700_000_000.0
+"""The time at which the node stands still."""
+
+TEXTS = ("name", "class", "status", "activity", "child")
+
+T = TypeVar("T")
+
+
+@dataclass
+class FakePush(Generic[T]):
+    data: T
+    seq: int = 1
+    dropped: int = 0
+
+
+class FakeWatch(Generic[T]):
+    """An endless iterator over what the test pushes."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[T] = asyncio.Queue()
+        self.dropped = 0
+
+    def push(self, data: T) -> None:
+        self.queue.put_nowait(data)
+
+    async def __aiter__(self) -> AsyncIterator[FakePush[T]]:
+        while True:
+            yield FakePush(await self.queue.get())
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeNode:
+    """See the module's docstring. `async with` it, as one does with what `connect` returns."""
+
+    number: int = 400
+    """Agents below the supervisor `sessions`; two more are the root and that supervisor."""
+
+    role: str = "operator"
+    restart: str = "permanent"
+    name: str = "shop@localhost"
+    requests: list[tuple[str, Any]] = field(default_factory=list)
+    """Every request: verb and argument."""
+
+    killed: list[tuple[int, str]] = field(default_factory=list)
+    """Pids and reasons."""
+
+    on_state: Callable[[ClientState], None] | None = None
+    state: str = "up"
+    fails_to_attach: Exception | None = None
+    at: float = AT
+
+    def __post_init__(self) -> None:
+        self.crash_list: list[Crash] = []
+        self.details: dict[int, Detail] = {}
+        self.refusals: dict[str, RemoteError] = {}
+        """By verb: what it is answered with."""
+        self.gate = asyncio.Event()
+        """Requests for rows wait for it; set at first."""
+        self.gate.set()
+        self.vital = Vitals(
+            at=self.at, state="up", agents=self.number + 2, rate=1234.5, run_queue=3, use=0.37, lag_s=0.0021,
+            memory=412 * 2**20, cpu=0.4, crashes_min=0, restarts_min=0, spawned=self.number + 2, exited=0,
+            probe_cost=0.008, held=None, history=_history(),
+        )  # fmt: skip
+        self.info = NodeInfo(
+            name=self.name, incarnation="one", pid=4711, host="localhost", started_at=self.at - 7500, now=self.at,
+            python="3.11.4", version="0.1.0", state="up", agents=self.number + 2, probe_pid=4712,
+        )  # fmt: skip
+        self.vitals_watch: FakeWatch[Vitals] = FakeWatch()
+        self.events_watch: FakeWatch[Events] = FakeWatch()
+        self.columns = _columns(self.number)
+        self.next_pid = self.number + 3
+
+    async def __aenter__(self) -> Self:
+        if self.fails_to_attach is not None:
+            raise self.fails_to_attach
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.state = "closed"
+
+    # -- what a test does to it
+
+    def index(self, pid: int) -> int:
+        """Where the agent with this pid stands in the columns."""
+        return int(np.flatnonzero(self.columns["pid"] == pid)[0])
+
+    def set(self, pid: int, **values: Any) -> None:
+        """Change columns of one agent; `class_` stands for `class`."""
+        for name, value in values.items():
+            self.columns[name.rstrip("_")][self.index(pid)] = value
+
+    def restarted(self, pid: int, crashed: bool = True) -> int:
+        """The agent gets a successor in its place. Returns the new pid."""
+        new, self.next_pid = self.next_pid, self.next_pid + 1
+        index = self.index(pid)
+        self.columns["restarts"][index] += 1
+        self.columns["crashes"][index] += int(crashed)
+        for name in ("age_s", "status_s", "mailbox", "handled"):
+            self.columns[name][index] = 0
+        self.columns["pid"][index] = new
+        return new
+
+    def remove(self, pid: int) -> None:
+        """The agent ends for good."""
+        index = self.index(pid)
+        self.columns = {name: np.delete(column, index) for name, column in self.columns.items()}
+
+    def lose(self, text: str = "the connection to shop was lost") -> None:
+        """The connection breaks; every request fails."""
+        self.state = "lost"
+        assert self.on_state is not None
+        self.on_state(ClientState("lost", text, self.info))
+
+    def return_(self, incarnation: str = "one") -> None:
+        """The connection is there again, perhaps to another process of the node."""
+        self.info = self.info.model_copy(update={"incarnation": incarnation, "now": self.at})
+        self.state = "up"
+        assert self.on_state is not None
+        self.on_state(ClientState("up", "attached again", self.info))
+
+    def push_vitals(self, **changes: Any) -> None:
+        """New vital signs, a second later."""
+        self.at += 1
+        changed = self.vital.model_copy(update={"at": self.at, "history": {}, **changes})
+        self.vital = changed
+        self.vitals_watch.push(changed)
+
+    def hold(self, pid: int, since_s: float = 3.2) -> None:
+        """An agent holds the scheduler: the node itself answers nothing."""
+        row = self._row(self.index(pid))
+        held = Held(
+            pid=pid, name=row["name"], class_name=row["class"], since_s=since_s, where="python",
+            stack=[Frame(file="/srv/shop/sessions.py", line=88, function="handle", source="while True: pass")],
+        )  # fmt: skip
+        refusal = RemoteError("scheduler_held", f"agent {pid} holds the scheduler", "see its stack")
+        self.refusals = {"inspect": refusal, "kill": refusal}
+        self.push_vitals(state="held", held=held)
+
+    def crashed(self, pid: int, reason: str = "ValueError: no JSON", restarted: int | None = None) -> Crash:
+        """One crash more on the list."""
+        row = self._row(self.index(pid if restarted is None else restarted))
+        crash = Crash(
+            at=self.at - 5, pid=pid, name=row["name"], class_name=row["class"], child=row["child"],
+            supervisor=row["supervisor"], reason=reason, kind=reason.partition(":")[0],
+            traceback="Traceback (most recent call last):\n"
+            '  File "/srv/shop/sessions.py", line 61, in handle\n    answer = json.loads(text)\n' + reason,
+            message=value({"step": 3}), fingerprint=reason.partition(":")[0] + "@sessions.py:61", restarted=restarted,
+        )  # fmt: skip
+        self.crash_list.insert(0, crash)
+        return crash
+
+    # -- the client's methods
+
+    def _asked(self, verb: str, argument: Any = None) -> None:
+        self.requests.append((verb, argument))
+        if self.state != "up":
+            raise NodeUnreachable("the connection to shop was lost")
+        if verb in self.refusals:
+            raise self.refusals[verb]
+
+    async def vitals(self, history_s: float = 0.0) -> Vitals:
+        self._asked("vitals", history_s)
+        return self.vital
+
+    async def agents(self, query: Query | None = None) -> Page:
+        query = query or Query()
+        self._asked("agents", query)
+        await self.gate.wait()
+        rows = self._matching(query.filter)
+        key = self.columns[query.sort][rows]
+        if query.sort in TEXTS:
+            key = np.array([text or "￿" for text in key], dtype=object)
+            order = np.array(
+                sorted(range(len(rows)), key=lambda i: key[i], reverse=query.descending), dtype=np.intp
+            )
+        else:
+            order = np.argsort(-key if query.descending else key, kind="stable")
+        shown = rows[order[query.offset : query.offset + query.limit]]
+        names = query.columns or list(COLUMNS)
+        values = [[None if v is None else v for v in self.columns[name][shown].tolist()] for name in names]
+        return Page(
+            columns=names, rows=[list(row) for row in zip(*values, strict=True)], matched=len(rows),
+            total=len(self.columns["pid"]), at=self.at, offset=query.offset,
+        )  # fmt: skip
+
+    def _matching(self, text: str) -> Any:
+        rows = np.arange(len(self.columns["pid"]))
+        for term in text.split():
+            parts = re.fullmatch(r"(\w+)([<>=])(.+)", term)
+            if parts is None:
+                low = term.lower()
+                keep = [
+                    i
+                    for i in rows
+                    if any(low in (self.columns[name][i] or "").lower() for name in TEXTS[:4])
+                    or str(self.columns["pid"][i]) == term
+                ]
+                rows = np.array(keep, dtype=np.intp)
+                continue
+            name, sign, operand = parts.groups()
+            if name not in self.columns:
+                raise RemoteError("no_such_column", f"there is no column {name}", "")
+            column = self.columns[name][rows]
+            if name in TEXTS:
+                mask = column == operand
+            else:
+                number = float(operand)
+                mask = (
+                    column > number if sign == ">" else column < number if sign == "<" else column == number
+                )
+            rows = rows[mask]
+        return rows
+
+    def _row(self, index: int) -> dict[str, Any]:
+        return {
+            name: column[index].item() if hasattr(column[index], "item") else column[index]
+            for name, column in self.columns.items()
+        }
+
+    def _find(self, agent: int | str) -> dict[str, Any]:
+        found = np.flatnonzero(self.columns["pid" if isinstance(agent, int) else "name"] == agent)
+        if not len(found):
+            raise RemoteError("no_such_agent", f"no live agent is {agent}")
+        return self._row(int(found[0]))
+
+    async def inspect(self, agent: int | str, max_items: int = 100) -> Detail:
+        self._asked("inspect", agent)
+        row = self._find(agent)
+        known = self.details.get(row["pid"])
+        if known is not None:
+            return known.model_copy(update={"agent": row})
+        below = list(np.flatnonzero(self.columns["supervisor"] == row["pid"]))
+        supervisor = row["supervisor"] and self._find(row["supervisor"])
+        activities = []
+        if row["activity"]:
+            activities = [
+                ActivityLine(name=row["activity"], since_s=row["activity_s"], attributes={"query": "lamp"})
+            ]
+        return Detail(
+            agent=row, module="shop.sessions", doc="One customer's support session.",
+            supervisor=AgentName(pid=supervisor["pid"], name=supervisor["name"], class_name=supervisor["class"])
+            if supervisor else None,
+            children=[
+                ChildLine(pid=c["pid"], name=c["name"], class_name=c["class"], status=c["status"], child=c["child"],
+                          restarts=c["restarts"])
+                for c in (self._row(int(i)) for i in below[:50])
+            ],
+            children_total=len(below), spec={"restart": self.restart, "shutdown_s": 5.0},
+            state=value(
+                {
+                    "customer": f"customer-{row['pid']}", "step": 3, "history": ["hello", "where is my lamp?"],
+                    "api_key": "secret", "draft": "Dear customer, " + "your lamp is on its way. " * 20,
+                }
+            ),
+            mailbox=[value({"type": "tick", "n": n}) for n in range(min(row["mailbox"], 20))],
+            mailbox_total=row["mailbox"], stack=await self.stack(row["pid"]),
+            last_crash=next((c for c in self.crash_list if c.restarted == row["pid"]), None), activities=activities,
+        )  # fmt: skip
+
+    async def stack(self, agent: int | str) -> Stack:
+        self._asked("stack", agent)
+        row = self._find(agent)
+        frames = [
+            Frame(
+                file="/srv/shop/sessions.py",
+                line=54,
+                function="handle",
+                source="answer = await self.think(text)",
+            ),
+            Frame(file="/srv/shop/model.py", line=31, function="think", source="async for part in stream:"),
+        ]
+        waits = "Future pending" if row["status"] == "waiting" else None
+        return Stack(pid=row["pid"], status=row["status"], frames=frames if waits else [], waiting_on=waits)
+
+    async def tree(self, root: int | str | None = None, depth: int = 8, max_children: int = 50) -> Branch:
+        self._asked("tree", root)
+        return self._branch(1 if root is None else self._find(root)["pid"], depth, max_children)
+
+    def _branch(self, pid: int, depth: int, most: int) -> Branch:
+        row = self._find(pid)
+        below = np.flatnonzero(self.columns["supervisor"] == pid)
+        counts: dict[str, int] = {}
+        for index in below:
+            status = self.columns["status"][index]
+            counts[status] = counts.get(status, 0) + 1
+        children = [int(self.columns["pid"][i]) for i in below[:most]] if depth else []
+        return Branch(
+            pid=pid, name=row["name"], class_name=row["class"], status=row["status"], child=row["child"],
+            restarts=row["restarts"], crashes=row["crashes"], mailbox=row["mailbox"],
+            strategy="one_for_one" if len(below) else None, intensity=100 if len(below) else None,
+            period_s=10.0 if len(below) else None, children=[self._branch(c, depth - 1, most) for c in children],
+            children_total=len(below), by_status=counts,
+        )  # fmt: skip
+
+    async def crashes(self, limit: int = 50) -> Crashes:
+        self._asked("crashes", limit)
+        return Crashes(crashes=self.crash_list[:limit], total=len(self.crash_list))
+
+    async def kill(self, agent: int | str, reason: str = "") -> Outcome:
+        self._asked("kill", agent)
+        row = self._find(agent)
+        self.killed.append((row["pid"], reason))
+        if self.restart == "temporary":
+            self.remove(row["pid"])
+        else:
+            self.restarted(row["pid"], crashed=False)
+        what = f"{row['name'] or row['child']} #{row['pid']} killed"
+        return Outcome(done=True, what=what, pid=row["pid"], reason="killed", took_s=0.0012)
+
+    async def watch_vitals(self, interval_s: float = 1.0) -> FakeWatch[Vitals]:
+        return self.vitals_watch
+
+    async def watch_events(self, interval_s: float = 0.25) -> FakeWatch[Events]:
+        return self.events_watch
+
+    def happened(self, kind: str, pid: int, text: str) -> None:
+        """An event."""
+        self.events_watch.push(Events(events=[Event(seq=1, at=self.at, kind=kind, pid=pid, text=text)]))
+
+
+def value(content: Any) -> Value:
+    """A Python value as the node would send it."""
+    kind = type(content).__name__
+    if isinstance(content, dict):
+        items = [
+            (key, Value(type="str", text="", masked=True) if "key" in key else value(inner))
+            for key, inner in content.items()
+        ]
+        return Value(type=kind, text=repr(content)[:120], size=len(content), items=items)
+    if isinstance(content, list):
+        return Value(
+            type=kind, text=repr(content)[:120], size=len(content),
+            items=[(str(number), value(inner)) for number, inner in enumerate(content)],
+        )  # fmt: skip
+    return Value(type=kind, text=repr(content))
+
+
+def _history() -> dict[str, list[float]]:
+    wave = [abs(((n * 7) % 23) - 11) for n in range(120)]
+    flat = [0.0] * 120
+    return {
+        "agents": [400.0 + n % 3 for n in range(120)],
+        "rate": [800 + 50.0 * w for w in wave],
+        "run_queue": [float(w % 5) for w in wave],
+        "use": [0.2 + w / 40 for w in wave],
+        "lag_s": [0.001 + w / 5000 for w in wave],
+        "memory": [400e6 + n * 1e5 for n in range(120)],
+        "crashes_min": flat,
+        "restarts_min": flat,
+        "probe_cost": [0.008] * 120,
+    }
+
+
+def _columns(number: int) -> dict[str, Any]:
+    """The root, one supervisor, and `number` sessions that do various things, always the same."""
+    total = number + 2
+    n = np.arange(total)
+    turn = n * 7919 % 101
+    status = np.array(["idle", "waiting", "running", "runnable", "idle", "waiting"], dtype=object)[turn % 6]
+    activity = np.array([None, "model:chat", None, None, None, "tool:lookup_order"], dtype=object)[turn % 6]
+    columns: dict[str, Any] = {
+        "pid": n + 1,
+        "name": np.array([f"session-{i - 2}" for i in n], dtype=object),
+        "class": np.array(["Session"] * total, dtype=object),
+        "status": status,
+        "status_s": turn * 0.13,
+        "mailbox": np.where(turn % 11 == 0, turn, turn % 2).astype(np.int64),
+        "mailbox_max": (turn + 3).astype(np.int64),
+        "handled": (n * 37 % 5000).astype(np.int64),
+        "rate": (turn % 20) * 0.7,
+        "reductions": (n * 7907 % 1_000_003 + 1).astype(np.int64),
+        "load": (turn % 40) * 0.004,
+        "restarts": np.zeros(total, dtype=np.int64),
+        "crashes": np.zeros(total, dtype=np.int64),
+        "activity": activity,
+        "activity_s": np.where(activity == None, 0.0, turn * 0.2),
+        "age_s": 7500.0 - n * 0.001,
+        "supervisor": np.full(total, 2, dtype=np.int64),
+        "child": np.array([f"s{i - 2}" for i in n], dtype=object),
+    }
+    for index, (name, kind, supervisor, child) in enumerate(
+        [("root", "RootSupervisor", 0, ""), ("sessions", "Supervisor", 1, "sessions")]
+    ):
+        columns["name"][index], columns["class"][index] = name, kind
+        columns["status"][index], columns["activity"][index] = "idle", None
+        columns["supervisor"][index], columns["child"][index] = supervisor, child
+        columns["mailbox"][index] = 0
+        columns["activity_s"][index] = 0.0
+    return columns

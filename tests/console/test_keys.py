@@ -1,0 +1,112 @@
+"""The registry of actions: one truth for keys, help, palette and footer."""
+
+from __future__ import annotations
+
+import pytest
+from textual.keys import Keys
+
+from observe.console.app import ObserveApp
+from observe.console.keys import (
+    ACTIONS,
+    LINE_KEYS,
+    Page,
+    available,
+    find,
+    footer,
+    key_name,
+    on_page,
+    permitted,
+)
+from observe.console.pages.agents import AgentsPage
+from observe.console.pages.crashes import CrashesPage
+from observe.console.pages.detail import DetailPage
+from observe.console.pages.tree import TreePage
+from observe.console.widgets.help import help_lines
+from observe.console.widgets.line_view import LineView
+
+OWNERS: dict[str, type] = {
+    "app": ObserveApp,
+    "agents": AgentsPage,
+    "detail": DetailPage,
+    "tree": TreePage,
+    "crashes": CrashesPage,
+}
+PAGES: tuple[Page, ...] = ("agents", "detail", "tree", "crashes")
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: f"{action.page}.{action.id}")
+def test_every_action_can_be_carried_out(action) -> None:  # type: ignore[no-untyped-def]  # an Action
+    """A key in the help that does nothing is worse than none."""
+    assert callable(getattr(OWNERS[action.page], f"action_{action.id}"))
+    assert action.description.endswith(".")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_key_means_two_things_on_one_page(page: Page) -> None:
+    """Not even in a view of lines."""
+    keys = [key for action in available(page) for key in action.keys]
+    if page != "agents":
+        keys += [key for line_keys, _, _ in LINE_KEYS for key in line_keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_action_has_a_plain_key() -> None:
+    """What ctrl and shift send through tmux and ssh is anybody's guess. The palette also has `:`."""
+    for action in ACTIONS:
+        assert any("ctrl+" not in key and "shift+" not in key and "alt+" not in key for key in action.keys), (
+            action
+        )
+
+
+def test_keys_are_ones_that_textual_knows() -> None:
+    """A misspelt key is never pressed."""
+    named = {key.value for key in Keys}
+    for action in ACTIONS:
+        for key in action.keys:
+            assert len(key) == 1 or key in named or key_name(key) != key or key.startswith("ctrl+"), key
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_help_names_every_action_of_its_page_and_every_column(page: Page) -> None:
+    """It is made from the registry, and so cannot lag behind."""
+    text = "\n".join(line.text for line in help_lines(page, "admin", 200, readonly=False))
+    for action in available(page):
+        assert f"{action.name}: {action.description}" in text
+    assert "mailbox>10" in text
+    assert "Its share of a core now" in text
+
+
+def test_the_help_says_what_one_may_not_do() -> None:
+    """Rather than hiding it: one learns whom to ask."""
+    text = "\n".join(line.text for line in help_lines("agents", "viewer", 200, readonly=False))
+    assert "takes the role operator" in text
+
+
+@pytest.mark.parametrize(
+    ("role", "readonly", "may"),
+    [("viewer", False, False), ("operator", False, True), ("admin", False, True), ("admin", True, False)],
+)
+def test_killing_takes_an_operator_who_did_not_choose_to_look_only(
+    role: str, readonly: bool, may: bool
+) -> None:
+    """The node refuses as well; this is so that nobody tries in vain."""
+    assert permitted(find("agents", "kill"), role, readonly=readonly) is may
+    assert permitted(find("agents", "open"), role, readonly=readonly)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_footer_fits_80_columns(page: Page) -> None:
+    """And shows what the page is for, help, and the way out."""
+    shown = footer(page)
+    assert sum(len(key) + len(word) + 3 for key, word, _ in shown) <= 80
+    words = [word for _, word, _ in shown]
+    assert "help" in words
+    assert words[-1] == "quit"
+    assert {action.page for _, _, action in shown} <= {page, "app"}
+
+
+def test_views_of_lines_can_do_what_their_keys_say() -> None:
+    """As `test_every_action_can_be_carried_out`, for the keys that all of them share."""
+    for _, action, _ in LINE_KEYS:
+        assert callable(getattr(LineView, f"action_{action}"))
+    assert on_page("agents")
