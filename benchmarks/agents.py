@@ -10,9 +10,8 @@ import sys
 import time
 from typing import Any
 
-from observe.runtime import Agent, ChildSpec, Node, Supervisor
-
 from benchmarks.measure import Result, at_least, at_most, child_argv, resident_bytes
+from observe.runtime import Agent, ChildSpec, Node, Supervisor
 
 SIZES = (100_000, 1_000_000)
 

@@ -101,7 +101,13 @@ def show(title: str, results: list[Result]) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column, justify in (("figure", "left"), ("value", "right"), ("unit", "left"), ("goal", "left"), ("", "left")):
+    for column, justify in (
+        ("figure", "left"),
+        ("value", "right"),
+        ("unit", "left"),
+        ("goal", "left"),
+        ("", "left"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]  # a literal in a tuple
     for result in results:
         mark = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}[result.ok]

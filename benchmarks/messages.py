@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from observe.runtime import Agent, Node, Ref
-
 from benchmarks.measure import Result, at_least, best_rate
+from observe.runtime import Agent, Node, Ref
+from observe.runtime.testing import settled
 
 MESSAGES = 200_000
 CALLS = 50_000
@@ -45,12 +45,6 @@ class Asker(Agent):
             await ref.call(number)
 
 
-async def drained(node: Node) -> None:
-    """Until no agent is runnable."""
-    while node.scheduler.run_queue or node.scheduler.armed:
-        await asyncio.sleep(0)
-
-
 async def one_to_one(node: Node, kind: type[Agent]) -> float:
     """Casts to one agent, from outside."""
     ref = await node.spawn(kind)
@@ -58,7 +52,7 @@ async def one_to_one(node: Node, kind: type[Agent]) -> float:
     async def work() -> None:
         for number in range(MESSAGES):
             ref.cast(number)
-        await drained(node)
+        await settled(node)
 
     return await best_rate(MESSAGES, work)
 
@@ -73,7 +67,7 @@ async def fan_out(node: Node, kind: type[Agent], burst: int) -> float:
             for number in range(burst):
                 for ref in refs:
                     ref.cast(number)
-            await drained(node)
+            await settled(node)
 
     return await best_rate(rounds * burst * FAN, work)
 
@@ -107,10 +101,20 @@ async def measure() -> list[Result]:
         for kind, text, goal in ((Sync, "def", 1_000_000), (Async, "async def", 1_000_000)):
             results += [
                 at_least(f"cast, one to one, {text}", await one_to_one(node, kind), "messages/s", goal),
-                at_least(f"cast, 1,000 agents, bursts of 10, {text}", await fan_out(node, kind, 10), "messages/s", goal),
+                at_least(
+                    f"cast, 1,000 agents, bursts of 10, {text}",
+                    await fan_out(node, kind, 10),
+                    "messages/s",
+                    goal,
+                ),
                 Result(f"cast, 1,000 agents, one each, {text}", await fan_out(node, kind, 1), "messages/s"),
                 at_least(f"call, from asyncio, {text}", await calls(node, kind), "calls/s", 200_000),
-                at_least(f"call, agent to agent, {text}", await calls_between_agents(node, kind), "calls/s", 200_000),
+                at_least(
+                    f"call, agent to agent, {text}",
+                    await calls_between_agents(node, kind),
+                    "calls/s",
+                    200_000,
+                ),
             ]
     return results
 

@@ -13,11 +13,11 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.measure import Result, at_most, child_argv, median
+from benchmarks.messages import Async
 from observe.probe import Probe
 from observe.runtime import Agent, Node, Ref
-
-from benchmarks.measure import Result, at_most, child_argv, median
-from benchmarks.messages import Async, drained
+from observe.runtime.testing import settled
 
 AGENTS = 1_000
 BURST = 5
@@ -43,7 +43,7 @@ async def throughput(node: Node, refs: list[Ref]) -> float:
         for number in range(BURST):
             for ref in refs:
                 ref.cast(number)
-        await drained(node)
+        await settled(node)
         sent += BURST * len(refs)
     return sent / (time.perf_counter() - began)
 
