@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from time import monotonic, perf_counter, time
@@ -311,7 +312,7 @@ class ObserveApp(App[None]):
             page.filter_bar.open(trouble.filter)
         page.show_only(trouble.filter, trouble.sort)
         page.table.focus()
-        self.say(f"{self._trouble_shown + 1} of {len(found)}: {trouble.text}", trouble.level)
+        self.say(f"trouble {self._trouble_shown + 1} of {len(found)}", trouble.level)
 
     @on(VitalsHeader.TroubleClicked)
     def _trouble_clicked(self) -> None:
@@ -384,8 +385,14 @@ def run_console(target: str, *, readonly: bool = False) -> int:
     """Open the console on a node and return the exit status when the person leaves.
 
     Raises:
-        AttachError: the first attempt to attach failed; nothing has been left on the screen.
+        AttachError: the first attempt to attach failed, or there is no terminal to draw on; nothing has been left on
+            the screen.
     """
+    if sys.__stderr__ is None or not sys.__stderr__.isatty():
+        # Textual draws there, so that stdout may go elsewhere.
+        raise AttachError(
+            "the console draws on stderr, which is not a terminal here", hint="do not redirect it with 2>"
+        )
     app = ObserveApp(lambda: connect(target, reconnect=True), target, readonly=readonly)
     app.run()
     if app.failure is not None:

@@ -77,6 +77,7 @@ STATUS_TONES: Final = {
     "waiting": "info",
     "suspended": "accent",
     "exited": "bad",
+    "holding": "bad",
 }
 
 

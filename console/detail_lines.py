@@ -24,6 +24,9 @@ from observe.probe.wire import AgentName, ChildLine, Crash, Detail
 SECTIONS: Final = ("now", "stack", "state", "mailbox", "crash", "relations")
 """All sections in the order in which they stand on a narrow screen."""
 
+WITHOUT_THE_NODE: Final = ("now", "stack", "relations")
+"""Those that the probe can fill when the node itself cannot be asked."""
+
 LEFT: Final = ("now", "stack", "crash", "relations")
 RIGHT: Final = ("state", "mailbox")
 """The same on a wide screen, in two halves."""
@@ -123,6 +126,7 @@ def _now_lines(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
             "idle": "nothing: it waits for a message",
             "runnable": "it has work and waits for its turn on the scheduler",
             "running": "it runs",
+            "holding": "it holds the scheduler: nothing else on the node runs",
             "waiting": "it awaits something that has no name as an activity; its stack says where",
         }.get(status, status or "not known")
         lines.append(Line("now/status", ((text, "dim"),), 1))
@@ -183,8 +187,11 @@ def _mailbox(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]
     return lines
 
 
-def crash_lines(key: str, crash: Crash, folds: Folds, depth: int, width: int) -> list[Line]:
-    """One crash: when, what, which message, and its traceback."""
+def crash_lines(
+    key: str, crash: Crash, folds: Folds, depth: int, width: int, *, successor: int | None = None
+) -> list[Line]:
+    """One crash: when, what, which message, and its traceback. `successor` is known to have come after it."""
+    after = crash.restarted or successor
     lines = [
         Line(f"{key}/reason", ((one_line(crash.reason), "bad"),), depth, full=crash.reason),
         Line(
@@ -193,8 +200,8 @@ def crash_lines(key: str, crash: Crash, folds: Folds, depth: int, width: int) ->
                 ("at ", "dim"),
                 (clock(crash.at), "text"),
                 (f"  as #{crash.pid}", "text"),
-                ("  restarted as " if crash.restarted else "  not restarted", "dim"),
-                (f"#{crash.restarted}" if crash.restarted else "", "text"),
+                ("  restarted as " if after else "  not restarted", "dim"),
+                (f"#{after}" if after else "", "text"),
             ),
             depth,
             pid=crash.restarted,
@@ -210,7 +217,9 @@ def _crash(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
     if crash is None:
         return [heading("crash", "Last crash", folds, "none")]
     title = heading("crash", "Last crash", folds, ago(max(0.0, now - crash.at)), "bad")
-    return [title, *(crash_lines("crash", crash, folds, 1, width) if title.open else [])]
+    pid = int(_number(detail.agent, "pid"))
+    successor = pid if pid != crash.pid else None
+    return [title, *(crash_lines("crash", crash, folds, 1, width, successor=successor) if title.open else [])]
 
 
 def _relations(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
@@ -219,17 +228,9 @@ def _relations(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
         return [title]
     lines = [title]
     supervisor = detail.supervisor
-    lines.append(
-        Line(
-            "relations/supervisor",
-            (
-                ("supervisor  ", "key"),
-                (described(supervisor) if supervisor else "none: it is the root", "text"),
-            ),
-            1,
-            pid=supervisor.pid if supervisor else None,
-        )
-    )
+    pid = supervisor.pid if supervisor else int(_number(detail.agent, "supervisor"))
+    above = described(supervisor) if supervisor else f"#{pid}" if pid else "none: it is the root"
+    lines.append(Line("relations/supervisor", (("supervisor  ", "key"), (above, "text")), 1, pid=pid or None))
     if detail.spec:
         spec = "  ".join(f"{name} {_spec_value(value)}" for name, value in detail.spec.items())
         lines.append(Line("relations/spec", (("child spec  ", "key"), (one_line(spec), "text")), 1))

@@ -20,6 +20,7 @@ STATUS_GLYPHS = {
     "waiting": "◐",
     "suspended": "‖",
     "exited": "✕",
+    "holding": "■",
 }
 """One cell each, different in shape: the status can be told without its colour."""
 

@@ -5,7 +5,7 @@ Only the rows around the sight are ever held; an index may point to a row that h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from observe.console.columns import CHILD, CLASS, NAME, PID, SUPERVISOR, TEXT_COLUMNS, Row, row_of
@@ -15,6 +15,9 @@ FLASH_S: Final = 2.5
 
 MAX_WINDOW: Final = 1000
 """The most rows in one page of the protocol."""
+
+NO_PID: Final = -1
+"""No agent has it: stands for a pid that is not known any more."""
 
 FIRST_SORT: Final = "crashes"
 """What the table is sorted by at first: the sick on top, and no row moves while nothing is wrong."""
@@ -212,7 +215,7 @@ class AgentsView:
 
     def _found(self, row: Row, index: int, change: Change, now: float) -> None:
         assert self.chosen is not None
-        if row[PID] != self.chosen.pid:
+        if row[PID] != self.chosen.pid != NO_PID:
             change.successor = (self.chosen.pid, row[PID])
             self._flashes[Identity.of(row).key] = now + FLASH_S
         self.chosen, self.index, self.gone = Identity.of(row), index, False
@@ -303,11 +306,12 @@ class AgentsView:
             self.index = None
 
     def clear(self) -> None:
-        """Forget all rows, as those of another incarnation of the node; the choice stays, by name."""
+        """Forget all rows, as those of another incarnation of the node; the choice stays, by name and place."""
         self.rows, self.matched, self.offset, self.loaded = [], 0, 0, False
         self.generation += 1
         if self.chosen is not None:
-            self.index = None
+            # Its pid may be somebody else's in the other process.
+            self.chosen, self.index = replace(self.chosen, pid=NO_PID), None
 
 
 # -- the vital signs ---------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class Tones:
             "bad": _fore(bad),
             "info": _fore(info),
             "accent": _fore(_colour(variables, "accent", "#c49ae0")),
-            "hot": _fore(bad) + Style(bold=True, underline=True),
+            "hot": _fore(bad) + Style(bold=True),
             "spark": _fore(primary.blend(background, 0.35)),
             "hotkey": _fore(primary) + Style(bold=True),
             "sorted": _fore(primary) + Style(bold=True, underline=True),

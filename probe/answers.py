@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.words import Words
@@ -24,6 +24,9 @@ UNWIND_S: Final = 1.3
 """How long a kill waits for the agent's step to unwind before it answers that this is under way."""
 
 UNWIND_LOOK_S: Final = 0.02
+
+HEAD_START_S: Final = 0.01
+"""How long the answer to a kill lets telemetry go ahead: who then looks by name should find the successor."""
 
 HELD_S: Final = 0.5
 """A slice older than this holds the scheduler."""
@@ -59,14 +62,20 @@ class Job:
         return self._claim.acquire(blocking=False)
 
 
+class Tells(Protocol):
+    """What is needed of the emitter. Its methods belong to the scheduler's thread."""
+
+    def resync(self) -> None: ...
+    def hurry(self) -> None: ...
+
+
 class Answers:
     """Answers ops. `take` and `expire` belong to the control thread."""
 
-    def __init__(self, node: Node, words: Words, resync: Callable[[], None]) -> None:
-        """`resync` runs on the scheduler's thread."""
+    def __init__(self, node: Node, words: Words, emitter: Tells) -> None:
         self._node = node
         self._words = words
-        self._resync = resync
+        self._emitter = emitter
         self._waiting: list[Job] = []
         self._on_scheduler: dict[str, Callable[[Job], None]] = {
             "inspect": self._inspect,
@@ -151,7 +160,7 @@ class Answers:
         job.done({"supervisors": [list(facts) for facts in self._node.control.supervisors()]})
 
     def _begin_resync(self, job: Job) -> None:
-        self._resync()
+        self._emitter.resync()
         job.done({})
 
     def _kill(self, job: Job) -> None:

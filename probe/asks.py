@@ -49,7 +49,7 @@ class Asks:
         self._send = send
         self._pending: dict[int, Pending] = {}
         self._last = 0
-        self._ended = False
+        self._ended: Refusal | None = None
 
     def statistics(self) -> dict[str, int]:
         """Questions under way."""
@@ -66,8 +66,8 @@ class Asks:
         late: Done | None = None,
     ) -> None:
         """Ask the service; `done` gets its result or a Refusal, `late` an answer that came after the time-out."""
-        if self._ended:
-            done(_gone())
+        if self._ended is not None:
+            done(self._ended)
             return
         if len(self._pending) >= MAX_PENDING:
             done(Refusal("busy", "the node has too many questions waiting", "try again later"))
@@ -106,17 +106,13 @@ class Asks:
             if done is not None:
                 done(Refusal("node_timeout", "the node did not answer in time", "try again"))
 
-    def end(self) -> None:
-        """The node is gone: so say all answers from now on."""
-        self._ended = True
+    def end(self, why: Refusal) -> None:
+        """Nobody will answer any more: so say all answers from now on."""
+        self._ended = why
         pending, self._pending = self._pending, {}
         for one in pending.values():
             if one.done is not None:
-                one.done(_gone())
-
-
-def _gone() -> Refusal:
-    return Refusal("node_dead", "the node's process is gone; what you see is its last picture")
+                one.done(why)
 
 
 def read_error(error: dict[str, Any] | None) -> Refusal:

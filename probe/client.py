@@ -23,16 +23,10 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import codec, wire
+from observe.probe import wire
 from observe.probe.cards import Card
-from observe.probe.connection import Connection, Keys
-from observe.probe.errors import (
-    AttachError,
-    BadFrame,
-    NodeUnreachable,
-    ProtocolError,
-    RemoteError,
-)
+from observe.probe.errors import AttachError, NodeUnreachable, ProtocolError, RemoteError
+from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.resolving import resolve
 from observe.probe.watching import Watch, WatchPush
 
@@ -59,15 +53,6 @@ class ClientState:
     """One line for people."""
     info: wire.NodeInfo | None
     """The node as it last said hello. Another incarnation than before: the node has restarted."""
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A request on its way."""
-
-    future: asyncio.Future[dict[str, Any]]
-    on_result: Callable[[dict[str, Any]], None] | None
-    """Runs before anything that came after the reply is read."""
 
 
 def connect(
@@ -110,11 +95,9 @@ class NodeClient:
         self._reconnect = reconnect
         self.on_state = None
         self.state: Literal["up", "lost", "connecting", "closed"] = "closed"
-        self._connection: Connection | None = None
-        self._asked: dict[int, _Asked] = {}
+        self._exchange: Exchange | None = None
         self._watches: set[Watch[Any]] = set()
         self._by_sub: dict[int, Watch[Any]] = {}
-        self._last_id = 0
         self._clock_ahead_s = 0.0
         self._returning: asyncio.Task[None] | None = None
         self._lost_by: AttachError = NodeUnreachable("the client is not open")
@@ -224,8 +207,11 @@ class NodeClient:
         await self._ask("watch", watch.args, wire.Subscription, lambda result: self._adopt(watch, result))
         return watch
 
-    def _adopt(self, watch: Watch[Any], result: dict[str, Any]) -> None:
+    def _adopt(self, watch: Watch[Any], result: Result) -> None:
         sub = wire.Subscription.from_wire(result).sub
+        if watch.is_finished:  # closed while it was set up anew
+            self._send("unwatch", wire.UnwatchArgs(sub=sub))
+            return
         self._watches.add(watch)
         self._by_sub[sub] = watch
         watch._begin(sub)
@@ -247,7 +233,7 @@ class NodeClient:
         verb: str,
         args: wire.Asked,
         result: type[T],
-        on_result: Callable[[dict[str, Any]], None] | None = None,
+        on_result: Callable[[Result], None] | None = None,
     ) -> T:
         future = self._send(verb, args, on_result)
         try:
@@ -261,57 +247,14 @@ class NodeClient:
         try:
             return result.from_wire(answer)
         except ValidationError as error:
-            raise _nonsense(self._title(), error) from None
+            raise nonsense(self._title(), error) from None
 
     def _send(
-        self, verb: str, args: wire.Asked, on_result: Callable[[dict[str, Any]], None] | None = None
-    ) -> asyncio.Future[dict[str, Any]]:
-        connection = self._connection
-        if connection is None or (self.state != "up" and verb != "hello"):
-            raise NodeUnreachable(str(self._lost_by), hint=self._lost_by.hint)
-        self._last_id += 1
-        number = self._last_id
-        request = {"v": wire.PROTOCOL_VERSION, "id": number, "verb": verb, "args": args.to_wire()}
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._asked[number] = _Asked(future, on_result)
-        future.add_done_callback(lambda _: self._settled(number, future))
-        try:
-            connection.send(codec.encode(request, limit_bytes=codec.REQUEST_LIMIT_BYTES))
-        except BaseException:
-            future.cancel()
-            raise
-        return future
-
-    def _settled(self, number: int, future: asyncio.Future[dict[str, Any]]) -> None:
-        self._asked.pop(number, None)
-        if not future.cancelled():
-            future.exception()  # a request that nobody awaits (credit) may fail without a warning
-
-    def _on_frame(self, frame: bytes) -> None:
-        try:
-            message = codec.decode(frame)
-            if "sub" in message:
-                self._on_push(wire.Push.from_wire(message))
-            else:
-                self._on_reply(wire.Reply.from_wire(message))
-        except (BadFrame, ValidationError) as error:
-            self._on_lost(_nonsense(self._title(), error))
-
-    def _on_reply(self, reply: wire.Reply) -> None:
-        asked = self._asked.get(reply.id)
-        if asked is None or asked.future.done():
-            return  # whoever asked has given up
-        if not reply.ok:
-            body = reply.error or wire.ErrorBody(
-                code="internal", message="the node said no and did not say why"
-            )
-            asked.future.set_exception(RemoteError(body.code, body.message, body.hint))
-            return
-        try:
-            if asked.on_result is not None:
-                asked.on_result(reply.result or {})
-        finally:
-            asked.future.set_result(reply.result or {})
+        self, verb: str, args: wire.Asked, on_result: Callable[[Result], None] | None = None
+    ) -> asyncio.Future[Result]:
+        if self._exchange is None:
+            raise lost(self._lost_by)
+        return self._exchange.send(verb, args, on_result)
 
     def _on_push(self, push: wire.Push) -> None:
         watch = self._by_sub.get(push.sub)
@@ -328,33 +271,26 @@ class NodeClient:
             if not failed.done():
                 failed.set_exception(error)
 
-        connection = Connection(
-            card.endpoint,
-            Keys(card.server_public_key, card.client_public_key, card.client_secret_key),
-            on_frame=self._on_frame,
-            on_lost=on_lost,
-        )
-        connection.open()
-        self._connection = connection
+        exchange = Exchange(card, on_push=self._on_push, on_lost=on_lost)
         try:
-            welcome = await self._hello(card, failed)
+            welcome = await self._hello(card, exchange, failed)
         except BaseException as error:
-            self._connection = None
-            connection.close()
+            exchange.close(NodeUnreachable("attaching was given up"))
             if isinstance(error, AttachError):
                 self._lost_by = error
             raise
         finally:
             if not failed.cancel():
                 failed.exception()
-        connection.on_lost = self._on_lost
+        exchange.on_lost = self._on_lost
+        self._exchange = exchange
         self.info, self.role = welcome.node, welcome.role
         self._clock_ahead_s = welcome.node.now - time.time()
         self.state = "up"
 
-    async def _hello(self, card: Card, failed: asyncio.Future[None]) -> wire.Welcome:
+    async def _hello(self, card: Card, exchange: Exchange, failed: asyncio.Future[None]) -> wire.Welcome:
         args = wire.HelloArgs(versions=list(wire.PROTOCOL_VERSIONS), client=f"observe {os.getpid()}")
-        answer = self._send("hello", args)
+        answer = exchange.send("hello", args)
         either: list[asyncio.Future[Any]] = [answer, failed]
         done, _ = await asyncio.wait(either, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
         try:
@@ -373,7 +309,7 @@ class NodeClient:
                 ) from None
             raise
         except ValidationError as error:
-            raise _nonsense(card.full_name, error) from None
+            raise nonsense(card.full_name, error) from None
         finally:
             answer.cancel()
 
@@ -388,12 +324,9 @@ class NodeClient:
 
     def _drop(self, error: AttachError) -> None:
         self._lost_by = error
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-        for asked in list(self._asked.values()):
-            if not asked.future.done():
-                asked.future.set_exception(error)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.close(error)
         self._by_sub.clear()
         for watch in self._watches:
             watch._suspend()
@@ -410,7 +343,7 @@ class NodeClient:
                 await self._renew_watches()
             except (AttachError, OSError) as error:
                 self._drop(error if isinstance(error, AttachError) else NodeUnreachable(str(error)))
-            if self._connection is not None:
+            if self._exchange is not None:
                 break
             self.state = "lost"
             self._tell("lost", str(self._lost_by))
@@ -431,22 +364,15 @@ class NodeClient:
         return self._reconnect
 
     def _tell(self, state: Literal["up", "lost", "connecting"], text: str) -> None:
-        if self.on_state is not None:
+        if self.on_state is None:
+            return
+        try:
             self.on_state(ClientState(state, text, getattr(self, "info", None)))
+        except Exception as error:  # noqa: BLE001  # a listener's fault must not keep us from finding the node
+            context = {"message": "a listener to a node's state failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _title(self) -> str:
         if isinstance(self._target, Card):
             return self._target.full_name
         return self._target
-
-
-def _nonsense(title: str, error: Exception) -> ProtocolError:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        text = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    else:
-        text = str(error)
-    return ProtocolError(
-        f"{title} sent something that is not in the protocol ({text})",
-        hint="install the same version of observe on both sides",
-    )

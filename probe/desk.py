@@ -197,8 +197,9 @@ class Desk:
         row = picture.row(args.agent)
         line = picture.agent(row)
         pid = line["pid"]
-        crash = picture.last_crash_of(line["name"], line["child"], line["supervisor"])
+        place = (line["name"], line["child"], line["supervisor"])
         if picture.ended:
+            crash = picture.last_crash_of(*place)
             note = f"the node is {picture.ended}; this is the last that was heard of the agent"
             reply(wire.Detail.from_wire({"agent": line, "last_crash": crash, "note": note}).to_wire())
             return
@@ -208,7 +209,9 @@ class Desk:
                 reply(explain(result, picture))
                 return
             newest = picture.table.row_of(pid)
-            detail = {"last_crash": crash} | {key: part for key, part in result.items() if part is not None}
+            detail = {"last_crash": picture.last_crash_of(*place)} | {
+                key: part for key, part in result.items() if part is not None
+            }
             detail["agent"] = line if newest is None else picture.agent(newest)
             try:
                 reply(wire.Detail.from_wire(detail).to_wire())

@@ -110,6 +110,11 @@ class Emitter(Instrument):
             self._sweep_wanted = True
             self._schedule(0.0)
 
+    def hurry(self) -> None:
+        """Let the next tick be now: somebody waits to see what has just happened."""
+        self._next_tick = 0.0
+        self._schedule(0.0)
+
     def stop(self, reason: str) -> None:
         """Say `bye` and unplug. Stopping twice has no effect."""
         if self._timer is None:

@@ -29,6 +29,9 @@ BEAT_NS: Final = 1_000_000_000
 BEAT_TICKS: Final = 3
 """A loop that missed its heartbeat for 1 s and three ticks is held by something that is no agent."""
 
+QUIET_NS: Final = 250_000_000
+"""For so long nothing at all may have moved before code that is no agent is blamed."""
+
 THREAD_NS: Final = 300_000_000
 """A control thread that has not run for 0.3 s cannot get the interpreter lock."""
 
@@ -55,26 +58,47 @@ class Holding:
 
 
 class LastWords:
-    """Decides from the words who holds the scheduler. Remembers how long a tick usually is."""
+    """Decides from the words who holds the scheduler. Remembers what they said before."""
 
     def __init__(self) -> None:
+        self._last: tuple[int, int, int] | None = None
+        """Pid, slices and heartbeat at the look before."""
+        self._differed_ns = 0
+        """When it last looked different from now; 0 if it never did."""
+        self._quiet_since_ns = 0
+        """The first look at which all of that was as it is now."""
+        self._look_ns = 0
         self._beat_ns = 0
         self._tick_ns = 0
 
     def judge(self, reading: WordsReading, now_ns: int) -> Holding | None:
-        """Who holds the scheduler at monotonic `now_ns`, if anybody does."""
-        if reading.loop_ns > self._beat_ns:
-            if self._beat_ns:
-                # Looking takes longer than a tick may be; then this is several ticks, and errs to the patient side.
-                self._tick_ns = min(reading.loop_ns - self._beat_ns, 2 * BEAT_NS)
-            self._beat_ns = reading.loop_ns
+        """Who holds the scheduler at monotonic `now_ns`, if anybody does. To be asked several times a second."""
+        self._notice(reading, now_ns)
         where = "c" if now_ns - reading.thread_ns > THREAD_NS else "python"
         if reading.pid:
             if now_ns - reading.slice_ns > SLICE_NS:
                 return Holding(reading.pid, reading.slice_ns, where, reading.running)
-        elif now_ns - reading.loop_ns > max(BEAT_NS, BEAT_TICKS * self._tick_ns):
-            return Holding(0, reading.loop_ns, where, reading.running)
+            return None
+        # Between the end of a long slice and the late heartbeat after it, it looks for a moment as if other code were
+        # to blame. So that must be all there is to see for a while.
+        stale = now_ns - reading.loop_ns > max(BEAT_NS, BEAT_TICKS * self._tick_ns)
+        if stale and now_ns - self._quiet_since_ns > QUIET_NS:
+            return Holding(0, max(reading.loop_ns, self._differed_ns), where, reading.running)
         return None
+
+    def _notice(self, reading: WordsReading, now_ns: int) -> None:
+        seen = (reading.pid, reading.slices, reading.loop_ns)
+        if seen != self._last:
+            if self._last is not None:
+                self._differed_ns = self._look_ns
+            self._quiet_since_ns = now_ns
+            self._last = seen
+        self._look_ns = now_ns
+        if reading.loop_ns > self._beat_ns:
+            if self._beat_ns:
+                # Between two looks there may be several ticks; taking them for one errs to the patient side.
+                self._tick_ns = min(reading.loop_ns - self._beat_ns, 2 * BEAT_NS)
+            self._beat_ns = reading.loop_ns
 
 
 @dataclass(slots=True)

@@ -24,9 +24,9 @@ LINGER_MS: Final = 200
 TEXT_CHARACTERS: Final = 256
 """Longest class, name, child id or activity that is told; the rest is cut."""
 
-REMEMBERED_TEXTS: Final = 200_000
-"""Texts whose number is remembered. A million named agents would cost the service 100 MB; beyond this a text that comes
-again gets another number."""
+REMEMBERED_TEXTS: Final = 50_000
+"""Texts whose number is remembered. A million would cost the service 100 MB, and their table would take 20 ms to grow
+now and then; beyond this a text that comes again gets another number."""
 
 
 class Outlet:

@@ -176,9 +176,12 @@ class Server:
 
     def close(self) -> None:
         """Remove the card, say the last words to clients, let go of the name. Doing so twice has no effect."""
+        if self._router.closed:
+            return
         if self._card_is_written:
             card_path(self._directory).unlink(missing_ok=True)
             self._card_is_written = False
+        self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
             socket.close(linger=0)
@@ -336,7 +339,7 @@ class Server:
         self._sample()  # the last one: from here on everything stands still
         self._picture.end(state)
         self._picture.event("node", time.time(), text)
-        self._asks.end()
+        self._asks.end(Refusal("node_dead", f"{text}; what you see is its last picture"))
         for subscription in self._streams:
             subscription.due_at = 0.0
 

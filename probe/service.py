@@ -144,7 +144,7 @@ class Service:
             )
             return made.model_dump_json()
 
-        answers = Answers(node, words, emitter.resync)
+        answers = Answers(node, words, emitter)
         self._launcher = self._new_launcher(directory)
         self._link = ControlLink(context, control, words, answers, self._launcher, config, self._on_ready)
         emitter.start()
@@ -218,6 +218,8 @@ class Service:
 
     async def stop(self, reason: str) -> None:
         """Say good-bye, end the probe, close and remove everything. Returns within `JOIN_S`."""
+        if os.getpid() != self._owner:
+            return  # a forked child unwinds its parent's stack: all of this is the parent's
         link = self._begin_to_stop(reason)
         if link is not None and link.ident is not None:
             await asyncio.to_thread(link.join, JOIN_S)

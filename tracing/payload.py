@@ -88,6 +88,23 @@ MESSAGE: Final = Limits(
 """For messages in mailboxes and crashes: there may be many of them."""
 
 
+WAITING_FACTOR: Final = 10
+"""Times are meant as processor time, lest a busy machine cuts every value; waiting may take so much longer."""
+
+
+class _Allowance:
+    """Time that somebody may take."""
+
+    __slots__ = ("_processor", "_wall")
+
+    def __init__(self, seconds: float) -> None:
+        self._processor = time.thread_time() + seconds
+        self._wall = time.perf_counter() + WAITING_FACTOR * seconds
+
+    def is_spent(self) -> bool:
+        return time.thread_time() > self._processor or time.perf_counter() > self._wall
+
+
 class ReprTooSlow(BaseException):
     """Raised into a ``__repr__`` that took too long. Not an `Exception`, lest its own ``except`` catches it."""
 
@@ -129,10 +146,10 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     """
     if sys.gettrace() is not None:
         return function()
-    deadline = time.perf_counter() + seconds
+    allowance = _Allowance(seconds)
 
     def tracer(frame: types.FrameType, event: str, arg: object) -> Any:
-        if event != "return" and time.perf_counter() > deadline:  # what has returned took its time already
+        if event != "return" and allowance.is_spent():  # what has returned took its time already
             raise ReprTooSlow
         return tracer
 
@@ -164,7 +181,7 @@ class _Node:
 class _Encoder:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._deadline = time.perf_counter() + limits.seconds
+        self._allowance = _Allowance(limits.seconds)
         self._nodes: list[_Node] = []
         self._unopened: list[_Node] = []
         self._characters = limits.total_text
@@ -202,7 +219,7 @@ class _Encoder:
         return _value(root)
 
     def _has_room(self) -> bool:
-        return len(self._nodes) < self._limits.nodes and time.perf_counter() < self._deadline
+        return len(self._nodes) < self._limits.nodes and not self._allowance.is_spent()
 
     # -- one value -------------------------------------------------------------------------------------------------
 
@@ -282,7 +299,7 @@ class _Encoder:
             node.text = f"<{node.type}>"
 
     def _call_repr(self, node: _Node) -> None:
-        if time.perf_counter() > self._deadline or peek.weighs_more_than(node.value, HEAVY):
+        if self._allowance.is_spent() or peek.weighs_more_than(node.value, HEAVY):
             node.extra["cut"] = True
             return
         try:

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import NAMES, Piece, Row
-from observe.console.detail_lines import LEFT, RIGHT, SECTIONS, section_lines, title_pieces
+from observe.console.detail_lines import LEFT, RIGHT, SECTIONS, WITHOUT_THE_NODE, section_lines, title_pieces
 from observe.console.format import ago, clock
 from observe.console.lines import Folds
 from observe.console.navigation import Place
@@ -43,6 +43,9 @@ class Shown:
 
     gone: bool = False
     """The agent has ended and has no successor."""
+
+    partial: bool = False
+    """Only what the probe knows: the node was never able to answer."""
 
     trouble: str = ""
     """Why the picture is not fresh, in a sentence."""
@@ -140,6 +143,7 @@ class DetailPage(ConsolePage):
         except AttachError as error:
             shown.trouble = str(error)
         else:
+            shown.partial = False
             shown.detail, shown.came, shown.trouble = detail, self.observer.node.clock(), ""
         if shown is self.content:
             self.draw()
@@ -163,7 +167,11 @@ class DetailPage(ConsolePage):
             row = await attachment.row_of(shown.agent)
             stack = await self._stack(shown.agent.pid)
             if row is not None:
+                shown.partial = shown.partial or shown.detail is None
                 shown.detail = _without_the_node(shown.detail, row, stack)
+                held = self.observer.node.held(self.observer.node.clock())
+                if held is not None and held.pid == shown.agent.pid:
+                    shown.detail.agent.update({"status": "holding", "status_s": held.since_s})
                 shown.came = self.observer.node.clock()
 
     async def _stack(self, pid: int) -> Stack | None:
@@ -201,9 +209,11 @@ class DetailPage(ConsolePage):
         self.headline.show(title)
         now = self.observer.node.node_now(self.observer.node.clock())
         two = self.right.display
-        left = section_lines(shown.detail, LEFT if two else SECTIONS, self.folds, self.left.text_width, now)
-        self.left.show(left)
-        if two:
+        sections = WITHOUT_THE_NODE if shown.partial else LEFT if two else SECTIONS
+        self.left.show(section_lines(shown.detail, sections, self.folds, self.left.text_width, now))
+        if two and shown.partial:
+            self.right.show([])
+        elif two:
             self.right.show(section_lines(shown.detail, RIGHT, self.folds, self.right.text_width, now))
 
     def where(self) -> list[Piece]:
@@ -269,5 +279,9 @@ def _without_the_node(before: Detail | None, row: Row, stack: Stack | None) -> D
     """What is known of an agent when its node cannot be asked: the probe's row, the stack, and what was seen before."""
     agent = dict(zip(NAMES, row, strict=True))
     if before is None:
-        return Detail(agent=agent, stack=stack, note="the rest is to be had when the node answers again")
+        return Detail(
+            agent=agent,
+            stack=stack,
+            note="state, mailbox and last crash are to be had when the node answers again",
+        )
     return before.model_copy(update={"agent": agent, "stack": stack or before.stack})

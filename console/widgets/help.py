@@ -55,6 +55,8 @@ def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Lin
         entry(label, column.meaning + shown, "key")
     title("Status")
     for status, glyph in STATUS_GLYPHS.items():
+        if status == "holding":
+            continue  # no status of the table's
         lines.append(
             Line(str(len(lines)), ((f"{glyph} ", STATUS_TONES.get(status, "text")), (status, "text")))
         )

@@ -19,8 +19,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from observe.console.attachment import Attachment, Poller
-from observe.console.columns import PID, Piece
+from observe.console.columns import MAILBOX, PID, SUPERVISOR, Piece, Row
 from observe.console.format import duration, one_line, plural
+from observe.console.lines import wrap
 from observe.console.state import Identity
 from observe.console.tones import tones_of
 from observe.probe.errors import AttachError, RemoteError
@@ -43,6 +44,12 @@ class Step:
     tone: str
 
 
+def _lost(waiting: int) -> Piece:
+    if not waiting:
+        return ("empty: nothing will be lost", "text")
+    return (f"{plural(waiting, 'message')} will be lost", "warn")
+
+
 class KillDialog(ModalScreen[None]):
     """See the module's docstring."""
 
@@ -56,7 +63,7 @@ class KillDialog(ModalScreen[None]):
     KillDialog #facts { margin: 1 0; }
     KillDialog Horizontal { height: 1; margin: 0 0 1 0; }
     KillDialog Button { min-width: 12; margin: 0 2 0 0; background: $surface; color: $foreground; }
-    KillDialog #yes { color: $error; }
+    KillDialog #yes { color: $error; background: $surface; }
     KillDialog Button:focus, KillDialog #yes:focus {
         background: $primary; color: $background; text-style: bold !important; background-tint: transparent;
     }
@@ -67,6 +74,7 @@ class KillDialog(ModalScreen[None]):
         Binding("y", "confirm", "Kill"),
         Binding("escape", "leave", "Leave"),
         Binding("n,q", "leave", "Leave"),
+        Binding("enter", "close_when_over", show=False),
         Binding("left", "app.focus_previous", show=False),
         Binding("right", "app.focus_next", show=False),
     ]
@@ -78,6 +86,7 @@ class KillDialog(ModalScreen[None]):
         self.steps: list[Step] = []
         self._attachment = attachment
         self._detail: Detail | None = None
+        self._row: Row | None = None
         self._trouble = ""
         self._ended = False
         self._poller = Poller(self._look, 1.0)
@@ -89,7 +98,7 @@ class KillDialog(ModalScreen[None]):
             yield Static(id="facts")
             with Horizontal(id="buttons"):
                 yield Button("No", id="no", compact=True)
-                yield Button("Yes, kill it", id="yes", variant="error", compact=True)
+                yield Button("Yes, kill it", id="yes", compact=True)
             yield Input(
                 placeholder="reason, for the record (optional)", id="reason", max_length=200, compact=True
             )
@@ -109,6 +118,10 @@ class KillDialog(ModalScreen[None]):
         node = self._attachment.node
         if node is None or self.stage != "asking":
             return
+        if self._row is None:
+            # The probe has the row at once, also while the node itself cannot answer.
+            self._row = await self._attachment.row_of(Identity(self.agent.pid, None, "", 0, ""))
+            self._draw()
         try:
             self._detail = await node.inspect(self.agent.pid, max_items=0)
             self._trouble = ""
@@ -131,7 +144,14 @@ class KillDialog(ModalScreen[None]):
             ("class", [(agent.class_name, "text")]),
         ]
         if detail is None:
-            rows.append(("", [(self._trouble or "asking about it …", "dim")]))
+            if self._row is not None:
+                rows.append(("supervisor", [(f"#{self._row[SUPERVISOR]}", "text")]))
+                rows.append(("mailbox", [_lost(self._row[MAILBOX])]))
+            text = self._trouble or "asking the node what its supervisor will do …"
+            rows += [
+                ("" if number else "restart", [(part, "warn" if self._trouble else "dim")])
+                for number, part in enumerate(wrap(text, 54))
+            ]
         else:
             rows += self._facts_of(detail)
         return [[(f"{label:<12}", "dim"), *pieces] for label, pieces in rows]
@@ -151,17 +171,13 @@ class KillDialog(ModalScreen[None]):
         else:
             above = f"{supervisor.name or supervisor.class_name} #{supervisor.pid}"
             rows = [("supervisor", [(above, "text")]), ("restart", [(f"{restart or '?'}: ", "text"), after])]
-        waiting = detail.mailbox_total
-        lost = f"{plural(waiting, 'message')} will be lost"
-        rows.append(
-            ("mailbox", [(lost if waiting else "empty: nothing will be lost", "warn" if waiting else "text")])
-        )
+        rows.append(("mailbox", [_lost(detail.mailbox_total)]))
         if detail.children_total:
             rows.append(("children", [(f"{plural(detail.children_total, 'agent')} will end with it", "bad")]))
         for activity in detail.activities[:1]:
             rows.append(("now", [(f"{one_line(activity.name)} for {duration(activity.since_s)}", "info")]))
         if self._trouble:
-            rows.append(("", [(self._trouble, "warn")]))
+            rows += [("", [(part, "warn")]) for part in wrap(self._trouble, 54)]
         return rows
 
     def _draw(self) -> None:
@@ -205,9 +221,9 @@ class KillDialog(ModalScreen[None]):
         """Close. What has been sent cannot be called back."""
         self.dismiss(None)
 
-    def on_key(self, event: object) -> None:
-        """When all is over, Enter closes as well."""
-        if getattr(event, "key", "") == "enter" and self.stage in ("done", "over"):
+    def action_close_when_over(self) -> None:
+        """When all is over, Enter closes as well; before that it is the buttons'."""
+        if self.stage in ("done", "over"):
             self.action_leave()
 
     def action_confirm(self) -> None:

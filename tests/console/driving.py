@@ -50,9 +50,12 @@ class Driver:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition, at most some seconds, while the app works."""
-        async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110  what is waited for has no event
-                await asyncio.sleep(0.005)
+        try:
+            async with asyncio.timeout(10):
+                while not condition():  # noqa: ASYNC110  what is waited for has no event
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise AssertionError("this did not come to pass:\n" + "\n".join(self.screen())) from None
         await self.settle()
 
     async def press(self, *keys: str) -> None:

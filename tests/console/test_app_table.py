@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from observe.probe.wire import Query
-from tests.console.driving import LARGE, console
+from tests.console.driving import LARGE, Driver, console
 from tests.console.fake_node import FakeNode
 
 
@@ -40,6 +42,10 @@ async def test_keys_do_not_wait_for_rows() -> None:
         await driver.until(lambda: "session-94" in driver.chosen_line())
 
 
+def on(driver: Driver, name: str) -> bool:
+    return f" {name} " in driver.chosen_line()
+
+
 async def test_the_cursor_moves_by_line_page_and_to_both_ends() -> None:
     """By arrows or as in vi."""
     async with console() as driver:
@@ -49,7 +55,7 @@ async def test_the_cursor_moves_by_line_page_and_to_both_ends() -> None:
             (["G"], "session-399"), (["g"], "root"),
         ):  # fmt: skip
             await driver.press(*keys)
-            await driver.until(lambda name=name: f" {name} " in driver.chosen_line())
+            await driver.until(partial(on, driver, name))
 
 
 async def test_the_table_sorts_by_each_column_with_keys() -> None:

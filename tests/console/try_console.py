@@ -1,4 +1,4 @@
-"""Opens the console on a made-up node, to look at it: `python tests/console/try_console.py [agents]`.
+"""Opens the console on a made-up node, to look at it: `python -P tests/console/try_console.py [agents]`.
 
 Agents work, crash and restart; `--held`, `--dead` and `--lost` show those states.
 """
@@ -14,11 +14,10 @@ from typing import Any, cast
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_node import FakeNode
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from observe.console.app import ObserveApp
+from tests.console.fake_node import FakeNode
 
 
 async def live(node: FakeNode, flags: set[str]) -> None:

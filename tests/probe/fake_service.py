@@ -88,6 +88,8 @@ class FakeService:
         self.probe: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
         self.seq = 0
+        self.pids: set[int] = set()
+        """The agents that are alive, as far as the feed has told."""
         self._strings: dict[str, int] = {}
         self._probe_id = b""
         self._clients: list[RawClient] = []
@@ -228,6 +230,7 @@ class FakeService:
 
     def hello(self, **changes: Any) -> None:
         self._strings = {}
+        self.pids = set()
         facts = {
             "node": self.name, "host": "host.example", "incarnation": self.config["incarnation"], "pid": os.getpid(),
             "started_at": time.time(), "python": "3.11.0", "version": "0.1.0", "mono_us": monotonic_us(),
@@ -258,6 +261,7 @@ class FakeService:
             rows.extend([row["pid"], self.string(row["class"]), self.string(row["name"]), row["supervisor"]])
             rows.extend([self.string(row["child"] or None), row["restarts"], row["crashes"]])
         self.send("spawn", n=len(agents), data=rows.tobytes())
+        self.pids |= {agent["pid"] for agent in agents}
 
     def rows(self, *agents: dict[str, Any]) -> None:
         rows = array("q")
@@ -274,6 +278,7 @@ class FakeService:
 
     def exit(self, *pids: int) -> None:
         self.send("exit", n=len(pids), data=array("q", pids).tobytes())
+        self.pids -= set(pids)
 
     def crash(self, pid: int, **changes: Any) -> None:
         facts: dict[str, Any] = {
@@ -333,7 +338,9 @@ class FakeService:
     def synced_client(self) -> RawClient:
         """A client, once the probe has applied all that has been said on the feed."""
         client = self.client()
-        eventually(lambda: client.ok("agents", {"limit": 0})["total"] > 0, "agents in the table")
+        eventually(
+            lambda: client.ok("agents", {"limit": 0})["total"] == len(self.pids), "agents in the table"
+        )
         return client
 
 

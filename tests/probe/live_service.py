@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import json
 import os
 import socket
@@ -120,13 +122,17 @@ async def main(name: str, waiters: int, settings: dict[str, Any]) -> None:
 
 
 def fork(seconds: float) -> int:
-    """A child that goes on for a while, uses what it has inherited, and ends as a program does."""
+    """A child that goes on for a while, and runs what it has inherited to be run at the end."""
     child = os.fork()
     if child == 0:
         for descriptor in (0, 1):
             os.close(descriptor)
         time.sleep(seconds)
-        sys.exit(0)
+        gc.collect()
+        atexit._run_exitfuncs()
+        os._exit(
+            0
+        )  # not `sys.exit`: it would unwind the parent's event loop, which shares its epoll with the parent
     return child
 
 

@@ -124,7 +124,7 @@ def test_each_question_is_answered_exactly_once(scene: Scene) -> None:
     scene.asks.expire(2.1)
     assert [answer.code for answer in heard[1:] if isinstance(answer, Refusal)] == ["node_timeout"] * 2
     assert not scene.asks.receive({"id": 2, "ok": True, "result": {}})
-    scene.asks.end()
+    scene.asks.end(Refusal("node_dead", "it died"))
     assert len(heard) == 3
     scene.asks.ask("stack", {"pid": 1}, heard.append, 0.0)
     last = heard[-1]

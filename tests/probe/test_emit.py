@@ -159,6 +159,11 @@ async def told(node: Node, reader: Reader) -> None:
     await until(lambda: sorted(reader.read().agents) == sorted(node.agents), "the table to be the node's")
 
 
+async def restarted(node: Node, count: int) -> None:
+    """Wait until the node has restarted so many agents."""
+    await until(lambda: node.snapshot_vitals().restarts == count)
+
+
 async def test_everything_alive_is_told_when_the_probe_asks() -> None:
     """A probe that was started late, or again, knows all that one from the start would know."""
     async with emitting() as (node, emitter, reader, _):
@@ -211,7 +216,7 @@ async def test_facts_are_told_each_and_in_order() -> None:
         for turn in range(3):
             for n in range(100):
                 node.ref(f"w{n}").cast("crash")
-            await until(lambda count=(turn + 1) * 100: node.snapshot_vitals().restarts == count)  # type: ignore[misc]
+            await restarted(node, (turn + 1) * 100)
         await told(node, reader)
         await until(lambda: reader.read().kinds["restart"] == 300)
         assert (reader.kinds["crash"], reader.hellos, reader.gaps) == (300, 1, 0)
@@ -289,7 +294,7 @@ async def test_without_a_probe_nothing_piles_up() -> None:
         for turn in range(KEPT_FACTS // 100 + 5):
             for child in children:
                 node.ref(str(child.name)).cast("crash")
-            await until(lambda count=100 * (turn + 1): node.snapshot_vitals().restarts == count)  # type: ignore[misc]
+            await restarted(node, 100 * (turn + 1))
         await until(lambda: node.scheduler.dirty == 0, "the changed agents to be let go")
         facts = emitter.statistics()
         assert (facts["frames"], facts["strings"], facts["dropped_facts"]) == (0, 0, 1000)

@@ -36,8 +36,8 @@ def service(runtime: Path) -> Iterator[LiveService]:
 
 
 @contextlib.asynccontextmanager
-async def attached(**options: bool) -> AsyncIterator[NodeClient]:
-    async with connect("shop", timeout_s=10.0, **options) as node:
+async def attached(*, reconnect: bool = False) -> AsyncIterator[NodeClient]:
+    async with connect("shop", timeout_s=10.0, reconnect=reconnect) as node:
         await eventually(node.agents, lambda page: page.total == AGENTS)  # a tick after their start
         yield node
 
@@ -181,7 +181,7 @@ async def test_kill_one_and_its_supervisor_brings_it_back(service: LiveService) 
         )
         assert (after["child"], after["restarts"], after["crashes"]) == ("w2", 1, 0)
         with pytest.raises(RemoteError) as caught:
-            await node.kill(before["pid"])  # type: ignore[arg-type]  # an int
+            await node.kill(before["pid"])
         assert caught.value.code == "no_such_agent"
         assert service.do("call", "waiter-0", "count") == {"answer": 1}
 

@@ -21,7 +21,7 @@ from observe.probe.codec import decode, encode
 from observe.probe.launch import DECLINED_STATUS, CannotLaunch
 from observe.probe.link import ControlLink
 from observe.probe.words import WORD_THREAD_NS, Words
-from observe.runtime import Agent, ChildSpec, Node, Supervisor
+from observe.runtime import Agent, ChildSpec, Node, Ref, Supervisor
 from tests.probe.live import PATIENCE_S, until
 
 
@@ -95,6 +95,22 @@ class FakeLauncher:
         return ""
 
 
+class FakeEmitter:
+    """Notes what it is asked, and that it is asked on the scheduler's thread."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._thread = threading.get_ident()
+
+    def resync(self) -> None:
+        assert threading.get_ident() == self._thread
+        self.asked.append("resync")
+
+    def hurry(self) -> None:
+        assert threading.get_ident() == self._thread
+        self.asked.append("hurry")
+
+
 class Asker:
     """The probe's end, for any thread."""
 
@@ -127,7 +143,13 @@ class Bench:
     """A node with a control link, and both of its ends."""
 
     def __init__(
-        self, node: Node, link: ControlLink, asker: Asker, launcher: FakeLauncher, words: Words
+        self,
+        node: Node,
+        link: ControlLink,
+        asker: Asker,
+        launcher: FakeLauncher,
+        words: Words,
+        emitter: FakeEmitter,
     ) -> None:
         self.node = node
         self.link = link
@@ -135,7 +157,7 @@ class Bench:
         self.launcher = launcher
         self.words = words
         self.news: list[tuple[str, str, str]] = []
-        self.resyncs = 0
+        self.emitter = emitter
 
     async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         return await asyncio.to_thread(self.asker.ask, op, **fields)
@@ -166,23 +188,19 @@ async def linked() -> AsyncIterator[Bench]:
         after.callback(context.destroy, linger=0)
         async with Node("shop") as node:
             node.scheduler.attach_words(words.view)
-            bench: Bench
-
-            def resync() -> None:
-                bench.resyncs += 1
-
+            emitter = FakeEmitter()
             address = f"ipc://{directory}/control"
             link = ControlLink(
                 context,
                 address,
                 words,
-                Answers(node, words, resync),
+                Answers(node, words, emitter),
                 launcher,
                 lambda port: f"config with port {port}",
                 lambda *news: bench.news.append(news),
             )
             asker = Asker(address)
-            bench = Bench(node, link, asker, launcher, words)
+            bench = Bench(node, link, asker, launcher, words, emitter)
             link.start()
             try:
                 yield bench
@@ -226,6 +244,11 @@ async def test_inspect_tells_all_but_the_row() -> None:
         assert sorted(facts[1] for facts in tree["supervisors"]) == ["one_for_one", "one_for_one"]
 
 
+async def waiting(node: Node, ref: Ref) -> None:
+    """Wait until the agent waits in the middle of a message."""
+    await until(lambda: node.control.stack(node.agents[ref.pid]).status == "waiting")
+
+
 async def test_kill_answers_when_the_agent_is_gone() -> None:
     """`done` means done: whoever looks next finds the successor."""
     async with linked() as bench:
@@ -233,9 +256,7 @@ async def test_kill_answers_when_the_agent_is_gone() -> None:
             ref = await bench.node.spawn(Worker)
             if message is not None:
                 ref.cast(message)
-                await until(
-                    lambda ref=ref: bench.node.control.stack(bench.node.agents[ref.pid]).status == "waiting"
-                )  # type: ignore[misc]
+                await waiting(bench.node, ref)
             outcome = await bench.result("kill", pid=ref.pid, reason="stuck")
             assert outcome["done"], outcome
             assert ref.pid not in bench.node.agents
@@ -267,7 +288,7 @@ async def test_resync_reaches_the_emitter_on_its_own_thread() -> None:
     """The emitter's sockets belong to the scheduler's thread."""
     async with linked() as bench:
         await bench.result("resync")
-        assert bench.resyncs == 1
+        assert bench.emitter.asked == ["resync"]
 
 
 async def test_the_stack_of_an_agent_that_holds_the_scheduler() -> None:
@@ -315,6 +336,11 @@ async def test_a_stopped_node_says_so() -> None:
 # -- the probe's process ---------------------------------------------------------------------------------------------------
 
 
+async def launched(bench: Bench, count: int) -> None:
+    """Wait until so many probes have been started."""
+    await until(lambda: len(bench.launcher.launched) == count)
+
+
 async def test_a_probe_that_ends_is_started_again_on_its_old_port(caplog: pytest.LogCaptureFixture) -> None:
     """Consoles come back to the address that they know."""
     async with linked() as bench:
@@ -323,7 +349,7 @@ async def test_a_probe_that_ends_is_started_again_on_its_old_port(caplog: pytest
             await bench.ask("ready", endpoint="tcp://127.0.0.1:4711", public_key="k")
             for count in (2, 3):
                 bench.launcher.status = -9
-                await until(lambda count=count: len(bench.launcher.launched) == count)  # type: ignore[misc]
+                await launched(bench, count)
         assert bench.launcher.launched == [
             "config with port None",
             "config with port 4711",

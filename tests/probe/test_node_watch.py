@@ -190,19 +190,39 @@ NOW = 1000 * SECOND
 def test_the_words_tell_who_holds_the_scheduler(
     facts: dict[str, Any], expected: tuple[int, str] | None
 ) -> None:
-    holding = LastWords().judge(reading(NOW, **facts), NOW)
+    words = LastWords()
+    words.judge(reading(NOW, **facts), NOW - 3 * SECOND // 10)
+    holding = words.judge(reading(NOW, **facts), NOW)
     assert (holding and (holding.pid, holding.where)) == expected
 
 
 def test_a_service_with_slow_ticks_is_not_called_stuck() -> None:
     """Ticks adapt to their cost: with a million agents one may come every 800 ms."""
     judge = LastWords()
-    judge.judge(reading(NOW, loop_ns=NOW - SECOND), NOW)
-    assert judge.judge(reading(NOW, loop_ns=NOW - SECOND // 5), NOW) is None
-    later = NOW + 15 * SECOND // 10
-    assert judge.judge(reading(later, loop_ns=NOW - SECOND // 5), later) is None
-    much_later = NOW + 3 * SECOND
-    assert judge.judge(reading(much_later, loop_ns=NOW - SECOND // 5), much_later) is not None
+
+    def held(late_s: float) -> bool:
+        now_ns = NOW + int(late_s * SECOND)
+        return judge.judge(reading(now_ns, loop_ns=NOW), now_ns) is not None
+
+    judge.judge(reading(NOW, loop_ns=NOW - 8 * SECOND // 10), NOW)
+    assert [held(late_s) for late_s in (0.0, 1.5, 2.0, 2.5, 3.0)] == [False, False, False, True, True]
+
+
+def test_the_end_of_a_long_slice_is_not_blamed_on_others() -> None:
+    """The agent has let go, the heartbeat has not come yet: for a moment everything looks stuck and nobody holds it."""
+    judge = LastWords()
+    held = judge.judge(reading(NOW, pid=7, slice_ns=NOW - 5 * SECOND, loop_ns=NOW - 5 * SECOND), NOW)
+    assert held is not None
+    later = NOW + SECOND // 10
+    free = reading(later, slice_ns=NOW - 5 * SECOND, loop_ns=NOW - 5 * SECOND)
+    assert judge.judge(free, later) is None
+    much_later = NOW + SECOND // 2
+    other = judge.judge(free, much_later)
+    assert other is not None
+    assert (other.pid, other.since_ns) == (
+        0,
+        NOW,
+    )  # and it is not told to have lasted as long as the slice before
 
 
 DUMP = """Thread 0x00000000000000aa (most recent call first):

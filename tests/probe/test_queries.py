@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from observe.probe.errors import Refusal
 from observe.probe.queries import answer, line, window
+from observe.probe.strings import JOIN_AT, Strings
 from observe.probe.table import Table
 from observe.probe.trees import MAX_BRANCHES, Trees, strategies_of
 from observe.probe.wire import COLUMNS, STATUS_NAMES, Query
@@ -175,6 +176,26 @@ def test_text_is_compared_whole_and_without_regard_to_case() -> None:
     assert pids(table, filter="status=waiting") == [2]
     assert pids(table, filter="Activity=tool:search") == [1]
     assert pids(table, filter="name=ÄLTER") == [3]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(["7", "77", "7777", "ä", "a\0b", "x" * 9, "text", "7\0", "T"]),
+    st.data(),
+)
+def test_searching_many_texts_finds_what_asking_each_would(more: int, term: str, data: st.DataObject) -> None:
+    """From some thousand texts on they are searched as one, which is easy to get wrong at the borders."""
+    texts = [f"{number}" for number in range(JOIN_AT + 5000)]
+    for number in data.draw(st.lists(st.integers(0, JOIN_AT), max_size=5)):
+        texts[number] = data.draw(st.sampled_from(["", "ä7", "\0", "a\0b", "77\0", "Text 7"]))
+    strings = Strings()
+    strings.add(1, texts)
+    expected = [False, *(term.casefold() in text.casefold() for text in texts)]
+    assert strings.matching(term).tolist() == expected
+    later = [f"{number} text" for number in range(more)]
+    strings.add(len(texts) + 1, later)
+    assert strings.matching(term).tolist() == expected + [term.casefold() in text for text in later]
 
 
 @pytest.mark.parametrize(

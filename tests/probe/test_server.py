@@ -94,6 +94,7 @@ def test_vitals_and_their_history(service: FakeService, client: RawClient) -> No
 
 def test_inspect_joins_what_the_service_knows_with_the_table(service: FakeService, client: RawClient) -> None:
     service.crash(9, name="w2", child="c2", message={"type": "str", "text": "'x'"})
+    eventually(lambda: client.ok("crashes")["total"] == 1)
     number = client.ask("inspect", {"agent": "w2", "max_items": 5})
     question = service.expect("inspect")
     assert (question["pid"], question["max_items"]) == (2, 5)
@@ -585,6 +586,18 @@ def test_a_stop_on_purpose_is_told_and_the_probe_ends() -> None:
         assert service.probe is not None
         assert service.probe.wait(PATIENCE_S) == 0
         assert not (service.directory.parent / "shop.json").exists()
+
+
+def test_who_waits_when_the_probe_ends_is_told(service: FakeService, client: RawClient) -> None:
+    """And the audit log does not end with a question."""
+    number = client.ask("kill", client.command("w2"))
+    service.expect("kill")
+    assert service.probe is not None
+    service.probe.terminate()
+    assert client.reply(number)["error"]["code"] == "node_timeout"
+    service.probe.wait(PATIENCE_S)
+    records, _ = read(service.directory / "audit.jsonl")
+    assert [record.phase for record in records] == ["requested", "failed"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

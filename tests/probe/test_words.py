@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -75,29 +74,32 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         Words.open(tmp_path / "nothing")
 
 
-def _churn(path: str, rounds: int) -> None:
-    words = Words.create(Path(path))
-    for number in range(1, rounds):
-        words.view[layout.WORD_SLICES] = number
-        words.view[layout.WORD_PID] = number
-        words.view[layout.WORD_SLICE_NS] = number
-    words.close()
+CHURN = """
+import sys
+from pathlib import Path
+from observe.probe import words as layout
+words = layout.Words.create(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(1, 200_000):
+    words.view[layout.WORD_SLICES] = number
+    words.view[layout.WORD_PID] = number
+    words.view[layout.WORD_SLICE_NS] = number
+"""
 
 
 def test_reading_ends_while_somebody_writes(tmp_path: Path) -> None:
     """A reader never waits for a writer that never pauses."""
     path = tmp_path / "words"
-    Words.create(path).close()
-    words = Words.open(path)
-    process = multiprocessing.get_context("spawn").Process(target=_churn, args=(str(path), 200_000))
-    process.start()
-    try:
-        while process.is_alive():
-            words.read()
-    finally:
-        process.join()
-        words.close()
-    assert process.exitcode == 0
+    with subprocess.Popen([sys.executable, "-c", CHURN, str(path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        words = Words.open(path)
+        try:
+            while writer.poll() is None:
+                words.read()
+            assert words.read().pid == 199_999
+        finally:
+            words.close()
 
 
 def test_closing_twice_and_while_in_use(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""One picture of each screen, small and large, dark, and one in the light: so that a change is seen by whoever makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.filter import Monochrome
+
+from tests.console.driving import LARGE, SMALL, Driver, console
+from tests.console.fake_node import FakeNode
+from tests.console.snapshots import assert_snapshot
+
+SIZES = {"80x24": SMALL, "200x60": LARGE}
+
+
+def troubled() -> FakeNode:
+    """A node at night: crashes, a restart loop, a full mailbox, a tool that hangs."""
+    node = FakeNode()
+    for pid in (6, 10, 10, 31, 32):
+        new = node.restarted(node.columns["pid"][pid])
+        reason = "JSONDecodeError: Expecting value" if new % 2 else "TimeoutError: the model did not answer"
+        node.crashed(int(node.columns["pid"][pid]), reason, restarted=new)
+    node.set(40, mailbox=1204, mailbox_max=1300)
+    node.set(44, activity="tool:search", activity_s=41.0, status="waiting")
+    node.vital = node.vital.model_copy(
+        update={"crashes_min": 5, "restarts_min": 5, "use": 0.97, "lag_s": 0.13}
+    )
+    return node
+
+
+SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
+    "agents": ([], lambda driver: driver.shows("crashes in the last minute")),
+    "filter": (["slash", *"waiting"], lambda driver: driver.shows("match waiting")),
+    "detail": (["down", "down", "down", "enter"], lambda driver: driver.shows("State")),
+    "tree": (["t"], lambda driver: driver.shows("sessions #2")),
+    "crashes": (["c", "right"], lambda driver: driver.shows("json.loads")),
+    "kill": (["down", "K"], lambda driver: driver.shows("permanent")),
+    "help": (["question_mark"], lambda driver: driver.shows("The table of agents")),
+    "sort": (["S"], lambda driver: driver.shows("Sort by")),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_screen(screen: str, size: str) -> None:
+    """See the module's docstring."""
+    keys, ready = SCREENS[screen]
+    async with console(troubled(), size=SIZES[size]) as driver:
+        await driver.press(*keys)
+        await driver.until(lambda: ready(driver))
+        assert_snapshot(driver.app, f"{screen}-{size}")
+
+
+async def test_screen_in_the_light() -> None:
+    """Both of our themes are looked at."""
+    async with console(troubled(), theme="observe-light") as driver:
+        assert_snapshot(driver.app, "agents-80x24-light")
+
+
+@pytest.mark.parametrize("state", ["held", "dead", "lost"])
+async def test_screen_of_a_node_in_need(state: str) -> None:
+    """The first thing to be seen is that something is wrong, and what."""
+    async with console() as driver:
+        if state == "held":
+            driver.node.hold(9)
+        elif state == "dead":
+            driver.node.push_vitals(state="dead")
+        else:
+            driver.node.lose()
+        await driver.until(lambda: driver.shows(state.upper()))
+        assert_snapshot(driver.app, f"{state}-80x24")
+
+
+async def test_without_colours_everything_can_still_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR, or eyes that do not tell red from green: status, choice and order have shapes and words."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with console(troubled()) as driver:
+        assert driver.app.no_color
+        assert driver.shows("● UP")
+        assert driver.chosen_line()
+        assert driver.shows("▼crash")
+        assert "◐ waiting" in driver.line("session-5 ")
+        assert any(isinstance(line_filter, Monochrome) for line_filter in driver.app._filters)
