@@ -48,8 +48,8 @@ Ready = Callable[[str, str, str], None]
 """Called in the control thread with endpoint, error code and message; one of endpoint and code is empty."""
 
 
-class ControlLink(threading.Thread):
-    """Serves the control link until `finish`. Made and started by the loop's thread."""
+class ControlLink:
+    """Serves the control link in a thread of its own, from `start` to `finish`. Made by the loop's thread."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ControlLink(threading.Thread):
         Raises:
             zmq.ZMQError: the address cannot be bound.
         """
-        super().__init__(name="observe:control", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="observe:control", daemon=True)
         self._words = words
         self._answers = answers
         self._launcher = launcher
@@ -97,10 +97,25 @@ class ControlLink(threading.Thread):
 
     # -- for other threads ---------------------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Start the thread, which starts the probe."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended, if it was started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def finish(self, patience_s: float = FAREWELL_S) -> None:
         """Let the thread end, and the probe with it: by itself within the time, else by force. Does not wait."""
         if self._finish_by is None:
             self._finish_by = time.monotonic() + patience_s
+        if self._thread.ident is None:
+            self._close()  # it was never started
         self._wake()
 
     def _wake(self) -> None:
@@ -111,7 +126,7 @@ class ControlLink(threading.Thread):
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
+    def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake_out, zmq.POLLIN)
@@ -130,9 +145,12 @@ class ControlLink(threading.Thread):
             logger.exception("the control thread has failed; this node can no longer be attached to")
         finally:
             self._launcher.kill()
-            self._socket.close(linger=0)
-            self._wake_in.close()
-            self._wake_out.close()
+            self._close()
+
+    def _close(self) -> None:
+        self._socket.close(linger=0)
+        self._wake_in.close()
+        self._wake_out.close()
 
     def _goes_on(self) -> bool:
         """Look after the probe's process. False when all is over."""

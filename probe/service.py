@@ -221,7 +221,7 @@ class Service:
         if os.getpid() != self._owner:
             return  # a forked child unwinds its parent's stack: all of this is the parent's
         link = self._begin_to_stop(reason)
-        if link is not None and link.ident is not None:
+        if link is not None:
             await asyncio.to_thread(link.join, JOIN_S)
         self._tear_down()
 
@@ -230,7 +230,7 @@ class Service:
         if os.getpid() != self._owner:
             return
         link = self._begin_to_stop("the service has ended")
-        if link is not None and link.ident is not None:
+        if link is not None:
             link.join(JOIN_S)
         self._tear_down()
 

@@ -488,7 +488,7 @@ async def test_closing_while_looking_for_the_node() -> None:
         card = probe.card()
         client = connect(card, reconnect=True)
         await client.open()
-    await until(lambda: client.state == "connecting")
+    await until(lambda: client.state != "up")
     await client.close()
     assert client.state == "closed"
 
