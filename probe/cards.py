@@ -19,6 +19,7 @@ import fcntl
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,12 +99,21 @@ def runtime_directory() -> Path:
         base = Path(chosen).expanduser()
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         return private_directory(base / "observe")
-    base = user_runtime_path()
+    base = _platform_directory()
     if base.is_dir() and base.stat().st_uid == os.geteuid() and os.access(base, os.W_OK | os.X_OK):
         return private_directory(base / "observe")
     return private_directory(
         private_directory(Path(tempfile.gettempdir()) / f"observe-{os.geteuid()}") / "observe"
     )
+
+
+def _platform_directory() -> Path:
+    """Where the platform keeps what lives as long as a user's session."""
+    if sys.platform == "linux" and not os.environ.get("XDG_RUNTIME_DIR"):
+        # A service started by cron and a console in a login shell must look in one place; this is where the variable
+        # points when there is one. (Without it platformdirs warns on stderr.)
+        return Path(f"/run/user/{os.geteuid()}")
+    return user_runtime_path()
 
 
 def nodes_directory() -> Path:

@@ -356,6 +356,8 @@ class Server:
         if self._watch.wants_stack(now):
             self._ask_for_stack(holding, now)
         picture.held = held_by(holding, self._watch.frames(), picture, monotonic_us())
+        if before is None or before.pid != holding.pid:
+            picture.table.note_running(holding.pid, holding.since_ns // 1000)
         if before is None:
             text = f"the scheduler is held by {describe_holder(picture.held)}"
             picture.event("node", time.time(), text, pid=holding.pid, name=picture.held.name)

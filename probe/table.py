@@ -101,6 +101,13 @@ class Table:
         """The name of a row's status."""
         return STATUS_NAMES[int(self._ints["status"][row])]
 
+    def note_running(self, pid: int, since_us: int) -> None:
+        """Show an agent as running: no row of its own says so while it holds the scheduler that would send it."""
+        row = self.row_of(pid)
+        if row is not None:
+            self._ints["status"][row] = STATUS_NAMES.index("running")
+            self._ints["since_us"][row] = since_us
+
     # -- frames ---------------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:

@@ -86,9 +86,13 @@ class Teller:
         """Rows of the agents whose counters have changed; those that change meanwhile are for the next tick."""
         scheduler = self._node.scheduler
         waiting = scheduler.dirty
+        alive = self._node.agents
         while waiting > 0:
-            yield from self._tell_rows(self._rows(scheduler.take_dirty(CHUNK_AGENTS)))
-            waiting -= CHUNK_AGENTS
+            taken = scheduler.take_dirty(FRAME_AGENTS)  # copies what it leaves: not too often
+            waiting -= FRAME_AGENTS
+            for start in range(0, len(taken), CHUNK_AGENTS):
+                chunk = [agent for agent in taken[start : start + CHUNK_AGENTS] if agent.ref.pid in alive]
+                yield from self._tell_rows(self._rows(chunk))
 
     def tell_watched(self) -> Telling:
         """Rows of agents that get no slice and change nevertheless, because messages pile up."""

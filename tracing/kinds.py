@@ -45,7 +45,6 @@ _LEAF_MODULES: Final = frozenset(
         "ipaddress",
         "logging",
         "multiprocessing",
-        "observe",
         "pathlib",
         "re",
         "selectors",
@@ -147,9 +146,12 @@ def has_own_repr(value: object) -> bool:
 
 def is_leaf(value: object) -> bool:
     """Whether its text alone is shown: its attributes would tell nobody anything, or lead to the whole node."""
+    room, _, rest = peek.module_name(type(value)).partition(".")
     return (
         any(peek.module_name(cls).startswith("observe.runtime") for cls in peek.bases(value))
-        or peek.module_name(type(value)).partition(".")[0] in _LEAF_MODULES
+        or room in _LEAF_MODULES
+        # Our own, but for the examples: they are written as users write.
+        or (room == "observe" and rest.partition(".")[0] != "examples")
     )
 
 

@@ -205,7 +205,7 @@ def test_without_a_runtime_directory_one_in_the_temporary_directory_is_used(
 ) -> None:
     """Containers and cron have no XDG_RUNTIME_DIR."""
     monkeypatch.delenv("OBSERVE_RUNTIME_DIR")
-    monkeypatch.setattr("observe.probe.cards.user_runtime_path", lambda: tmp_path / "missing")
+    monkeypatch.setattr("observe.probe.cards._platform_directory", lambda: tmp_path / "missing")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert runtime_directory() == tmp_path / f"observe-{os.geteuid()}" / "observe"
     assert mode(runtime_directory().parent) == 0o700

@@ -202,6 +202,8 @@ async def test_an_endless_loop_is_named_with_its_stack(service: LiveService) -> 
         stack = await node.stack("holder")
         assert "spin_in_python" in [frame.function for frame in stack.frames]
         assert (await node.agents()).total == AGENTS
+        page = await node.agents(Query(filter="name=holder", columns=["name", "status"]))
+        assert page.rows == [["holder", "running"]]
         with pytest.raises(RemoteError) as caught:
             await node.inspect("waiter-0")
         assert caught.value.code == "scheduler_held"
