@@ -141,7 +141,7 @@ def _class(row: Row, width: int) -> list[Piece]:
 
 
 def _status(row: Row, width: int) -> list[Piece]:
-    status = row[STATUS]
+    status = one_line(str(row[STATUS]))
     return [(pad(f"{STATUS_GLYPHS.get(status, '?')} {status}", width), STATUS_TONES.get(status, "text"))]
 
 
