@@ -99,6 +99,7 @@ class Emitter(Instrument):
     def start(self) -> None:
         """Plug in and begin to beat."""
         self._node.instruments.add(self)
+        self._node.scheduler.collect()
         self._node.scheduler.attach_words(self._words.view)
         self._due = self._loop.time()
         self._beat()
@@ -134,6 +135,7 @@ class Emitter(Instrument):
         self._job = None
         self._node.instruments.remove(self)
         self._node.scheduler.detach_words()
+        self._node.scheduler.collect(False)
 
     def statistics(self) -> dict[str, int]:
         """What was sent, dropped and spent."""

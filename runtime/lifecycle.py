@@ -91,7 +91,7 @@ class Lifecycle:
         agent._o_handled = 0
         agent._o_busy_ns = 1000
         agent._o_mailbox_max = 0
-        agent._o_dirty = False
+        agent._o_dirty = not scheduler.collecting
         agent._o_status = STARTING
         agent._o_since_ns = scheduler.now_ns
         name = child.name

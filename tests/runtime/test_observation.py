@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -93,7 +95,7 @@ async def test_a_waiting_agent_shows_its_activity_its_mailbox_and_since_when(nod
 async def test_agents_that_changed_are_offered_to_telemetry_once(node: Node) -> None:
     """A tick costs what has changed, not what there is."""
     refs = [await node.spawn(Works) for _ in range(5)]
-    node.scheduler.take_dirty(100)
+    node.scheduler.collect()
     for ref in refs[1:3]:
         for _ in range(3):
             ref.cast(1)
@@ -101,6 +103,19 @@ async def test_agents_that_changed_are_offered_to_telemetry_once(node: Node) -> 
     assert [agent.ref for agent in node.scheduler.take_dirty(1)] == [refs[1]]
     refs[2].exit("killed")
     assert node.scheduler.take_dirty(100) == []
+
+
+async def test_nothing_is_kept_for_a_telemetry_that_is_not_there(node: Node) -> None:
+    """A service without a probe must not remember every agent that it ever had."""
+    ref = await node.spawn(Works)
+    await ref.call(1)
+    gone = weakref.ref(node.control.find(ref.pid))
+    ref.exit("killed")
+    del ref
+    await settled(node)
+    gc.collect()
+    assert gone() is None
+    assert node.scheduler.dirty == 0
 
 
 async def test_spawn_facts_name_the_place_in_the_tree(node: Node) -> None:
