@@ -14,6 +14,7 @@ import random
 import re
 import sqlite3
 import time
+import weakref
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,10 +104,12 @@ class Shop:
 
     def __init__(self, path: Path) -> None:
         self._db = connect(path)
+        # An agent that is killed does not come to close it.
+        self._close = weakref.finalize(self, self._db.close)
         self._done = 0
 
     def close(self) -> None:
-        self._db.close()
+        self._close()
 
     def do(self, key: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry out a tool call once and answer it. What the caller got wrong is an answer too, under `error`."""
