@@ -25,6 +25,7 @@ from observe.runtime.errors import (
     WrongThread,
 )
 from observe.runtime.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason
+from observe.runtime.fanout import Outcome, supervised_map
 from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import ChangeApproach, Escalate, Failure, Ladder, Park, Restore, Retry, Rung
 from observe.runtime.node import DeadLetter, Node, NodeVitals
@@ -71,6 +72,7 @@ __all__ = [
     "NodeDown",
     "NodeVitals",
     "NotStorable",
+    "Outcome",
     "Park",
     "Parked",
     "Record",
@@ -93,4 +95,5 @@ __all__ = [
     "current_agent",
     "every",
     "storable",
+    "supervised_map",
 ]

@@ -156,14 +156,16 @@ def _out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
 
 
 def _owners(agent: Agent) -> Iterator[tuple[Agent, Budget]]:
-    """The agent and the supervisors above it, as far as they have budgets."""
+    """The agent and those above it, as far as they have budgets."""
     owner: Agent | None = agent
     while owner is not None:
         child = owner._o_child
         plan = child.spec.plan
         if plan is not None and plan.budget is not None:
             yield owner, plan.budget
-        owner = child.supervisor
+        supervisor = child.supervisor
+        # What the items of a `supervised_map` spend is their caller's.
+        owner = supervisor if supervisor is None else supervisor._o_caller or supervisor
 
 
 def charge_call(agent: Agent, name: str, arguments: Callable[[], str]) -> None:

@@ -47,13 +47,18 @@ _PASSING: Final = "!"
 def key_of(child: Child) -> str:
     """The place of a child in words that the next process finds again: ids from below the root down, with slashes.
 
-    A child without an id or a name has a place that is unique to this run of the node.
+    A child without an id or a name has a place that is unique to this run of the node. An item of a `supervised_map`
+    has the place of the agent for which it works.
     """
     parts: list[str] = []
-    place: Child | None = child
-    while place is not None and place.supervisor is not None:
-        parts.append(_part_of(place))
-        place = place.supervisor._o_child
+    place = child
+    while (supervisor := place.supervisor) is not None:
+        if supervisor._o_caller is not None:
+            parts.clear()
+            place = supervisor._o_caller._o_child
+        else:
+            parts.append(_part_of(place))
+            place = supervisor._o_child
     return "/".join(reversed(parts))
 
 

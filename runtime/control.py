@@ -147,7 +147,7 @@ def _plan(agent: Agent, plan: Plan) -> dict[str, Any]:
     if plan.restore:
         shown["restore"] = True
     if plan.keeps_message:
-        shown["in_hand"] = "ladder" if plan.ladder is not None else plan.in_hand
+        shown["in_hand"] = plan.in_hand if plan.ladder is None else "ladder"
     if bonds is not None and bonds.care is not None and plan.saves:
         shown["generation"] = bonds.care.generation
         if bonds.care.fault is not None:

@@ -81,6 +81,9 @@ class Supervisor(Agent):
     auto_shutdown: AutoShutdown = "never"
     """Whether the supervisor ends when `any_significant` child has ended by itself, or `all_significant` ones have."""
 
+    _o_caller: Agent | None = None
+    """For whom the children work, if not for themselves: the caller of a `supervised_map`."""
+
     _o_children: dict[Hashable, Child]
     _o_restart_times: deque[int] | None
 

@@ -109,7 +109,7 @@ def kinds(value: Any) -> Any:
     return type(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trees())
 def test_what_was_written_comes_back_equal_and_of_the_same_types(value: Any) -> None:
     """A tuple that came back as a list would be a bug that shows up weeks later."""
