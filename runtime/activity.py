@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from observe.runtime import budget, encoding
-from observe.runtime.checkpoint import key_of, node_store, save_in_step
+from observe.runtime.care import save_in_step
+from observe.runtime.checkpoint import key_of, node_store
 from observe.runtime.clock import now_us, wall_s
 from observe.runtime.stores import RESULT, Record
 

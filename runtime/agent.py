@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from observe.runtime import bonds, budget
 from observe.runtime.activity import Activity
 from observe.runtime.bonds import Bonds, Monitor, Timer
-from observe.runtime.checkpoint import care_of
+from observe.runtime.care import care_of
 from observe.runtime.exits import NORMAL, ExitReason
 from observe.runtime.mailbox import Overflow, bounded_first
 from observe.runtime.ref import Ref

@@ -15,7 +15,7 @@ from observe.runtime.exits import NOPROC, ExitReason
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.budget import Spending
-    from observe.runtime.checkpoint import Care
+    from observe.runtime.care import Care
     from observe.runtime.ref import Ref
 
 

@@ -17,20 +17,10 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from observe.runtime import bonds
-from observe.runtime.agent import Agent
-from observe.runtime.bonds import Down
-from observe.runtime.children import ChildSpec
-from observe.runtime.errors import AgentExited
-from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.lifecycle import KILL_GRACE_S
 from observe.runtime.scheduler import current_agent
-from observe.runtime.supervisor import Supervisor
-
-if TYPE_CHECKING:
-    from observe.runtime.children import Child
 
 logger = logging.getLogger("observe.runtime")
 
@@ -118,7 +108,7 @@ class SupervisedMap(Generic[T, R]):
         self._max = max_concurrency
         self._timeout = timeout
         self._ordered = ordered
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._next_index = 0
         self._taken = 0
         self._is_exhausted = False
@@ -160,7 +150,7 @@ class SupervisedMap(Generic[T, R]):
                 raise StopAsyncIteration
             await run.wait()
 
-    async def _fill(self, run: _Run) -> None:
+    async def _fill(self, run: Run) -> None:
         while (
             not self._is_exhausted
             and len(run.under_way) < self._max
@@ -178,7 +168,7 @@ class SupervisedMap(Generic[T, R]):
             self._next_index += 1
             await run.start(index, item)
 
-    def _ready(self, run: _Run) -> Outcome[T, R] | None:
+    def _ready(self, run: Run) -> Outcome[T, R] | None:
         if not self._ordered:
             return run.outcomes.popleft() if run.outcomes else None
         for place, outcome in enumerate(run.outcomes):
@@ -212,7 +202,7 @@ async def _as_async(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield item
 
 
-class _Run:
+class Run:
     """The items under way, and the outcomes that nobody has taken."""
 
     def __init__(self, fn: Callable[[Any], Any], timeout: float | None) -> None:
@@ -253,16 +243,18 @@ class _Run:
         self.wake()
 
 
-def _timed_out(index: int, item: Any, timeout: float | None) -> Outcome[Any, Any]:
+def timed_out(index: int, item: Any, timeout: float | None) -> Outcome[Any, Any]:
     error = TimeoutError(f"item {index} did not end within {timeout:g} s")
     return Outcome(index, item, error=error, timed_out=True)
 
 
-async def _begin(fn: Callable[[Any], Any], timeout: float | None) -> _Run:
+async def _begin(fn: Callable[[Any], Any], timeout: float | None) -> Run:
     caller = current_agent()
     if caller is None or not caller._o_is_alive():
         return _TaskRun(fn, timeout)
-    run = _AgentRun(fn, timeout, caller)
+    from observe.runtime.fanout_agents import AgentRun
+
+    run = AgentRun(fn, timeout, caller)
     await run.begin()
     return run
 
@@ -270,7 +262,7 @@ async def _begin(fn: Callable[[Any], Any], timeout: float | None) -> _Run:
 # -- In plain asyncio code: tasks
 
 
-class _TaskRun(_Run):
+class _TaskRun(Run):
     def __init__(self, fn: Callable[[Any], Any], timeout: float | None) -> None:
         super().__init__(fn, timeout)
         self._late: set[int] = set()
@@ -280,7 +272,7 @@ class _TaskRun(_Run):
         self._caller = caller
 
     async def start(self, index: int, item: Any) -> None:
-        task = self.loop.create_task(self._call(item), name=f"{_name(self.fn)}[{index}]")
+        task = self.loop.create_task(self._call(item), name=f"{name_of(self.fn)}[{index}]")
         timer: TimerHandle | None = None
         if self.timeout is not None:
             timer = self.loop.call_later(self.timeout, self._too_late, index, task)
@@ -290,7 +282,7 @@ class _TaskRun(_Run):
             if timer is not None:
                 timer.cancel()
             if index in self._late:
-                outcome = _timed_out(index, item, self.timeout)
+                outcome = timed_out(index, item, self.timeout)
             elif task.cancelled():
                 outcome = Outcome(index, item, error=CancelledError())
             else:
@@ -318,7 +310,7 @@ class _TaskRun(_Run):
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=KILL_GRACE_S)
             for task in left:
-                logger.warning("%s does not end when it is cancelled, and goes on unseen", task.get_name())
+                logger.warning("%s does not end when it is cancelled, and goes on unseen", task.getname_of())
 
     def abandon(self) -> None:
         self.is_stopped = True
@@ -329,137 +321,5 @@ class _TaskRun(_Run):
                 task.cancel()
 
 
-# -- In an agent's step: agents
-
-
-class FanOut(Supervisor):
-    """The supervisor of the items of one `supervised_map`. Ends with its caller, and its items with it."""
-
-    __slots__ = ("_o_run",)
-
-    def init(self, run: _AgentRun) -> Any:
-        self._o_run = run
-        self._o_caller = run.caller
-        bonds.monitor(self, run.caller)
-        return ()
-
-    async def handle(self, message: Any) -> None:
-        if type(message) is Down:
-            self.stop(SHUTDOWN)
-        else:
-            await super().handle(message)
-
-    async def terminate(self, reason: ExitReason) -> None:
-        """End all items at once; they have `KILL_GRACE_S` to clean up."""
-        agents = [child.agent for child in list(self._o_children.values()) if child.agent is not None]
-        await asyncio.gather(*(self._o_stop_child(agent._o_child, KILLED) for agent in agents))
-
-    def _o_buried(self, reason: ExitReason) -> None:
-        super()._o_buried(reason)
-        self._o_run.supervisor_ended()
-
-    def _o_child_gone(self, child: Child, agent: Agent, reason: ExitReason) -> None:
-        super()._o_child_gone(child, agent, reason)
-        self._o_run.item_ended(child, reason)
-
-
-class FanOutItem(Agent):
-    """One item of a `supervised_map`: calls the function in its only step, and ends."""
-
-    def init(self, run: _AgentRun, index: int, item: Any) -> None:
-        self.index = index
-        self.item = item
-        self.ref.cast(run)
-
-    async def handle(self, run: _AgentRun) -> None:
-        try:
-            value = run.fn(self.item)
-            if type(value) is CoroutineType:
-                value = await value
-        except CancelledError:
-            raise
-        except Exception as error:
-            run.results[self.index] = Outcome(self.index, self.item, error=error)
-            raise  # a crash on record, like any other
-        run.results[self.index] = Outcome(self.index, self.item, value)
-        self.stop()
-
-
-class _AgentRun(_Run):
-    def __init__(self, fn: Callable[[Any], Any], timeout: float | None, caller: Agent) -> None:
-        super().__init__(fn, timeout)
-        self.caller = caller
-        self.results: dict[int, Outcome[Any, Any]] = {}
-        """Of items whose function is over, until their agents have ended."""
-        self._timers: dict[int, TimerHandle] = {}
-        self._late: set[int] = set()
-        self._items: dict[int, Any] = {}
-        self._supervisor: FanOut | None = None
-
-    async def begin(self) -> None:
-        node = self.caller._o_node
-        spec = ChildSpec(FanOut, (self,), restart="temporary", shutdown_s=KILL_GRACE_S + 1.0)
-        ref = await node.supervisor.start_child(spec)
-        supervisor = ref._agent
-        assert isinstance(supervisor, FanOut)
-        self._supervisor = supervisor
-
-    async def start(self, index: int, item: Any) -> None:
-        supervisor = self._supervisor
-        assert supervisor is not None
-        spec = ChildSpec(
-            FanOutItem, (self, index, item), id=f"{_name(self.fn)}[{index}]", restart="temporary"
-        )
-        child = supervisor._o_add(spec)
-        self._items[index] = item
-        self.under_way[index] = agent = await supervisor._o_start(child)
-        if self.timeout is not None:
-            self._timers[index] = self.loop.call_later(self.timeout, self._too_late, index, agent)
-
-    def _too_late(self, index: int, agent: Agent) -> None:
-        self._late.add(index)
-        agent._o_scheduler.lifecycle.exit(
-            agent, ExitReason("killed", f"it took more than {self.timeout:g} s")
-        )
-
-    def item_ended(self, child: Child, reason: ExitReason) -> None:
-        """An agent is gone, by itself or otherwise."""
-        _, index, item = child.args
-        timer = self._timers.pop(index, None)
-        if timer is not None:
-            timer.cancel()
-        outcome = self.results.pop(index, None)
-        if outcome is None:
-            if index in self._late:
-                outcome = _timed_out(index, item, self.timeout)
-            else:
-                error = AgentExited(str(child.id), reason)
-                outcome = Outcome(index, item, error=reason.error or error)
-        self._late.discard(index)
-        self._items.pop(index, None)
-        self.ended(index, outcome)
-
-    def supervisor_ended(self) -> None:
-        """Nothing goes on any more."""
-        self.is_stopped = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        self.under_way.clear()
-        self.wake()
-
-    async def stop(self) -> None:
-        supervisor = self._supervisor
-        if supervisor is not None:
-            self.abandon()
-            await supervisor._o_scheduler.lifecycle.wait_exit(supervisor)
-
-    def abandon(self) -> None:
-        self.is_stopped = True
-        supervisor = self._supervisor
-        if supervisor is not None and not self.loop.is_closed() and supervisor._o_is_alive():
-            supervisor._o_scheduler.lifecycle.exit(supervisor, SHUTDOWN)
-
-
-def _name(fn: Callable[..., Any]) -> str:
+def name_of(fn: Callable[..., Any]) -> str:
     return getattr(fn, "__name__", type(fn).__name__)

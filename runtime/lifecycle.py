@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Agent
 from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
-from observe.runtime.checkpoint import begin
+from observe.runtime.care import begin
 from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from observe.runtime.errors import BadChildSpec
-from observe.runtime.ladder import Rung
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.budget import Budget
-    from observe.runtime.ladder import Failure, Ladder
+    from observe.runtime.ladder import Failure, Ladder, Rung
     from observe.runtime.stores import Record
 
 InHand = Literal["retry", "drop", "park"]
@@ -93,14 +92,9 @@ class Plan:
         return self.restore or self.checkpoint is not None or self.ladder is not None
 
     @property
-    def names_rung(self) -> bool:
-        """Whether its budget says itself which rung is taken when it is used up."""
-        return self.budget is not None and isinstance(self.budget.on_limit, Rung)
-
-    @property
     def keeps_message(self) -> bool:
         """Whether the message in hand matters when the agent ends."""
-        return self.in_hand != "drop" or self.ladder is not None or self.names_rung
+        return self.in_hand != "drop" or self.ladder is not None
 
 
 class Past:
