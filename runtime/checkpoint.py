@@ -17,6 +17,7 @@ from observe.runtime.errors import RuntimeFault, StoreFault
 from observe.runtime.stores import RESULT, Record, Store
 
 if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
     from observe.runtime.children import Child
     from observe.runtime.node import Node
     from observe.runtime.supervisor import DynamicSupervisor
@@ -138,19 +139,28 @@ async def revive(supervisor: DynamicSupervisor) -> int:
     if plan is None or not plan.restore or store is None:
         return 0
     prefix = f"{STATE}{key_of(supervisor._o_child)}/"
-    revived = seen = 0
+    revived = 0
+    starting: list[Future[Agent]] = []
     async for record in load(store, prefix):
         if record.start is None or "/" in record.key[len(prefix) :]:
             continue
-        seen += 1
         try:
             about = encoding.decode(record.start, record.key, supervisor._o_node)
-            child = supervisor._o_add_revived(record, about)
-            await supervisor._o_start(child)
+            started = supervisor._o_node.lifecycle.start(supervisor._o_add_revived(record, about))
         except RuntimeFault as fault:
             logger.error("a child of %s does not come back: %s", supervisor._o_text(), fault)
-        else:
-            revived += 1
-        if seen % _PAGE == 0:
-            await asyncio.sleep(0)
-    return revived
+            continue
+        if isinstance(started, Future):
+            starting.append(started)
+        if len(starting) >= _PAGE:
+            revived += await _all_started(supervisor, starting)
+    return revived + await _all_started(supervisor, starting)
+
+
+async def _all_started(supervisor: DynamicSupervisor, starting: list[Future[Agent]]) -> int:
+    outcomes = await asyncio.gather(*starting, return_exceptions=True)
+    starting.clear()
+    faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for fault in faults:
+        logger.error("a child of %s does not come back: %s", supervisor._o_text(), fault)
+    return len(outcomes) - len(faults)

@@ -38,6 +38,8 @@ LONG_INT_BITS: Final = 4096
 TAG: Final = "@"
 """The key that marks a JSON object as something else than a plain dict."""
 
+_NESTED: Final = frozenset((list, dict))
+
 _PLAIN: Final = frozenset((type(None), bool))
 
 C = TypeVar("C", bound=type)
@@ -137,7 +139,7 @@ def decode(data: bytes, what: str, node: Node | None = None) -> Any:
         Unreadable: it is damaged, or names a class that is not storable here.
     """
     try:
-        return _decode(json.loads(data), node)
+        return _decode(json.loads(data.decode()), node)
     except _Cannot as fault:
         raise Unreadable(what, fault.why) from None
     except (ValueError, TypeError, LookupError, RecursionError, ArithmeticError, AttributeError) as error:
@@ -151,7 +153,7 @@ def decode_state(data: bytes, what: str, node: Node | None = None) -> dict[str, 
         Unreadable: as `decode`.
     """
     try:
-        tree = json.loads(data)
+        tree = json.loads(data.decode())
         return {name: _decode(value, node) for name, value in tree.items()}
     except _Cannot as fault:
         raise Unreadable(what, fault.why) from None
@@ -288,12 +290,12 @@ _WRITERS: Final[dict[type, tuple[str, Callable[[Any, int], Any]]]] = {
 def _decode(tree: Any, node: Node | None) -> Any:
     kind = type(tree)
     if kind is list:
-        return [_decode(item, node) for item in tree]
+        return [_decode(item, node) if type(item) in _NESTED else item for item in tree]
     if kind is not dict:
         return tree
     tag = tree.get(TAG)
     if tag is None:
-        return {key: _decode(item, node) for key, item in tree.items()}
+        return {key: _decode(item, node) if type(item) in _NESTED else item for key, item in tree.items()}
     reader = _READERS.get(tag)
     if reader is not None:
         return reader(tree["v"], node)
