@@ -43,14 +43,20 @@ class Care:
         "has_message",
         "is_changed",
         "is_due",
+        "key",
         "message",
         "plan",
+        "start",
         "timer",
     )
 
     def __init__(self, agent: Agent, plan: Plan) -> None:
         self.agent = agent
         self.plan = plan
+        self.key = ""
+        """Of its checkpoints in the store, once there is need of it."""
+        self.start: bytes | None = None
+        """How its supervisor starts it again in another process, if that is dynamic."""
         self.message: Any = None
         """The message in hand."""
         self.has_message = False
@@ -133,6 +139,7 @@ class Care:
         Raises:
             NotStorable: an attribute or the message in hand cannot be written down.
             StoreFault: the node has no store.
+            BadChildSpec: its place is not found again by the next process.
         """
         store = node_store(self.agent._o_node)
         record = self._record()
@@ -143,20 +150,31 @@ class Care:
         return putting
 
     def _record(self) -> Record:
-        agent, child = self.agent, self.agent._o_child
+        agent = self.agent
         text = agent._o_text()
         message: bytes | None = None
         if self.has_message and self.plan.keeps_message:
             message = encoding.encode(self.message, f"the message in hand of {text}")
         return Record(
-            key=STATE + key_of(child),
+            key=self._key(),
             class_name=type(agent).__qualname__,
             state=encoding.encode_state(state_of(agent), text),
             message=message,
             generation=self.generation + 1,
             at=wall_s(),
-            start=start_of(child),
+            start=self.start,
         )
+
+    def _key(self) -> str:
+        if not self.key:
+            place = key_of(self.agent._o_child)
+            if PASSING in place:
+                raise BadChildSpec(
+                    f"{self.agent._o_text()} has checkpoints, but no place that the next process finds again: give "
+                    f"the child, and the supervisors above it, an id or a name ({place})"
+                )
+            self.key = STATE + place
+        return self.key
 
     def _written(self, generation: int, putting: Future[None]) -> None:
         if putting.cancelled():
@@ -182,17 +200,15 @@ class Care:
         agent, plan = self.agent, self.plan
         child = agent._o_child
         past = child.past_of()
-        restores = plan.restore or past.restores
-        if restores:
+        # The rung Restore, where nothing can have been saved, is one more retry.
+        may_restore = agent._o_node.store is not None and PASSING not in key_of(child)
+        restores = plan.restore or (past.restores and may_restore)
+        if plan.restore:
             node_store(agent._o_node)
-        if plan.saves and (plan.restore or plan.checkpoint is not None):
-            place = key_of(child)
-            if PASSING in place:
-                raise BadChildSpec(
-                    f"{agent._o_text()} has checkpoints, but no place that the next process finds again: give the "
-                    f"child, and the supervisors above it, an id or a name ({place})"
-                )
-        if restores or past.has_message or past.is_told or start_of(child) is not None:
+        if plan.restore or plan.checkpoint is not None:
+            self._key()  # said at the start rather than when it matters
+        self.start = start_of(child)
+        if restores or past.has_message or past.is_told or self.start is not None:
             return self._come_back(args, kwargs, restores)
         result = agent._o_init(args, kwargs)
         if type(result) is CoroutineType:
@@ -210,7 +226,7 @@ class Care:
         past = child.past_of()
         record, past.record = past.record, None
         if restores and record is None:
-            record = await node_store(agent._o_node).get(STATE + key_of(child))
+            record = await node_store(agent._o_node).get(self._key())
         if record is not None:
             self._put_back(record)
             result = agent.restored(*args, **kwargs)
@@ -221,7 +237,7 @@ class Care:
         if record is not None and record.message is not None and not past.lived and not past.has_message:
             # It was in hand when an earlier process died.
             self._take_in_hand(encoding.decode(record.message, f"the message of {record.key}", agent._o_node))
-        if record is None and start_of(child) is not None:
+        if record is None and self.start is not None:
             await self.checkpoint()  # whoever started it may count on its coming back
         if past.is_told and past.failure is not None:
             past.is_told = False

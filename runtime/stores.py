@@ -11,6 +11,7 @@ whoever puts and then gets receives what was put.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from asyncio import AbstractEventLoop, Future
@@ -164,7 +165,7 @@ _Operation = tuple[str, tuple[Any, ...], "Future[Any]"]
 
 
 class SQLiteStore:
-    """A store in one SQLite file (WAL), written by a thread of its own.
+    """A store in one SQLite file (WAL), written by a thread of its own. Only the file's owner may read it.
 
     What comes while a commit is under way shares the next one. `put` is done after the commit has reached the disk.
 
@@ -299,6 +300,9 @@ class SQLiteStore:
 
     def _connect(self, batch: list[_Operation]) -> tuple[sqlite3.Connection | None, list[Any]]:
         connection: sqlite3.Connection | None = None
+        with suppress(OSError):  # what is wrong with the path, SQLite says as well
+            # States are nobody else's business. SQLite gives its other files the mode of the first.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         try:
             connection = sqlite3.connect(self.path, timeout=self._busy_s, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")

@@ -219,6 +219,19 @@ async def test_a_hook_that_fails_is_a_failure_of_its_own(node: Node) -> None:
     assert failure.message == ("needs", "careful")
 
 
+async def test_restore_where_nothing_is_saved_is_one_more_retry(node: Node) -> None:
+    """A ladder does not break off because one of its rungs has nothing to stand on."""
+    spec = ChildSpec(Solver, ladder=Ladder(Retry(), Restore(), ChangeApproach()))
+    supervisor = await node.spawn(Supervisor, [spec])
+    recorder = Recorder.on(node)
+    ((_, ref, _),) = supervisor.which_children()
+    assert ref is not None
+    ref.cast(("needs", "careful"))
+    await settled(node)
+    assert rungs_of(recorder) == ["Retry", "Restore", "ChangeApproach"]
+    assert supervisor.count_children()["active"] == 1
+
+
 async def test_a_rung_may_wait(node: Node) -> None:
     """Nobody is in the place meanwhile, and the end of the supervisor ends the wait."""
     ref = await solver(

@@ -77,6 +77,19 @@ async def test_a_reopened_store_has_what_was_acknowledged(tmp_path: Path) -> Non
             await store.put(record("late"))
 
 
+def modes_in(directory: Path) -> list[int]:
+    return [path.stat().st_mode & 0o777 for path in directory.iterdir()]
+
+
+async def test_what_agents_know_is_for_their_user_only(tmp_path: Path) -> None:
+    """States hold customers' words."""
+    store = SQLiteStore(tmp_path / "store.db")
+    await store.open()
+    await store.put(record("k"))
+    assert modes_in(tmp_path) == [0o600] * 3
+    await store.close()
+
+
 async def test_a_full_store_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     """What it holds stays, what fits still goes in, and nobody waits for ever."""
     store = SQLiteStore(tmp_path / "store.db", max_bytes=128 << 10)
