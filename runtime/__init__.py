@@ -1,12 +1,15 @@
 """The agent runtime: agents, mailboxes, supervision. Needs nothing but the standard library."""
 
-from observe.runtime.activity import Activity
+from observe.runtime.activity import Activity, activity
 from observe.runtime.agent import Agent
 from observe.runtime.bonds import Down, Exit, Monitor, Timer
+from observe.runtime.budget import Budget, Spending
 from observe.runtime.children import Backoff, ChildSpec
+from observe.runtime.encoding import storable
 from observe.runtime.errors import (
     AgentExited,
     BadChildSpec,
+    BudgetExceeded,
     CallTimeout,
     InitFailed,
     MailboxFull,
@@ -14,14 +17,23 @@ from observe.runtime.errors import (
     NodeDown,
     NoSuchAgent,
     NoSuchChild,
+    NotStorable,
     RuntimeFault,
+    StoreFault,
+    StoreFull,
+    Unreadable,
     WrongThread,
 )
 from observe.runtime.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason
+from observe.runtime.fanout import Outcome, supervised_map
 from observe.runtime.instrument import Instrument
+from observe.runtime.ladder import ChangeApproach, Escalate, Failure, Ladder, Park, Restore, Retry, Rung
 from observe.runtime.node import DeadLetter, Node, NodeVitals
+from observe.runtime.parking import Parked
+from observe.runtime.plan import every
 from observe.runtime.ref import Ref
 from observe.runtime.scheduler import current_agent
+from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store
 from observe.runtime.supervisor import DynamicSupervisor, Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
 
@@ -34,17 +46,24 @@ __all__ = [
     "AgentExited",
     "Backoff",
     "BadChildSpec",
+    "Budget",
+    "BudgetExceeded",
     "CallTimeout",
+    "ChangeApproach",
     "ChildSpec",
     "Crash",
     "DeadLetter",
     "Down",
     "DynamicSupervisor",
+    "Escalate",
     "Exit",
     "ExitReason",
+    "Failure",
     "InitFailed",
     "Instrument",
+    "Ladder",
     "MailboxFull",
+    "MemoryStore",
     "Monitor",
     "NameTaken",
     "NoSuchAgent",
@@ -52,11 +71,29 @@ __all__ = [
     "Node",
     "NodeDown",
     "NodeVitals",
+    "NotStorable",
+    "Outcome",
+    "Park",
+    "Parked",
+    "Record",
     "Ref",
+    "Restore",
+    "Retry",
+    "Rung",
     "RuntimeFault",
+    "SQLiteStore",
+    "Spending",
+    "Store",
+    "StoreFault",
+    "StoreFull",
     "Supervisor",
     "SupervisorRef",
     "Timer",
+    "Unreadable",
     "WrongThread",
+    "activity",
     "current_agent",
+    "every",
+    "storable",
+    "supervised_map",
 ]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from observe.runtime import bonds
+from observe.runtime import bonds, budget
 from observe.runtime.activity import Activity
 from observe.runtime.bonds import Bonds, Monitor, Timer
+from observe.runtime.care import care_of
 from observe.runtime.exits import NORMAL, ExitReason
 from observe.runtime.mailbox import Overflow, bounded_first
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
     from observe.runtime.children import Child
+    from observe.runtime.ladder import Failure
     from observe.runtime.node import Node
+    from observe.runtime.plan import Policy
     from observe.runtime.scheduler import Scheduler
     from observe.runtime.step import Step
 
@@ -68,6 +71,13 @@ class Agent:
     overflow: ClassVar[Overflow] = "wait"
     """What happens to a message for which there is no room: `wait` (the sender waits in `Ref.send`; `cast` raises),
     `reject` (MailboxFull), `drop_oldest` or `drop_newest` (a dead letter, counted)."""
+
+    checkpoints: ClassVar[Policy | None] = None
+    """When the state is saved without being asked, unless the child spec says otherwise: `each_message`, `each_step`
+    or `every(seconds)`."""
+
+    unsaved: ClassVar[tuple[str, ...]] = ()
+    """Attributes that checkpoints leave out: connections, caches. `restored` makes them anew."""
 
     _o_mailbox: Any
     """Messages that came since the last slice began, oldest first; None for none. `DeadMailbox` once the agent has
@@ -122,6 +132,17 @@ class Agent:
         The arguments are those of the child spec. A restart calls it again, on a new object.
         """
 
+    def restored(self, *args: Any, **kwargs: Any) -> Any:
+        """Run instead of `init`, with the same arguments, when the state has been put back from a checkpoint. May be
+        `async`. The place to make anew what is `unsaved`."""
+
+    def on_retry(self, failure: Failure) -> Any:
+        """Change the approach: the message in `failure` has failed, and is about to be handled again. May be `async`.
+
+        Runs on the rung `ChangeApproach` of the child spec's ladder, after `init` or `restored`. What it raises is a
+        further failure.
+        """
+
     def handle(self, message: Any) -> Any:
         """Handle one message. May be `async`. What it returns is the reply when the message came by `call`."""
         raise NotImplementedError(f"{type(self).__name__} does not override handle()")
@@ -139,9 +160,28 @@ class Agent:
         """The node on which this agent runs."""
         return self._o_scheduler.node
 
-    def activity(self, name: str, **attributes: Any) -> Activity:
-        """Name a slow thing for as long as a `with` or `async with` block runs."""
-        return Activity(self, name, attributes)
+    def activity(self, name: str, *, key: str | None = None, **attributes: Any) -> Activity:
+        """Name a slow thing for as long as a `with` or `async with` block runs.
+
+        Args:
+            key: says what is done once only. When an activity of this name and key has completed before, in this
+                agent or in a predecessor, `activity.completed` is true and `activity.result` what it had recorded.
+        """
+        return Activity(self, name, attributes, key)
+
+    def checkpoint(self) -> Awaitable[None]:
+        """Save the state as it is now, with the message in hand. When awaiting it returns, the checkpoint is on
+        record and outlives a `kill -9`; without awaiting it is on its way.
+
+        Raises:
+            NotStorable: an attribute cannot be written down; the error names it. The last checkpoint stays.
+            StoreFault: the store refuses, or there is none; StoreFull when it has no room.
+        """
+        return care_of(self).checkpoint()
+
+    def progress(self) -> None:
+        """Tell the budget that something was achieved: `steps_without_progress` and `same_call` begin anew."""
+        budget.progress(self)
 
     def stop(self, reason: ExitReason = NORMAL) -> None:
         """End this agent when the message in hand has been handled; its caller still gets the reply."""

@@ -14,6 +14,8 @@ from observe.runtime.exits import NOPROC, ExitReason
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
+    from observe.runtime.budget import Spending
+    from observe.runtime.care import Care
     from observe.runtime.ref import Ref
 
 
@@ -100,7 +102,17 @@ class Timer:
 class Bonds:
     """What one agent is tied to."""
 
-    __slots__ = ("groups", "links", "overfull", "timers", "traps_exits", "watched_by", "watches")
+    __slots__ = (
+        "care",
+        "groups",
+        "links",
+        "overfull",
+        "spending",
+        "timers",
+        "traps_exits",
+        "watched_by",
+        "watches",
+    )
 
     def __init__(self) -> None:
         self.links: dict[Agent, None] = {}
@@ -112,6 +124,10 @@ class Bonds:
         """Process groups that it has joined, and how often."""
         self.traps_exits = False
         self.overfull: Overfull | None = None
+        self.care: Care | None = None
+        """Checkpoints and the like, if its spec asks for them."""
+        self.spending: Spending | None = None
+        """What it, or the tree below it, has spent, if anybody counts."""
 
 
 class Overfull:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from observe.runtime.agent import Agent
 from observe.runtime.errors import BadChildSpec
 from observe.runtime.exits import Crash, ExitReason
+from observe.runtime.plan import InHand, Past, Plan, Policy
 
 if TYPE_CHECKING:
+    from observe.runtime.budget import Budget
+    from observe.runtime.ladder import Ladder
     from observe.runtime.supervisor import Supervisor
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -74,12 +77,31 @@ class ChildSpec:
         shutdown_s: seconds that the child may take to end when told to; then it is killed.
         significant: its end by itself counts for the supervisor's `auto_shutdown`. Not for permanent children.
         backoff: waits between restarts; none if left out, as in OTP.
+        checkpoint: when the state is saved without being asked: `"each_message"`, `"each_step"` (also when a message is
+            taken in hand, and after each activity) or `every(seconds)`. The class's `checkpoints` if left out.
+        restore: the child comes back from its last checkpoint, also in another process, and runs `restored` instead
+            of `init`.
+        in_hand: what becomes of the message that was in hand when it ended: `drop` it as OTP does, `retry` it first thing, or
+            `park` it for a human.
+        ladder: what is done about each further failure, in place of plain restarts.
+        budget: what the child, or all below a supervisor, may spend.
 
     Raises:
         BadChildSpec: an argument is not valid.
     """
 
-    __slots__ = ("agent", "args", "backoff", "id", "kwargs", "name", "restart", "shutdown_s", "significant")
+    __slots__ = (
+        "agent",
+        "args",
+        "backoff",
+        "id",
+        "kwargs",
+        "name",
+        "plan",
+        "restart",
+        "shutdown_s",
+        "significant",
+    )
 
     def __init__(
         self,
@@ -93,6 +115,11 @@ class ChildSpec:
         shutdown_s: float = SHUTDOWN_S,
         significant: bool = False,
         backoff: Backoff | None = None,
+        checkpoint: Policy | None = None,
+        restore: bool = False,
+        in_hand: InHand = "drop",
+        ladder: Ladder | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if not (isinstance(agent, type) and issubclass(agent, Agent)):
             raise BadChildSpec(f"a child's agent must be a subclass of Agent, not {agent!r}")
@@ -118,6 +145,10 @@ class ChildSpec:
         self.shutdown_s = shutdown_s
         self.significant = significant
         self.backoff = backoff
+        self.plan: Plan | None = None
+        checkpoint = checkpoint or agent.checkpoints
+        if checkpoint is not None or restore or in_hand != "drop" or ladder is not None or budget is not None:
+            self.plan = Plan(agent, restart, checkpoint, restore, in_hand, ladder, budget)
 
     def __repr__(self) -> str:
         return (
@@ -137,6 +168,7 @@ class Child:
         "kwargs",
         "last_crash",
         "name",
+        "past",
         "restarts",
         "spec",
         "supervisor",
@@ -160,6 +192,14 @@ class Child:
         """Done when the agent that is ending has ended."""
         self.delay: Delay | None = None
         """Its backoff, if its spec has one."""
+        self.past: Past | None = None
+        """What its plan must remember across restarts, if its spec has one."""
+
+    def past_of(self) -> Past:
+        """Its past, made on first use."""
+        if self.past is None:
+            self.past = Past()
+        return self.past
 
     @property
     def supervisor_pid(self) -> int:

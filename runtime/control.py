@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from observe.runtime import budget
+from observe.runtime.budget import Spending
 from observe.runtime.calls import Call
 from observe.runtime.children import Child
 from observe.runtime.errors import NoSuchAgent
 from observe.runtime.exits import KILLED, Crash, ExitReason
+from observe.runtime.plan import Plan
 from observe.runtime.stacks import Stack, stack_of
 from observe.runtime.supervisor import Supervisor
 
@@ -99,6 +102,8 @@ class Control:
             "shutdown_s": child.spec.shutdown_s,
             "child": str(child.id),
         }
+        if child.spec.plan is not None:
+            spec |= _plan(agent, child.spec.plan)
         children: list[Child] = []
         total = 0
         if isinstance(agent, Supervisor):
@@ -123,6 +128,35 @@ class Control:
             if isinstance(agent, Supervisor)
         ]
 
+    def spending(self, agent: Agent) -> Spending | None:
+        """What the agent has spent since its start, or the tree below a supervisor with a budget; None when nothing was
+        counted."""
+        return agent._o_bonds.spending if agent._o_bonds is not None else None
+
     def last_crash(self, agent: Agent) -> Crash | None:
         """The newest crash in the agent's place: of a predecessor, as a rule."""
         return agent._o_child.last_crash
+
+
+def _plan(agent: Agent, plan: Plan) -> dict[str, Any]:
+    """What a child spec asks for beyond OTP's, as far as it does, and how it stands."""
+    bonds, past = agent._o_bonds, agent._o_child.past
+    shown: dict[str, Any] = {}
+    if plan.checkpoint is not None:
+        shown["checkpoint"] = str(plan.checkpoint)
+    if plan.restore:
+        shown["restore"] = True
+    if plan.keeps_message:
+        shown["in_hand"] = plan.in_hand if plan.ladder is None else "ladder"
+    if bonds is not None and bonds.care is not None and plan.saves:
+        shown["generation"] = bonds.care.generation
+        if bonds.care.fault is not None:
+            shown["checkpoint_fault"] = str(bonds.care.fault)
+    if plan.ladder is not None:
+        shown["ladder"] = str(plan.ladder)
+        shown["failures"] = past.failures if past is not None else 0
+    if past is not None and past.rung is not None:
+        shown["rung"] = str(past.rung)
+    if plan.budget is not None:
+        shown["budget"] = budget.describe(plan.budget, bonds.spending if bonds is not None else None)
+    return shown

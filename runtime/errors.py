@@ -9,13 +9,18 @@ RuntimeFault
 ├── InitFailed       the agent's `init` raised; the cause is chained
 ├── BadChildSpec     a child spec, strategy or supervisor option is not valid
 ├── NoSuchChild      a supervisor has no child of this id
+├── NotStorable      a state, message or result holds something that cannot be written down
+├── Unreadable       what a store holds cannot be read back here
+├── StoreFault       the store refused: broken, locked, read-only, or none at all; `.store` names it
+│   └── StoreFull    there is no room in it
+├── BudgetExceeded   an agent, or the tree it belongs to, has used up what its spec allows
 ├── NodeDown         the node is not running (any more), or belongs to the parent of a forked process
 └── WrongThread      a message was sent from another thread than the node's
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from observe.runtime.exits import ExitReason
@@ -91,6 +96,53 @@ class NoSuchChild(RuntimeFault, LookupError):
     def __init__(self, supervisor: str, child_id: object) -> None:
         super().__init__(f"{supervisor} has no child {child_id!r}")
         self.child_id = child_id
+
+
+class NotStorable(RuntimeFault, TypeError):
+    """A state, message or result cannot be written down; nothing was written, and what was stored before stays."""
+
+    def __init__(self, what: str, where: str, why: str) -> None:
+        super().__init__(f"{what} cannot be stored: {where + ': ' if where else ''}{why}")
+        self.what = what
+        self.where = where
+        """Such as `self.orders[3].customer`; empty for the thing itself."""
+        self.why = why
+
+
+class Unreadable(RuntimeFault):
+    """What a store holds cannot be read back: damaged, or of a class that is not storable here. It stays stored."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} cannot be read back: {why}")
+        self.what = what
+        self.why = why
+
+
+class StoreFault(RuntimeFault):
+    """A store did not do what it was asked. What it had acknowledged before is not touched."""
+
+    def __init__(self, store: str, why: str) -> None:
+        super().__init__(f"{store}: {why}")
+        self.store = store
+        self.why = why
+
+
+class StoreFull(StoreFault):
+    """There is no room: the disk is full, or the store has reached its `max_bytes`."""
+
+
+class BudgetExceeded(RuntimeFault):
+    """An agent or a tree of agents has reached a limit of its budget."""
+
+    def __init__(self, owner: str, limit: str, used: float, allowed: float) -> None:
+        super().__init__(f"{owner} has used up its budget: {limit} {used:g}, allowed {allowed:g}")
+        self.owner = owner
+        self.limit = limit
+        """The field of `Budget`: `tool_calls`, `tokens`, `cost`, `wall_s`, …"""
+        self.used = used
+        self.allowed = allowed
+        self.rung: Any = None
+        """The rung of a ladder that the budget names, to be taken at once."""
 
 
 class NodeDown(RuntimeFault):

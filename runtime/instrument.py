@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity
     from observe.runtime.agent import Agent
+    from observe.runtime.children import Child
+    from observe.runtime.errors import BudgetExceeded
     from observe.runtime.exits import Crash, ExitReason
+    from observe.runtime.ladder import Failure, Rung
 
 logger = logging.getLogger("observe.runtime")
 
@@ -43,6 +46,12 @@ class Instrument:
     def on_activity_end(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
         """The activity ended, with the exception that ended it or None."""
 
+    def on_rung(self, child: Child, rung: Rung, failure: Failure) -> None:
+        """A child with a ladder has failed, and `rung` is about to be taken."""
+
+    def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
+        """`owner`, an agent or the supervisor of a tree, has reached a limit of its budget for the first time."""
+
 
 HOOKS: tuple[str, ...] = tuple(name for name in vars(Instrument) if name.startswith("on_"))
 """The names of all hooks, in the order of their definition."""
@@ -63,6 +72,8 @@ class Instruments:
     on_restart: tuple[Callable[[Agent, Agent], None], ...]
     on_activity_start: tuple[Callable[[Agent, Activity], None], ...]
     on_activity_end: tuple[Callable[[Agent, Activity, BaseException | None], None], ...]
+    on_rung: tuple[Callable[[Child, Rung, Failure], None], ...]
+    on_limit: tuple[Callable[[Agent, BudgetExceeded], None], ...]
 
     def __init__(self) -> None:
         self._installed: list[Instrument] = []

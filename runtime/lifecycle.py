@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Agent
 from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
+from observe.runtime.care import begin
 from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups
@@ -106,7 +107,10 @@ class Lifecycle:
             hook(agent)
         outer, scheduler.current = scheduler.current, agent
         try:
-            result = scheduler.context.copy().run(agent._o_init, child.args, child.kwargs)
+            if child.spec.plan is None:
+                result = scheduler.context.copy().run(agent._o_init, child.args, child.kwargs)
+            else:
+                result = scheduler.context.copy().run(begin, agent, child.args, child.kwargs)
         except (KeyboardInterrupt, SystemExit) as error:
             self._not_started(agent, error)
             raise
@@ -206,6 +210,8 @@ class Lifecycle:
         if reason.kind == "crash" and not reason.root_pid:
             self._record_crash(agent, reason, message, True)
         agent._o_exit = reason
+        if agent._o_bonds is not None and agent._o_bonds.care is not None:
+            agent._o_bonds.care.ending(reason)
         if reason.kind == "killed" or not agent._o_has_terminate:
             self._bury(agent, reason)
             return
@@ -302,6 +308,8 @@ class Lifecycle:
             mailbox.append(message)
         if agent._o_bonds is not None:
             self.groups.forget(agent)
+            if agent._o_bonds.care is not None:
+                agent._o_bonds.care.buried(reason)
             sever(agent, reason)
         agent._o_buried(reason)
         self.exited += 1

@@ -11,6 +11,7 @@ import socket
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -20,13 +21,15 @@ from observe.runtime.calls import Call
 from observe.runtime.children import Child, ChildSpec, Restart
 from observe.runtime.clock import wall_s
 from observe.runtime.control import Control
-from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault
+from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault, StoreFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
+from observe.runtime.parking import Parking
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
+from observe.runtime.stores import Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
 
@@ -83,12 +86,20 @@ class Node:
     Args:
         name: "shop", or "shop@host" to say what this machine is called to people who attach.
         intensity, period_s: of the root supervisor; when it gives up, the node ends.
+        store: where checkpoints, results of keyed activities and parked messages are kept.
 
     Raises:
         ValueError: the name has characters that a node's name may not have.
     """
 
-    def __init__(self, name: str = "node", *, intensity: int = 3, period_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        name: str = "node",
+        *,
+        intensity: int = 3,
+        period_s: float = 5.0,
+        store: Store | None = None,
+    ) -> None:
         short, _, host = name.partition("@")
         if not NAME_PATTERN.fullmatch(short):
             raise ValueError(
@@ -104,6 +115,10 @@ class Node:
         self.started_at = 0.0
         """Unix time of the start."""
         self.os_pid = os.getpid()
+        self.store = store
+        """Where checkpoints are kept; None for nowhere."""
+        self.parked = Parking(self)
+        """Messages that wait for a human."""
         self.instruments = Instruments()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
         """The newest messages that reached nobody."""
@@ -122,6 +137,7 @@ class Node:
 
         Raises:
             NodeDown: the node has been started before; make another Node.
+            StoreFault: its store cannot be used.
         """
         if self._scheduler is not None:
             raise NodeDown("a node runs once; make another Node to start again")
@@ -131,6 +147,15 @@ class Node:
         self._lifecycle = Lifecycle(self, self._scheduler, self.instruments)
         self._scheduler.lifecycle = self._lifecycle
         self._stopped = loop.create_future()
+        if self.store is not None:
+            try:
+                await self.store.open()
+                await self.parked.recall()
+            except BaseException:
+                self._scheduler.close()
+                with suppress(StoreFault):
+                    await self.store.close()
+                raise
         spec = ChildSpec(
             Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
         )
@@ -156,6 +181,11 @@ class Node:
         for agent in list(self._lifecycle.agents.values()):
             await self._lifecycle.wait_exit(agent)
         self._scheduler.close()
+        if self.store is not None:
+            try:
+                await self.store.close()  # what the agents' ends had to save is on record then
+            except StoreFault as fault:
+                logger.error("node %s: %s", self.name, fault)
         await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
 
     async def wait_stopped(self) -> ExitReason:

@@ -302,9 +302,12 @@ class Scheduler:
                         queued = len(backlog)
                         if queued > 1:
                             backlog.reverse()
-                    agent._o_mailbox_max = max(agent._o_mailbox_max, queued)
+                    if queued > agent._o_mailbox_max:  # noqa: PLR1730  # max() costs a call per slice
+                        agent._o_mailbox_max = queued
                     handle = agent.handle
                     is_async = agent._o_async
+                    if agent._o_bonds is not None and agent._o_bonds.care is not None:
+                        handle, is_async = agent._o_bonds.care.handle, True
                     reason: ExitReason | None = None
                     call: Call | None = None
                     message: Any = None

@@ -15,12 +15,16 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from types import CoroutineType
 from typing import Any, Literal, get_args
+from urllib.parse import unquote
 
 from observe.runtime.agent import EXITED, Agent
+from observe.runtime.checkpoint import discard, revive
 from observe.runtime.children import Child, ChildSpec, Delay
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import BadChildSpec, InitFailed, NameTaken, NoSuchChild, RuntimeFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
+from observe.runtime.ladder import climb
+from observe.runtime.stores import Record
 from observe.runtime.supervisor_ref import SupervisorRef
 
 logger = logging.getLogger("observe.runtime")
@@ -44,12 +48,14 @@ _AUTO_SHUTDOWNS = get_args(AutoShutdown)
 class _Regroup:
     """To the supervisor itself: a child has ended whose siblings must be restarted with it."""
 
-    __slots__ = ("child", "old", "reason")
+    __slots__ = ("child", "is_allowed", "old", "reason")
 
-    def __init__(self, child: Child, old: Agent, reason: ExitReason) -> None:
+    def __init__(self, child: Child, old: Agent, reason: ExitReason, is_allowed: bool = False) -> None:
         self.child = child
         self.old = old
         self.reason = reason
+        self.is_allowed = is_allowed
+        """A ladder has decided on it: it does not count for the intensity."""
 
 
 class Supervisor(Agent):
@@ -75,6 +81,9 @@ class Supervisor(Agent):
     auto_shutdown: AutoShutdown = "never"
     """Whether the supervisor ends when `any_significant` child has ended by itself, or `all_significant` ones have."""
 
+    _o_caller: Agent | None = None
+    """For whom the children work, if not for themselves: the caller of a `supervised_map`."""
+
     _o_children: dict[Hashable, Child]
     _o_restart_times: deque[int] | None
 
@@ -89,7 +98,7 @@ class Supervisor(Agent):
     async def handle(self, message: Any) -> None:
         """A supervisor expects no messages; one that comes is logged and dropped, as in OTP."""
         if type(message) is _Regroup:
-            await self._o_regroup(message.child, message.old, message.reason)
+            await self._o_regroup(message.child, message.old, message.reason, message.is_allowed)
         else:
             logger.error("supervisor %s received an unexpected message: %.200r", self._o_text(), message)
 
@@ -224,6 +233,7 @@ class Supervisor(Agent):
         spec = child.spec
         if spec.restart == "temporary":
             self._o_forget(child)
+            discard(child)
             self._o_ended_for_good(child)
         else:
             # Through the queue: whoever ended the agent must not find itself inside a restart.
@@ -233,8 +243,13 @@ class Supervisor(Agent):
         """Restart a permanent or transient child if its spec says so and the intensity allows it."""
         if child.agent is not None or self._o_exit is not None or self._o_children.get(child.id) is not child:
             return
+        plan = child.spec.plan
+        named = getattr(reason.error, "rung", None)
         if child.spec.restart == "transient" and reason.is_orderly:
+            discard(child)
             self._o_ended_for_good(child)
+        elif plan is not None and not reason.is_orderly and (plan.ladder is not None or named is not None):
+            climb(self, child, old, reason, named)
         elif self.strategy != "one_for_one":
             self._o_deliver(_Regroup(child, old, reason))
         elif self._o_may_restart(old, reason):
@@ -299,12 +314,37 @@ class Supervisor(Agent):
 
         delay.timer = self._o_scheduler.loop.call_later(backoff.wait_s(delay.failures), again)
 
-    async def _o_regroup(self, child: Child, old: Agent, reason: ExitReason) -> None:
+    def _o_bring_back(self, child: Child, old: Agent, reason: ExitReason, wait_s: float) -> None:
+        """A ladder has decided that the child comes back, after a while."""
+
+        def again() -> None:
+            if child.delay is not None:
+                child.delay.timer = None
+            if (
+                self._o_exit is not None
+                or self._o_children.get(child.id) is not child
+                or child.agent is not None
+            ):
+                return
+            if self.strategy == "one_for_one":
+                self._o_restart(child, old)
+            else:
+                self._o_deliver(_Regroup(child, old, reason, is_allowed=True))
+
+        if wait_s > 0:
+            if child.delay is None:
+                child.delay = Delay()
+            child.delay.timer = self._o_scheduler.loop.call_later(wait_s, again)
+        else:
+            again()
+
+    async def _o_regroup(self, child: Child, old: Agent, reason: ExitReason, is_allowed: bool) -> None:
         """`one_for_all` and `rest_for_one`: stop the siblings concerned, latest first, and start all in order."""
         if child.agent is not None or self._o_children.get(child.id) is not child:
             return  # it came back with the regrouping for another one
         lifecycle = self._o_scheduler.lifecycle
-        while self._o_may_restart(old, reason):
+        while is_allowed or self._o_may_restart(old, reason):
+            is_allowed = False
             group = list(self._o_children.values())
             if self.strategy == "rest_for_one":
                 group = group[group.index(child) :]
@@ -313,6 +353,7 @@ class Supervisor(Agent):
                 await self._o_stop_child(one, SHUTDOWN)
                 if one.spec.restart == "temporary":
                     self._o_forget(one)
+                    discard(one)
             for one in group:
                 if one.spec.restart == "temporary" or (before[one] is None and one is not child):
                     continue  # it had ended for good before
@@ -382,6 +423,10 @@ class DynamicSupervisor(Supervisor):
         self._o_max_children = max_children
         return ()
 
+    async def _o_boot(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        await super()._o_boot(args, kwargs)
+        await revive(self)
+
     async def terminate(self, reason: ExitReason) -> None:
         """Stop all children at once, each within its `shutdown_s`."""
         stopping = [self._o_stop_child(child, SHUTDOWN) for child in list(self._o_children.values())]
@@ -390,8 +435,14 @@ class DynamicSupervisor(Supervisor):
     def _o_add_dynamic(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str | None) -> Child:
         if self._o_max_children is not None and len(self._o_children) >= self._o_max_children:
             raise RuntimeFault(f"{self._o_text()} has its {self._o_max_children:,} children (max_children)")
-        self._o_auto_id = child_id = self._o_auto_id + 1
+        self._o_auto_id = number = self._o_auto_id + 1
         template = self._o_template
+        child_id: Hashable = number
+        if template.plan is not None and template.plan.restore:
+            # It must be found again by another process, and must not be taken for one that ended long ago.
+            child_id = name or f"{self._o_node.incarnation}-{number}"
+            if child_id in self._o_children:
+                raise BadChildSpec(f"{self._o_text()} has a child {child_id!r} already")
         child = Child(template, child_id, self)
         if args:
             child.args = (*template.args, *args)
@@ -400,6 +451,16 @@ class DynamicSupervisor(Supervisor):
         child.name = name
         self._o_children[child_id] = child
         return child
+
+    def _o_add_revived(self, record: Record, about: dict[str, Any]) -> Child:
+        """The place of a child that was started by an earlier process."""
+        template = self._o_template
+        child = Child(template, unquote(record.key.rpartition("/")[2], errors="surrogatepass"), self)
+        child.args = (*template.args, *about["args"])
+        child.kwargs = {**template.kwargs, **about["kwargs"]}
+        child.name = about["name"]
+        child.past_of().record = record
+        return self._o_children.setdefault(child.id, child)
 
 
 def _reason_of(fault: BaseException) -> ExitReason:

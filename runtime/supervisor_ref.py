@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, cast
 
+from observe.runtime.checkpoint import discard
 from observe.runtime.children import ChildSpec
 from observe.runtime.errors import BadChildSpec, NodeDown, RuntimeFault
 from observe.runtime.exits import SHUTDOWN
@@ -71,6 +72,7 @@ class SupervisorRef(Ref):
         await supervisor._o_stop_child(place, SHUTDOWN)
         if place.spec.restart == "temporary" or hasattr(supervisor, "_o_add_dynamic"):
             supervisor._o_forget(place)
+            discard(place)
 
     async def restart_child(self, child_id: Hashable) -> Ref:
         """Start a child that has ended.
@@ -98,6 +100,7 @@ class SupervisorRef(Ref):
         if not child.is_vacant:
             raise RuntimeFault(f"child {child_id!r} is running; terminate_child() ends it")
         supervisor._o_forget(child)
+        discard(child)
 
     def which_children(self) -> list[tuple[Hashable, Ref | None, ChildSpec]]:
         """All children in the order of their start: id, reference (None when not running), spec."""

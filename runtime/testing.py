@@ -20,7 +20,10 @@ from observe.runtime.instrument import Instrument
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity
     from observe.runtime.agent import Agent
+    from observe.runtime.children import Child
+    from observe.runtime.errors import BudgetExceeded
     from observe.runtime.exits import Crash, ExitReason
+    from observe.runtime.ladder import Failure, Rung
     from observe.runtime.node import Node
 
 __all__ = ["Recorded", "Recorder", "eventually", "settled"]
@@ -34,7 +37,7 @@ class Recorded:
     """The hook without its `on_`."""
     pid: int
     what: Any
-    """The exit reason, the crash, the activity, the predecessor's pid; None for a spawn."""
+    """The exit reason, the crash, the activity, the predecessor's pid, the rung, the error of a limit; None for a spawn."""
 
 
 class Recorder(Instrument):
@@ -76,6 +79,12 @@ class Recorder(Instrument):
 
     def on_activity_end(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
         self.events.append(Recorded("activity_end", agent.ref.pid, activity.name))
+
+    def on_rung(self, child: Child, rung: Rung, failure: Failure) -> None:
+        self.events.append(Recorded("rung", failure.at_pid, rung))
+
+    def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
+        self.events.append(Recorded("limit", owner.ref.pid, error))
 
 
 async def settled(node: Node) -> None:

@@ -6,9 +6,13 @@ The behaviour is OTP's ``supervisor``; where a test speaks of OTP, it checks wha
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from observe.runtime import (
     Agent,
@@ -377,3 +381,37 @@ async def test_ten_thousand_children_restart_one_without_touching_the_others(nod
     await settled(node)
     after = {child_id: ref for child_id, ref, _ in supervisor.which_children()}
     assert [child_id for child_id in after if after[child_id] != children[child_id]] == [5000]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(0, 4),
+    st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4_000)), max_size=25),
+)
+async def test_intensity_is_a_sliding_window_whatever_the_times(
+    intensity: int, strategy: Any, crashes: list[tuple[str, int]]
+) -> None:
+    """OTP's rule, against a model: the supervisor ends with the first crash that is one too many within the period,
+    and not before."""
+    logging.getLogger("observe.runtime").setLevel(logging.CRITICAL)
+    now_ms = 0
+    try:
+        with patch("observe.runtime.supervisor.now_ns", lambda: now_ms * 1_000_000):
+            async with Node("test", intensity=0) as node:
+                specs = [worker(label) for label in "abc"]
+                options: Any = {"strategy": strategy, "intensity": intensity, "period_s": 5.0, "name": "sup"}
+                supervisor = await node.spawn(Supervisor, specs, **options)
+                counted: list[int] = []
+                for label, later_ms in crashes:
+                    now_ms += later_ms
+                    node.ref(label).cast("crash")
+                    await settled(node)
+                    counted = [at for at in counted if now_ms - at <= 5_000] + [now_ms]
+                    assert supervisor.is_alive is (len(counted) <= intensity)
+                    if not supervisor.is_alive:
+                        assert alive(node) == set()
+                        return
+                    assert alive(node) == {"a", "b", "c", "sup"}
+    finally:
+        logging.getLogger("observe.runtime").setLevel(logging.NOTSET)

@@ -1,0 +1,286 @@
+"""Budgets: limits on what an agent, or all agents below a supervisor, may spend.
+
+What is spent is counted where it is spent, in activities, and charged to the agent and to each supervisor above it that
+has a budget. The counters begin with the agent's start: one that is restarted has its budget anew. To bound what restarts can spend
+together, give the supervisor a budget as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import TimerHandle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from observe.runtime.bonds import bonds_of
+from observe.runtime.clock import now_ns
+from observe.runtime.errors import BadChildSpec, BudgetExceeded
+from observe.runtime.exits import ExitReason, crash_reason
+from observe.runtime.ladder import Rung
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+    from observe.runtime.ref import Ref
+
+logger = logging.getLogger("observe.runtime")
+
+CALLS_REMEMBERED: Final = 1000
+"""Different calls that are told apart for `same_call`; the oldest is forgotten when another comes."""
+
+OnLimit = Literal["exit", "killed"] | Rung
+LIMITS: Final = ("tool_calls", "tokens", "cost", "wall_s", "steps_without_progress", "same_call")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent until something is done about it. Limits left out do not bind.
+
+    Raises:
+        BadChildSpec: there is no limit, or one that is not above 0.
+    """
+
+    tool_calls: int | None = None
+    """Activities whose names begin with `tool:`."""
+    tokens: int | None = None
+    """Tokens of models, into them and out of them, as reported by `Activity.usage`."""
+    cost: float | None = None
+    """Money, in whatever currency `Activity.usage` reports."""
+    wall_s: float | None = None
+    """Seconds since the start of the agent."""
+    steps_without_progress: int | None = None
+    """Messages and activities since the agent last called `self.progress()`."""
+    same_call: int | None = None
+    """Activities of one name with the same attributes and arguments, since `self.progress()`."""
+    on_limit: OnLimit | Callable[[Ref, BudgetExceeded], Any] = "exit"
+    """What is done: `exit` raises BudgetExceeded where the agent is, which ends it as a crash that its ladder or its
+    supervisor takes up; `killed` does so as well, and cannot be caught; a rung, such as `Park()`, is taken at once. A function is
+    called with the ref and the error, once for each limit, and nothing else happens: for containment by other means."""
+
+    def __post_init__(self) -> None:
+        limits = [getattr(self, name) for name in LIMITS]
+        if all(limit is None for limit in limits) or any(
+            limit is not None and not limit > 0 for limit in limits
+        ):
+            raise BadChildSpec(f"a budget needs at least one limit, and all of them above 0, not {self!r}")
+        if (
+            self.on_limit not in ("exit", "killed")
+            and not isinstance(self.on_limit, Rung)
+            and not callable(self.on_limit)
+        ):
+            raise BadChildSpec(
+                f"on_limit must be 'exit', 'killed', a rung or a function, not {self.on_limit!r}"
+            )
+
+
+class Spending:
+    """What one agent has spent since its start, or all agents below a supervisor since that one's."""
+
+    __slots__ = (
+        "_calls",
+        "_told",
+        "cost",
+        "input_tokens",
+        "output_tokens",
+        "steps_without_progress",
+        "timer",
+        "tool_calls",
+    )
+
+    def __init__(self) -> None:
+        self.tool_calls = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cost = 0.0
+        self.steps_without_progress = 0
+        self.timer: TimerHandle | None = None
+        """For `wall_s`."""
+        self._calls: dict[int, int] = {}
+        self._told: set[str] = set()
+
+    @property
+    def tokens(self) -> int:
+        """Into models and out of them."""
+        return self.input_tokens + self.output_tokens
+
+    def progress(self) -> None:
+        """Something was achieved: the counters of what leads nowhere begin anew."""
+        self.steps_without_progress = 0
+        self._calls.clear()
+
+    def repeated(self, call: int) -> int:
+        """Count a call and tell how often it has been made."""
+        count = self._calls.get(call, 0) + 1
+        if count == 1 and len(self._calls) >= CALLS_REMEMBERED:
+            del self._calls[next(iter(self._calls))]
+        self._calls[call] = count
+        return count
+
+    def is_first(self, limit: str) -> bool:
+        """Whether nobody has been told of this limit."""
+        first = limit not in self._told
+        self._told.add(limit)
+        return first
+
+    def __repr__(self) -> str:
+        return (
+            f"<Spending {self.tool_calls} tool calls, {self.input_tokens}+{self.output_tokens} tokens, "
+            f"cost {self.cost:g}>"
+        )
+
+
+def spending_of(agent: Agent) -> Spending:
+    """The agent's counters, made on first use."""
+    bonds = bonds_of(agent)
+    if bonds.spending is None:
+        bonds.spending = Spending()
+    return bonds.spending
+
+
+def begin(agent: Agent, budget: Budget) -> None:
+    """The agent has started: its time runs."""
+    spending = spending_of(agent)
+    if budget.wall_s is not None:
+        spending.timer = agent._o_scheduler.loop.call_later(
+            budget.wall_s, _out_of_time, agent, budget, now_ns()
+        )
+
+
+def _out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
+    assert budget.wall_s is not None
+    if agent._o_is_alive():
+        used_s = max(budget.wall_s, (now_ns() - began_ns) / 1e9)
+        error = _over(agent, budget, "wall_s", used_s, budget.wall_s)
+        if error is not None:
+            agent._o_scheduler.lifecycle.exit(agent, _reason(error, budget))
+
+
+def _owners(agent: Agent) -> Iterator[tuple[Agent, Budget]]:
+    """The agent and those above it, as far as they have budgets."""
+    owner: Agent | None = agent
+    while owner is not None:
+        child = owner._o_child
+        plan = child.spec.plan
+        if plan is not None and plan.budget is not None:
+            yield owner, plan.budget
+        supervisor = child.supervisor
+        # What the items of a `supervised_map` spend is their caller's.
+        owner = supervisor if supervisor is None else supervisor._o_caller or supervisor
+
+
+def charge_call(agent: Agent, name: str, arguments: Callable[[], str]) -> None:
+    """An activity is about to begin.
+
+    Raises:
+        BudgetExceeded: there is nothing left for it.
+    """
+    is_tool = name.startswith("tool:")
+    for owner, budget in _owners(agent):
+        spending = spending_of(owner)
+        spending.steps_without_progress += 1
+        if is_tool:
+            spending.tool_calls += 1
+            _check(agent, owner, budget, "tool_calls", spending.tool_calls, budget.tool_calls)
+        if budget.same_call is not None:
+            count = spending.repeated(hash((name, arguments())))
+            _check(agent, owner, budget, "same_call", count, budget.same_call)
+        _check_steps(agent, owner, budget, spending)
+        # What is used up by earlier ones does not begin another one.
+        for limit, used in (("tokens", spending.tokens), ("cost", spending.cost)):
+            allowed = getattr(budget, limit)
+            if allowed is not None and used >= allowed:
+                _stop(agent, owner, budget, limit, used, allowed)
+
+
+def charge_usage(agent: Agent, input_tokens: int, output_tokens: int, cost: float) -> None:
+    """A model was used.
+
+    Raises:
+        BudgetExceeded: it was more than is allowed.
+    """
+    charged = [(agent, None), *((owner, budget) for owner, budget in _owners(agent) if owner is not agent)]
+    for owner, _ in charged:
+        spending = spending_of(owner)
+        spending.input_tokens += input_tokens
+        spending.output_tokens += output_tokens
+        spending.cost += cost
+    for owner, budget in _owners(agent):
+        spending = spending_of(owner)
+        _check(agent, owner, budget, "tokens", spending.tokens, budget.tokens)
+        _check(agent, owner, budget, "cost", spending.cost, budget.cost)
+
+
+def charge_message(agent: Agent, budget: Budget) -> None:
+    """The agent is about to handle a message.
+
+    Raises:
+        BudgetExceeded: it has handled too many without progress.
+    """
+    spending = spending_of(agent)
+    spending.steps_without_progress += 1
+    _check_steps(agent, agent, budget, spending)
+
+
+def progress(agent: Agent) -> None:
+    """The agent has achieved something; so have the supervisors above it."""
+    for owner, _ in _owners(agent):
+        spending_of(owner).progress()
+
+
+def _check_steps(agent: Agent, owner: Agent, budget: Budget, spending: Spending) -> None:
+    _check(
+        agent,
+        owner,
+        budget,
+        "steps_without_progress",
+        spending.steps_without_progress,
+        budget.steps_without_progress,
+    )
+
+
+def _check(
+    agent: Agent, owner: Agent, budget: Budget, limit: str, used: float, allowed: float | None
+) -> None:
+    if allowed is not None and used > allowed:
+        _stop(agent, owner, budget, limit, used, allowed)
+
+
+def _stop(agent: Agent, owner: Agent, budget: Budget, limit: str, used: float, allowed: float) -> None:
+    error = _over(owner, budget, limit, used, allowed)
+    if error is None:
+        return
+    if owner is not agent or budget.on_limit == "killed":
+        owner._o_scheduler.lifecycle.exit(owner, _reason(error, budget))
+    raise error
+
+
+def _over(owner: Agent, budget: Budget, limit: str, used: float, allowed: float) -> BudgetExceeded | None:
+    """Tell those who listen; returns the error to raise, None when a function has taken care of it."""
+    error = BudgetExceeded(owner._o_text(), limit, used, allowed)
+    if isinstance(budget.on_limit, Rung):
+        error.rung = budget.on_limit
+    if spending_of(owner).is_first(limit):
+        logger.warning("%s", error)
+        for hook in owner._o_node.instruments.on_limit:
+            hook(owner, error)
+        if callable(budget.on_limit):
+            try:
+                budget.on_limit(owner._o_ref(), error)
+            except Exception:
+                logger.exception("on_limit of %s failed", owner._o_text())
+    return None if callable(budget.on_limit) else error
+
+
+def _reason(error: BudgetExceeded, budget: Budget) -> ExitReason:
+    return ExitReason("killed", str(error), error) if budget.on_limit == "killed" else crash_reason(error)
+
+
+def describe(budget: Budget, spending: Spending | None) -> str:
+    """One line for people: `tool_calls 3/10, cost 0.2/5`."""
+    parts = []
+    for limit in LIMITS:
+        allowed = getattr(budget, limit)
+        if allowed is not None:
+            used = getattr(spending, limit, None)
+            parts.append(f"{limit} {used:g}/{allowed:g}" if used is not None else f"{limit} {allowed:g}")
+    return ", ".join(parts)
