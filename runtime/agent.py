@@ -179,7 +179,7 @@ class Agent:
         """
         return care_of(self).checkpoint()
 
-    def progress(self) -> None:
+    def mark_progress(self) -> None:
         """Tell the budget that something was achieved: `steps_without_progress` and `same_call` begin anew."""
         budget.progress(self)
 

@@ -49,9 +49,9 @@ class Budget:
     wall_s: float | None = None
     """Seconds since the start of the agent."""
     steps_without_progress: int | None = None
-    """Messages and activities since the agent last called `self.progress()`."""
+    """Messages and activities since the agent last called `self.mark_progress()`."""
     same_call: int | None = None
-    """Activities of one name with the same attributes and arguments, since `self.progress()`."""
+    """Activities of one name with the same attributes and arguments, since `self.mark_progress()`."""
     on_limit: OnLimit | Callable[[Ref, BudgetExceeded], Any] = "exit"
     """What is done: `exit` raises BudgetExceeded where the agent is, which ends it as a crash that its ladder or its
     supervisor takes up; `killed` does so as well, and cannot be caught; a rung, such as `Park()`, is taken at once. A function is

@@ -64,7 +64,7 @@ class Spender(Agent):
             case "other":
                 await self.look_up("mug", of=str(id(message)) + self.approach)
             case "progress":
-                self.progress()
+                self.mark_progress()
             case "wait":
                 await asyncio.Event().wait()
             case "dear":
