@@ -18,7 +18,7 @@ from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Age
 from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
 from observe.runtime.care import begin
-from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
+from observe.runtime.errors import AgentExited, InitFailed, Interrupted, NameTaken, NodeDown, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
@@ -151,6 +151,8 @@ class Lifecycle:
 
     def _not_started(self, agent: Agent, error: BaseException) -> InitFailed:
         # An agent that was told to exit while it started did not crash: it obeyed.
+        if isinstance(error, Interrupted):
+            error.restore_trace()
         asked = agent._o_exit if isinstance(error, CancelledError) else None
         reason = asked or crash_reason(error)
         fault = InitFailed(agent._o_text(), reason)

@@ -23,6 +23,7 @@ from observe.runtime.clock import wall_s
 from observe.runtime.control import Control
 from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault, StoreFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
+from observe.runtime.findings import Findings
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
@@ -32,6 +33,7 @@ from observe.runtime.scheduler import Scheduler
 from observe.runtime.stores import Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
+from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 logger = logging.getLogger("observe.runtime")
 
@@ -87,9 +89,10 @@ class Node:
         name: "shop", or "shop@host" to say what this machine is called to people who attach.
         intensity, period_s: of the root supervisor; when it gives up, the node ends.
         store: where checkpoints, results of keyed activities and parked messages are kept.
+        watchdog_s: an agent whose slice takes longer is a finding; None for no watchdog.
 
     Raises:
-        ValueError: the name has characters that a node's name may not have.
+        ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
     """
 
     def __init__(
@@ -99,7 +102,12 @@ class Node:
         intensity: int = 3,
         period_s: float = 5.0,
         store: Store | None = None,
+        watchdog_s: float | None = LIMIT_S,
     ) -> None:
+        if watchdog_s is not None and not watchdog_s > 0:
+            raise ValueError(
+                f"watchdog_s must be more than 0 seconds, or None for no watchdog, not {watchdog_s!r}"
+            )
         short, _, host = name.partition("@")
         if not NAME_PATTERN.fullmatch(short):
             raise ValueError(
@@ -127,6 +135,10 @@ class Node:
         self._scheduler: Scheduler | None = None
         self._lifecycle: Lifecycle | None = None
         self._root: Supervisor | None = None
+        self._watchdog: Watchdog | None = None
+        self._watchdog_s = watchdog_s
+        self.findings = Findings(self.instruments)
+        """What the node has found wrong with itself."""
         self._stopped: Future[ExitReason] | None = None
         self.control = Control(self)
 
@@ -156,6 +168,10 @@ class Node:
                 with suppress(StoreFault):
                     await self.store.close()
                 raise
+        self._scheduler.interrupter.open()
+        if self._watchdog_s is not None:
+            self._watchdog = Watchdog(self._scheduler, self.findings, self._watchdog_s)
+            self._watchdog.start()
         spec = ChildSpec(
             Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
         )
@@ -186,6 +202,8 @@ class Node:
                 await self.store.close()  # what the agents' ends had to save is on record then
             except StoreFault as fault:
                 logger.error("node %s: %s", self.name, fault)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
 
     async def wait_stopped(self) -> ExitReason:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.agent import RUNNING, STATUS_NAMES
 from observe.runtime.calls import Call
+from observe.runtime.moments import step_frames
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -69,21 +70,9 @@ def stack_of(agent: Agent) -> Stack:
 
 def _live_frames(frame: FrameType | None) -> list[Frame]:
     """The frames of the scheduler's thread that are the agent's: those inside the innermost runtime frame."""
-    frames: list[Frame] = []
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename.startswith(_HERE) and code.co_name in (
-            "_run",
-            "step_hosted",
-            "_resume_step",
-            "start",
-            "ended",
-        ):
-            break
-        frames.append(_frame(code.co_filename, frame.f_lineno, code.co_name))
-        frame = frame.f_back
-    frames.reverse()
-    return _cut(frames)
+    # Places first and their source afterwards: reading a file lets the thread run on.
+    places = [(one.f_code.co_filename, one.f_lineno, one.f_code.co_name) for one in step_frames(frame) or ()]
+    return _cut([_frame(*place) for place in reversed(places)])
 
 
 def _await_chain(awaitable: Any) -> list[Frame]:
