@@ -35,6 +35,7 @@ from observe.runtime.moments import no_preempt
 from observe.runtime.node import DeadLetter, Node, NodeVitals
 from observe.runtime.parking import Parked
 from observe.runtime.plan import every
+from observe.runtime.preempt import Preemption
 from observe.runtime.ref import Ref
 from observe.runtime.scheduler import current_agent
 from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store
@@ -81,6 +82,7 @@ __all__ = [
     "Outcome",
     "Park",
     "Parked",
+    "Preemption",
     "PreemptionUnavailable",
     "Record",
     "Ref",

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.agent import EXITED
+from observe.runtime.clock import now_ns
 from observe.runtime.errors import Interrupted, NodeDown
 from observe.runtime.moments import ending_frame, home_of, is_ending_point, step_frames
 from observe.runtime.tracer import Tracer
@@ -51,8 +52,8 @@ JUMPS: Final = 3
 STILL: Final = 3
 """Signals in a row that find a step at the same instruction, with none executed between: it is inside a call of C."""
 
-PATIENCE: Final = 50
-"""Signals after which the step is ended wherever it is, when control does not come back to the agent's own code."""
+PATIENCE_NS: Final = 250_000_000
+"""Nanoseconds after which the step is ended wherever it is, when control does not come back to the agent's own code."""
 
 
 class Interruption:
@@ -66,6 +67,7 @@ class Interruption:
         """How often the scheduler's thread has looked. 0 after some time: it is inside C code that sees no signals."""
         self._scheduler = scheduler
         self._mark = agent._o_busy_ns
+        self._late_ns = now_ns() + PATIENCE_NS
         self._tracer: Tracer | None = None
         self._jumps = 0
         self._jumps_only = True
@@ -95,13 +97,18 @@ class Interruption:
         seen = tracer.seen if tracer is not None else 0
         self._still = self._still + 1 if place == self._place and seen == self._seen else 0
         self._place, self._seen = place, seen
-        if self._still >= STILL:
+        # Where the tracer stands on another frame, a loop in a library may look as if it stood still.
+        if self._still >= (STILL if tracer is not None and tracer.frame is frames[0] else 10 * STILL):
             self._raise()
-        if self.strikes > PATIENCE:
+        if self._is_late:
             if tracer is None or tracer.frame is not frames[0]:
                 self._plant(frames[0])
         elif tracer is None or not tracer.is_planted or tracer.frame not in frames:
             self._plant(ending_frame(frames, home_of(self.agent)))
+
+    @property
+    def _is_late(self) -> bool:
+        return now_ns() > self._late_ns
 
     def withdraw(self) -> None:
         """Leave the thread as it was."""
@@ -119,7 +126,7 @@ class Interruption:
         if self.is_over:
             self.withdraw()
             return
-        if not is_ending_point(frame) and self.strikes <= PATIENCE:
+        if not is_ending_point(frame) and not self._is_late:
             # Cleaning up may take a while and is waited for; a loop of nothing but a jump has no fit instruction.
             self._jumps += 1
             if self._jumps <= JUMPS:
@@ -135,6 +142,7 @@ class Interruption:
         error = Interrupted(str(self.reason))
         error.trace_before = sys.gettrace()
         self.is_raised = True
+        self._scheduler.interrupter.ended = agent
         if agent._o_exit is None or self.reason.kind == "killed":
             agent._o_exit = self.reason
         raise error
@@ -148,8 +156,16 @@ class Interrupter:
         self._one_at_a_time = threading.Lock()
         self.active: Interruption | None = None
         """What is under way in the scheduler's thread."""
+        self.ended: Agent | None = None
+        """Whose step was ended last."""
         self.has_signal = False
         """The scheduler's thread can be reached by signal."""
+
+    def is_ended_otherwise(self, agent: Agent) -> bool:
+        """The preempter ends the step: two exceptions would cut its clean-up short."""
+        preempter = self._scheduler.preempter
+        frozen = preempter.holds(agent) if preempter is not None else None
+        return frozen is not None and frozen.reason is not None
 
     def open(self) -> None:
         """Take the signal, if this is the main thread and nobody else has it."""
@@ -235,7 +251,7 @@ _LISTENING: list[Interrupter] = []
 def _on_signal(number: int, frame: FrameType | None) -> None:
     for interrupter in tuple(_LISTENING):
         active = interrupter.active
-        if active is not None:
+        if active is not None and not interrupter.is_ended_otherwise(active.agent):
             active.strike(frame)
 
 

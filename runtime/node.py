@@ -28,6 +28,7 @@ from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
 from observe.runtime.parking import Parking
+from observe.runtime.preempt import Preempter, Preemption
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
 from observe.runtime.stores import Store
@@ -90,6 +91,8 @@ class Node:
         intensity, period_s: of the root supervisor; when it gives up, the node ends.
         store: where checkpoints, results of keyed activities and parked messages are kept.
         watchdog_s: an agent whose slice takes longer is a finding; None for no watchdog.
+        preempt: freeze steps that overrun and let others run in between (docs/preemption.md). Needs greenlet, and
+            the event loop in the main thread: `start` raises PreemptionUnavailable where that is not so.
 
     Raises:
         ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
@@ -103,6 +106,7 @@ class Node:
         period_s: float = 5.0,
         store: Store | None = None,
         watchdog_s: float | None = LIMIT_S,
+        preempt: bool | Preemption = False,
     ) -> None:
         if watchdog_s is not None and not watchdog_s > 0:
             raise ValueError(
@@ -137,6 +141,7 @@ class Node:
         self._root: Supervisor | None = None
         self._watchdog: Watchdog | None = None
         self._watchdog_s = watchdog_s
+        self._preemption = Preemption() if preempt is True else preempt or None
         self.findings = Findings(self.instruments)
         """What the node has found wrong with itself."""
         self._stopped: Future[ExitReason] | None = None
@@ -150,6 +155,7 @@ class Node:
         Raises:
             NodeDown: the node has been started before; make another Node.
             StoreFault: its store cannot be used.
+            PreemptionUnavailable: the node was to preempt, and cannot here.
         """
         if self._scheduler is not None:
             raise NodeDown("a node runs once; make another Node to start again")
@@ -159,6 +165,9 @@ class Node:
         self._lifecycle = Lifecycle(self, self._scheduler, self.instruments)
         self._scheduler.lifecycle = self._lifecycle
         self._stopped = loop.create_future()
+        if self._preemption is not None:
+            Preempter(self._scheduler, self._preemption).open()
+        self._scheduler.interrupter.open()
         if self.store is not None:
             try:
                 await self.store.open()
@@ -168,7 +177,6 @@ class Node:
                 with suppress(StoreFault):
                     await self.store.close()
                 raise
-        self._scheduler.interrupter.open()
         if self._watchdog_s is not None:
             self._watchdog = Watchdog(self._scheduler, self.findings, self._watchdog_s)
             self._watchdog.start()

@@ -187,6 +187,14 @@ class Scheduler:
         """Keep `words` (uint64) current: who runs, since when. Read by the probe when nothing here can answer."""
         self._words = words
 
+    def tell_words(self, agent: Agent | None) -> None:
+        """Write into them that `agent` runs from now on, or nobody."""
+        words = self._words
+        if words is not None:
+            words[_WORD_PID] = agent._o_pid if agent is not None else 0
+            words[_WORD_SINCE] = now_ns()
+            words[_WORD_BUSY] = agent is not None
+
     def detach_words(self) -> None:
         """Stop writing them."""
         self._words = None
@@ -196,6 +204,8 @@ class Scheduler:
         self.closed = True
         self.deadlines.close()
         self.interrupter.close()
+        if self.preempter is not None:
+            self.preempter.close()
         self.ready.clear()
         self.system.clear()
         self._posts.clear()

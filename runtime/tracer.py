@@ -24,7 +24,12 @@ class Tracer:
         self._at_opcode = at_opcode
         self.seen = 0
         """Instructions that the frame has come to since the tracer was planted."""
-        self._before = sys.gettrace()
+        before: Any = sys.gettrace()
+        other = getattr(before, "__self__", None)
+        if isinstance(other, Tracer):
+            other.pull()  # one at a time: whoever planted it will look again
+            before = sys.gettrace()
+        self._before = before
         self._frame_before = frame.f_trace, frame.f_trace_opcodes, frame.f_trace_lines
         self.is_planted = True
         # In this order: 3.12 looks at `f_trace_opcodes` when tracing is switched on, 3.13 at `f_trace` before that.
@@ -44,7 +49,8 @@ class Tracer:
         if frame is None:
             return
         self.is_planted = False
-        sys.settrace(self._before)
+        if sys.gettrace() == self._trace:  # else CPython has dropped it, or somebody else has come
+            sys.settrace(self._before)
         frame.f_trace, frame.f_trace_opcodes, frame.f_trace_lines = self._frame_before
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:

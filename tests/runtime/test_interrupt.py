@@ -235,7 +235,7 @@ async def test_a_step_that_catches_everything_is_reported_as_such(node: Node) ->
                 try:
                     while not stop.is_set():
                         pass
-                except BaseException:  # noqa: BLE001  # the shape under test
+                except BaseException:  # noqa: BLE001, S112  # the shape under test
                     continue
 
     ref = await node.spawn(Stubborn)
