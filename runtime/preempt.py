@@ -56,9 +56,9 @@ _FROZEN: Final = object()
 class Preemption:
     """How a node preempts: `Node(preempt=Preemption(quantum_s=0.001))`. `preempt=True` takes the defaults."""
 
-    quantum_s: float = 0.002
+    quantum_s: float = 0.0015
     """How old a step may get before it is frozen, in seconds; up to twice that when it begins just after a tick.
-    Siblings are late by about as much."""
+    Siblings are late by about as much. A slice of short messages takes 1 ms and should fit in."""
 
     share: float = 0.1
     """The part of the time that all frozen steps together get while other agents are runnable. When nobody is, they
