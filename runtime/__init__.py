@@ -29,13 +29,13 @@ from observe.runtime.errors import (
 from observe.runtime.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason
 from observe.runtime.fanout import Outcome, supervised_map
 from observe.runtime.findings import Finding
+from observe.runtime.frozen import Preemption
 from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import ChangeApproach, Escalate, Failure, Ladder, Park, Restore, Retry, Rung
 from observe.runtime.moments import no_preempt
 from observe.runtime.node import DeadLetter, Node, NodeVitals
 from observe.runtime.parking import Parked
 from observe.runtime.plan import every
-from observe.runtime.preempt import Preemption
 from observe.runtime.ref import Ref
 from observe.runtime.scheduler import current_agent
 from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store

@@ -24,11 +24,12 @@ from observe.runtime.control import Control
 from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault, StoreFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.findings import Findings
+from observe.runtime.frozen import Preemption
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
 from observe.runtime.parking import Parking
-from observe.runtime.preempt import Preempter, Preemption
+from observe.runtime.preempt import Preempter
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
 from observe.runtime.stores import Store

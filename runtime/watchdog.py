@@ -124,7 +124,7 @@ class Watchdog:
                 stands = scheduler.current is agent and agent._o_busy_ns == mark
             else:
                 preempter = scheduler.preempter
-                stands = preempter is not None and preempter.holds(agent)
+                stands = preempter is not None and preempter.holds(agent) is not None
             if stands:
                 continue
             del self._open[kind, agent]

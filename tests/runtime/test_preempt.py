@@ -35,7 +35,7 @@ from observe.runtime import (
     current_agent,
     no_preempt,
 )
-from observe.runtime.preempt import Frozen
+from observe.runtime.frozen import Frozen
 from observe.runtime.testing import Recorder, eventually
 from tests.runtime.loops import SHAPES, AsyncLoops, Loops
 
@@ -232,13 +232,14 @@ async def test_the_exception_in_hand_stays_with_its_step(node: Node, kind: type[
                 return str(error)
 
     refs = [await node.spawn(kind) for _ in range(3)]
-    calls = [asyncio.ensure_future(ref.call(lambda n=n: work(str(n)), timeout=50)) for n, ref in enumerate(refs)]
+    calls = [
+        asyncio.ensure_future(ref.call(lambda n=n: work(str(n)), timeout=50)) for n, ref in enumerate(refs)
+    ]
     while not all(call.done() for call in calls):
         assert sys.exc_info() == (None, None, None)
-        try:
+        with pytest.raises(KeyError) as mine:
             raise KeyError("mine")
-        except KeyError as error:
-            assert error.__context__ is None
+        assert mine.value.__context__ is None
         await asyncio.sleep(0.001)
     assert [call.result() for call in calls] == ["0", "1", "2"]
 
@@ -254,7 +255,9 @@ async def test_generators_and_deep_stacks_are_frozen_whole(node: Node) -> None:
 
     refs = [await node.spawn(Runs) for _ in range(4)]
     works: list[Callable[[], Any]] = [lambda: list(numbers()), lambda: deep(300)] * 2
-    results = await asyncio.gather(*(ref.call(work, timeout=50) for ref, work in zip(refs, works, strict=True)))
+    results = await asyncio.gather(
+        *(ref.call(work, timeout=50) for ref, work in zip(refs, works, strict=True))
+    )
     assert results == [[0, 1, 2, 3, 4], 300] * 2
 
 
@@ -536,7 +539,9 @@ async def test_callbacks_from_c_are_frozen_and_resumed(node: Node) -> None:
         return sorted([3, 1, 2], key=lambda number: (spin(), number)[1])
 
     def quick_sort() -> list[int]:
-        compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
+        compare_type = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int)
+        )
 
         def compare(a: Any, b: Any) -> int:
             spin()
@@ -548,7 +553,9 @@ async def test_callbacks_from_c_are_frozen_and_resumed(node: Node) -> None:
 
     works: list[Callable[[], Any]] = [database, sort, quick_sort] * 2
     refs = [await node.spawn(Runs) for _ in works]
-    results = await asyncio.gather(*(ref.call(work, timeout=50) for ref, work in zip(refs, works, strict=True)))
+    results = await asyncio.gather(
+        *(ref.call(work, timeout=50) for ref, work in zip(refs, works, strict=True))
+    )
     assert results == [6, [1, 2, 3], [1, 2, 3]] * 2
 
 
@@ -582,7 +589,9 @@ async def test_hazard_thread_locals_are_shared_between_agents(node: Node) -> Non
         return True
 
     refs = [await node.spawn(Runs) for _ in range(2)]
-    results = await asyncio.gather(*(ref.call(lambda n=n: work(str(n)), timeout=50) for n, ref in enumerate(refs)))
+    results = await asyncio.gather(
+        *(ref.call(lambda n=n: work(str(n)), timeout=50) for n, ref in enumerate(refs))
+    )
     assert False in results
 
 
