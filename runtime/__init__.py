@@ -12,12 +12,14 @@ from observe.runtime.errors import (
     BudgetExceeded,
     CallTimeout,
     InitFailed,
+    Interrupted,
     MailboxFull,
     NameTaken,
     NodeDown,
     NoSuchAgent,
     NoSuchChild,
     NotStorable,
+    PreemptionUnavailable,
     RuntimeFault,
     StoreFault,
     StoreFull,
@@ -26,8 +28,11 @@ from observe.runtime.errors import (
 )
 from observe.runtime.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason
 from observe.runtime.fanout import Outcome, supervised_map
+from observe.runtime.findings import Finding
+from observe.runtime.frozen import Preemption
 from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import ChangeApproach, Escalate, Failure, Ladder, Park, Restore, Retry, Rung
+from observe.runtime.moments import no_preempt
 from observe.runtime.node import DeadLetter, Node, NodeVitals
 from observe.runtime.parking import Parked
 from observe.runtime.plan import every
@@ -59,8 +64,10 @@ __all__ = [
     "Exit",
     "ExitReason",
     "Failure",
+    "Finding",
     "InitFailed",
     "Instrument",
+    "Interrupted",
     "Ladder",
     "MailboxFull",
     "MemoryStore",
@@ -75,6 +82,8 @@ __all__ = [
     "Outcome",
     "Park",
     "Parked",
+    "Preemption",
+    "PreemptionUnavailable",
     "Record",
     "Ref",
     "Restore",
@@ -94,6 +103,7 @@ __all__ = [
     "activity",
     "current_agent",
     "every",
+    "no_preempt",
     "storable",
     "supervised_map",
 ]

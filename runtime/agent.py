@@ -79,6 +79,10 @@ class Agent:
     unsaved: ClassVar[tuple[str, ...]] = ()
     """Attributes that checkpoints leave out: connections, caches. `restored` makes them anew."""
 
+    preemptible: ClassVar[bool] = True
+    """Whether steps of this class may be frozen on a node that preempts. False for agents that share what must not be
+    seen half-done; `no_preempt()` says it of a few lines."""
+
     _o_mailbox: Any
     """Messages that came since the last slice began, oldest first; None for none. `DeadMailbox` once the agent has
     exited, so that senders need no test of their own."""

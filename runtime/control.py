@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from observe.runtime import budget
 from observe.runtime.budget import Spending
 from observe.runtime.calls import Call
 from observe.runtime.children import Child
-from observe.runtime.errors import NoSuchAgent
+from observe.runtime.errors import NoSuchAgent, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason
+from observe.runtime.interrupt import INTERRUPT_S
 from observe.runtime.plan import Plan
 from observe.runtime.stacks import Stack, stack_of
 from observe.runtime.supervisor import Supervisor
@@ -65,20 +67,53 @@ class Control:
     def kill(self, pid: int, reason: str = "") -> Outcome:
         """End an agent without asking it (OTP: `exit(Pid, kill)`). Its supervisor decides what follows.
 
-        A step that waits is cancelled and has `KILL_GRACE_S` to unwind; then the agent is given up.
+        A step that waits is cancelled and has `KILL_GRACE_S` to unwind; then the agent is given up. From another
+        thread than the scheduler's this is `interrupt`.
 
         Raises:
             NoSuchAgent: there is none.
         """
+        if get_ident() != self._node.scheduler.thread_id:
+            return self.interrupt(pid, reason)
         agent = self.find(pid)
         label = agent._o_text()
-        self._node.lifecycle.exit(agent, ExitReason("killed", reason) if reason else KILLED)
+        self._node.lifecycle.exit(agent, killed(reason))
         ended = agent.ref.pid not in self._node.agents
         return Outcome(
             done=ended,
             what=f"{label} was killed" if ended else f"{label} is being killed: its step is unwinding",
             pid=pid,
             reason=str(agent._o_exit) if ended else "",
+        )
+
+    def interrupt(self, pid: int, reason: str = "", timeout_s: float = INTERRUPT_S) -> Outcome:
+        """`kill` from any thread but the scheduler's, for when that one is held: a step that runs is ended between
+        two of its bytecodes, and its `finally` and `with` blocks run.
+
+        Returns when the agent has ended, or after `timeout_s` with what is in the way. What cannot be ended is a
+        single call of C code that keeps to itself (`sum(range(10**10))`, a matrix product): the agent ends when that
+        call returns. Calls that wait in the operating system (`time.sleep`, a socket, a lock) end at once
+        where the scheduler runs in the main thread.
+
+        Raises:
+            NoSuchAgent: there is none.
+            WrongThread: called from the scheduler's own thread, which is not held then; use `kill`.
+        """
+        scheduler = self._node.scheduler
+        if get_ident() == scheduler.thread_id:
+            raise WrongThread(
+                "`interrupt` waits for the scheduler's thread and was called in it\n"
+                "  wrong: node.control.interrupt(pid)   in the scheduler's thread\n"
+                "  right: node.control.kill(pid)"
+            )
+        agent = self.find(pid)
+        label = agent._o_text()
+        obstacle = scheduler.interrupter.kill(agent, killed(reason), timeout_s)
+        return Outcome(
+            done=not obstacle,
+            what=f"{label} was killed" if not obstacle else f"{label} is being killed: {obstacle}",
+            pid=pid,
+            reason="" if obstacle else str(agent._o_exit),
         )
 
     def mailbox(self, agent: Agent, limit: int) -> tuple[list[Any], int]:
@@ -160,3 +195,8 @@ def _plan(agent: Agent, plan: Plan) -> dict[str, Any]:
     if plan.budget is not None:
         shown["budget"] = budget.describe(plan.budget, bonds.spending if bonds is not None else None)
     return shown
+
+
+def killed(reason: str) -> ExitReason:
+    """The exit reason of a kill that somebody gave `reason` for."""
+    return ExitReason("killed", reason) if reason else KILLED

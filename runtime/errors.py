@@ -15,11 +15,16 @@ RuntimeFault
 │   └── StoreFull    there is no room in it
 ├── BudgetExceeded   an agent, or the tree it belongs to, has used up what its spec allows
 ├── NodeDown         the node is not running (any more), or belongs to the parent of a forked process
+├── PreemptionUnavailable  `preempt=True` cannot be had here; the message says why
 └── WrongThread      a message was sent from another thread than the node's
+
+Interrupted is no fault but an `asyncio.CancelledError`: what a step sees that is killed while it runs.
 """
 
 from __future__ import annotations
 
+import sys
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -149,12 +154,35 @@ class NodeDown(RuntimeFault):
     """The node does not run: not started, stopped, or inherited through a fork."""
 
 
+class PreemptionUnavailable(RuntimeFault):
+    """The node was asked to preempt and cannot: greenlet is missing, or the place is not one where it works."""
+
+
+class Interrupted(CancelledError):
+    """Raised inside a step that runs and is killed, between two of its bytecodes.
+
+    It is a cancellation, as that of a killed step that waits: `finally` and `with` blocks run, `except Exception` does
+    not see it. Whoever catches it should let it go on.
+    """
+
+    trace_before: Any = None
+    """The trace function of a debugger or a coverage tool. CPython drops it when an exception leaves a trace function,
+    as this one did."""
+
+    def restore_trace(self) -> None:
+        """Give the debugger its trace function back."""
+        before, self.trace_before = self.trace_before, None
+        if before is not None and sys.gettrace() is None:
+            sys.settrace(before)
+
+
 class WrongThread(RuntimeFault):
     """Agents belong to their node's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
         super().__init__(
-            "a message was sent from another thread than the node's\n"
+            text
+            or "a message was sent from another thread than the node's\n"
             "  wrong: ref.cast(message)             in a worker thread\n"
             "  right: ref.cast_threadsafe(message)"
         )

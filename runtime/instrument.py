@@ -4,7 +4,7 @@ An instrument subclasses `Instrument` and overrides the hooks that it wants. The
 methods per hook, holding only those that were overridden, so that a hook nobody listens to costs one truth test.
 (The idea is trio's: ``trio.abc.Instrument``.)
 
-Hooks run on the scheduler's thread between two steps. They must be quick and must not call back into agents. A hook
+Hooks run on the scheduler's thread between two steps (`on_finding` in the watchdog's). They must be quick and must not call back into agents. A hook
 that raises is reported through the node's logger, its instrument is removed, and the runtime goes on.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from observe.runtime.children import Child
     from observe.runtime.errors import BudgetExceeded
     from observe.runtime.exits import Crash, ExitReason
+    from observe.runtime.findings import Finding
     from observe.runtime.ladder import Failure, Rung
 
 logger = logging.getLogger("observe.runtime")
@@ -52,6 +53,13 @@ class Instrument:
     def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
         """`owner`, an agent or the supervisor of a tree, has reached a limit of its budget for the first time."""
 
+    def on_finding(self, finding: Finding) -> None:
+        """The node has diagnosed something, or (`finding.cleared`) it is over.
+
+        The one hook that comes in another thread, the watchdog's: what there is to tell may be that nothing runs in
+        the scheduler's.
+        """
+
 
 HOOKS: tuple[str, ...] = tuple(name for name in vars(Instrument) if name.startswith("on_"))
 """The names of all hooks, in the order of their definition."""
@@ -74,6 +82,7 @@ class Instruments:
     on_activity_end: tuple[Callable[[Agent, Activity, BaseException | None], None], ...]
     on_rung: tuple[Callable[[Child, Rung, Failure], None], ...]
     on_limit: tuple[Callable[[Agent, BudgetExceeded], None], ...]
+    on_finding: tuple[Callable[[Finding], None], ...]
 
     def __init__(self) -> None:
         self._installed: list[Instrument] = []

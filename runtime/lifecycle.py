@@ -18,7 +18,7 @@ from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Age
 from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
 from observe.runtime.care import begin
-from observe.runtime.errors import AgentExited, InitFailed, NameTaken, NodeDown, WrongThread
+from observe.runtime.errors import AgentExited, InitFailed, Interrupted, NameTaken, NodeDown, WrongThread
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
@@ -151,6 +151,8 @@ class Lifecycle:
 
     def _not_started(self, agent: Agent, error: BaseException) -> InitFailed:
         # An agent that was told to exit while it started did not crash: it obeyed.
+        if isinstance(error, Interrupted):
+            error.restore_trace()
         asked = agent._o_exit if isinstance(error, CancelledError) else None
         reason = asked or crash_reason(error)
         fault = InitFailed(agent._o_text(), reason)
@@ -181,7 +183,12 @@ class Lifecycle:
         status = agent._o_status
         step = agent._o_step
         grace_s = KILL_GRACE_S if reason.kind == "killed" else agent._o_child.spec.shutdown_s
-        if status == RUNNING and agent is self.scheduler.current:
+        preempter = self.scheduler.preempter
+        frozen = preempter.holds(agent) if preempter is not None else None
+        if preempter is not None and frozen is not None and frozen.is_parked:
+            self._bury_after(agent, grace_s)
+            preempter.end(frozen, reason)
+        elif status == RUNNING and agent is self.scheduler.current:
             self._bury_after(agent, grace_s)  # unless it ends with the message in hand, as it should
         elif step is not None:
             self._bury_after(agent, grace_s)
@@ -258,10 +265,14 @@ class Lifecycle:
             return
         logger.warning("%s did not end in time; it is given up and its step goes on unseen", agent._o_text())
         step, agent._o_step = agent._o_step, None
-        if step is not None:
+        preempter = self.scheduler.preempter
+        frozen = preempter.holds(agent) if preempter is not None else None
+        if preempter is not None and frozen is not None:
+            preempter.abandon(frozen)
+        elif step is not None:
             step.cancel(self.scheduler)
-            if step.call is not None:
-                step.call.fail(AgentExited(agent._o_text(), agent._o_exit or KILLED))
+        if step is not None and step.call is not None:
+            step.call.fail(AgentExited(agent._o_text(), agent._o_exit or KILLED))
         self._bury(agent, KILLED)
 
     def _record_crash(self, agent: Agent, reason: ExitReason, message: Any, has_message: bool) -> None:

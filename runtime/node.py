@@ -23,15 +23,19 @@ from observe.runtime.clock import wall_s
 from observe.runtime.control import Control
 from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault, StoreFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
+from observe.runtime.findings import Findings
+from observe.runtime.frozen import Preemption
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
 from observe.runtime.parking import Parking
+from observe.runtime.preempt import Preempter
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
 from observe.runtime.stores import Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
+from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 logger = logging.getLogger("observe.runtime")
 
@@ -87,9 +91,12 @@ class Node:
         name: "shop", or "shop@host" to say what this machine is called to people who attach.
         intensity, period_s: of the root supervisor; when it gives up, the node ends.
         store: where checkpoints, results of keyed activities and parked messages are kept.
+        watchdog_s: an agent whose slice takes longer is a finding; None for no watchdog.
+        preempt: freeze steps that overrun and let others run in between (docs/preemption.md). Needs greenlet, and
+            the event loop in the main thread: `start` raises PreemptionUnavailable where that is not so.
 
     Raises:
-        ValueError: the name has characters that a node's name may not have.
+        ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
     """
 
     def __init__(
@@ -99,7 +106,13 @@ class Node:
         intensity: int = 3,
         period_s: float = 5.0,
         store: Store | None = None,
+        watchdog_s: float | None = LIMIT_S,
+        preempt: bool | Preemption = False,
     ) -> None:
+        if watchdog_s is not None and not watchdog_s > 0:
+            raise ValueError(
+                f"watchdog_s must be more than 0 seconds, or None for no watchdog, not {watchdog_s!r}"
+            )
         short, _, host = name.partition("@")
         if not NAME_PATTERN.fullmatch(short):
             raise ValueError(
@@ -127,6 +140,11 @@ class Node:
         self._scheduler: Scheduler | None = None
         self._lifecycle: Lifecycle | None = None
         self._root: Supervisor | None = None
+        self._watchdog: Watchdog | None = None
+        self._watchdog_s = watchdog_s
+        self._preemption = Preemption() if preempt is True else preempt or None
+        self.findings = Findings(self.instruments)
+        """What the node has found wrong with itself."""
         self._stopped: Future[ExitReason] | None = None
         self.control = Control(self)
 
@@ -138,6 +156,7 @@ class Node:
         Raises:
             NodeDown: the node has been started before; make another Node.
             StoreFault: its store cannot be used.
+            PreemptionUnavailable: the node was to preempt, and cannot here.
         """
         if self._scheduler is not None:
             raise NodeDown("a node runs once; make another Node to start again")
@@ -147,6 +166,9 @@ class Node:
         self._lifecycle = Lifecycle(self, self._scheduler, self.instruments)
         self._scheduler.lifecycle = self._lifecycle
         self._stopped = loop.create_future()
+        if self._preemption is not None:
+            Preempter(self._scheduler, self._preemption).open()
+        self._scheduler.interrupter.open()
         if self.store is not None:
             try:
                 await self.store.open()
@@ -156,6 +178,9 @@ class Node:
                 with suppress(StoreFault):
                     await self.store.close()
                 raise
+        if self._watchdog_s is not None:
+            self._watchdog = Watchdog(self._scheduler, self.findings, self._watchdog_s)
+            self._watchdog.start()
         spec = ChildSpec(
             Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
         )
@@ -186,6 +211,8 @@ class Node:
                 await self.store.close()  # what the agents' ends had to save is on record then
             except StoreFault as fault:
                 logger.error("node %s: %s", self.name, fault)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
 
     async def wait_stopped(self) -> ExitReason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import signal
@@ -114,9 +115,20 @@ class Ref:
 
         `killed` ends it whether it likes it or not, and without `terminate`. Any other reason ends it with that reason, unless it
         traps exits and so receives an `Exit` message; `normal` is ignored by those that do not trap.
+
+        May be called from any thread. From another one than the node's, `killed` ends a step that runs as well, in the
+        middle (`Control.interrupt`); this returns without waiting for that.
         """
         agent = self._agent
         reason = _reason(reason)
+        scheduler = agent._o_scheduler
+        if scheduler.thread_id != get_ident():
+            if reason.kind == "killed":
+                kill = scheduler.interrupter.kill
+                Thread(target=kill, args=(agent, reason), name="observe:kill", daemon=True).start()
+            else:
+                scheduler.call_soon_threadsafe(signal, agent, None, reason)
+            return
         if reason.kind == "killed":
             agent._o_scheduler.lifecycle.exit(agent, reason)
         else:

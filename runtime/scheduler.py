@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.agent import IDLE, RUNNABLE, RUNNING, STARTING, WAITING
 from observe.runtime.calls import Call, Deadlines
 from observe.runtime.clock import now_ns
-from observe.runtime.errors import NodeDown, WrongThread
+from observe.runtime.errors import Interrupted, NodeDown, WrongThread
 from observe.runtime.exits import ExitReason, crash_reason
+from observe.runtime.interrupt import Interrupter
 from observe.runtime.step import Host, Step, swap_current_task
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.lifecycle import Lifecycle
     from observe.runtime.node import Node
+    from observe.runtime.preempt import Preempter
 
 QUANTUM_NS: Final = 2_000_000
 """How long a drain may run before the event loop has its turn. Longer delays sockets and timers, shorter pays the
@@ -68,6 +70,10 @@ class Scheduler:
         """The node's context variables. Each message is handled in a copy."""
         self.deadlines = Deadlines(self)
         self.lifecycle: Lifecycle
+        self.interrupter = Interrupter(self)
+        """Ends steps that do not end, from other threads."""
+        self.preempter: Preempter | None = None
+        """Freezes steps that overrun; None when the node does not preempt."""
         self.handled = 0
         """Messages handled since the start."""
         self.busy_ns = 0
@@ -181,6 +187,14 @@ class Scheduler:
         """Keep `words` (uint64) current: who runs, since when. Read by the probe when nothing here can answer."""
         self._words = words
 
+    def tell_words(self, agent: Agent | None) -> None:
+        """Write into them that `agent` runs from now on, or nobody."""
+        words = self._words
+        if words is not None:
+            words[_WORD_PID] = agent._o_pid if agent is not None else 0
+            words[_WORD_SINCE] = now_ns()
+            words[_WORD_BUSY] = agent is not None
+
     def detach_words(self) -> None:
         """Stop writing them."""
         self._words = None
@@ -189,6 +203,9 @@ class Scheduler:
         """Run nothing any more."""
         self.closed = True
         self.deadlines.close()
+        self.interrupter.close()
+        if self.preempter is not None:
+            self.preempter.close()
         self.ready.clear()
         self.system.clear()
         self._posts.clear()
@@ -355,7 +372,8 @@ class Scheduler:
                         self.lifecycle.ended(agent, crash_reason(error), message, call)
                         raise
                     except BaseException as error:
-                        reason = crash_reason(error)
+                        killed = _killed_by(error, agent)
+                        reason = killed or crash_reason(error)
                         if getrefcount(host) != host_refs:
                             host = self._next_host()
                             host_refs = getrefcount(host)
@@ -397,8 +415,12 @@ class Scheduler:
                 words[_WORD_BUSY] = outer is not None
             self.armed = False
             if (ready or system or posts) and not self.closed:
-                self.armed = True
-                self.loop.call_soon(self._drain)
+                self._rearm()
+
+    def _rearm(self) -> None:
+        """There is more to run, once the event loop has had its turn."""
+        self.armed = True
+        self.loop.call_soon(self._drain)
 
     def _make_room(self, agent: Agent) -> None:
         """Let as many senders go on as there is room for now."""
@@ -510,6 +532,8 @@ class Scheduler:
     def _finish(self, step: Step, value: Any, error: BaseException | None) -> None:
         """A step that had waited has ended."""
         agent = step.agent
+        if isinstance(error, Interrupted):
+            error.restore_trace()
         if agent._o_step is not step:
             return  # given up: the agent was buried while its step went on
         agent._o_step = None
@@ -539,6 +563,14 @@ class Scheduler:
         else:
             agent._o_backlog = None
             agent._o_status = IDLE
+
+
+def _killed_by(error: BaseException, agent: Agent) -> ExitReason | None:
+    """The exit reason of an agent that was killed in the middle of a step, if `error` is how."""
+    if not isinstance(error, Interrupted):
+        return None
+    error.restore_trace()
+    return agent._o_exit
 
 
 def current_agent() -> Agent | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.agent import RUNNING, STATUS_NAMES
 from observe.runtime.calls import Call
+from observe.runtime.moments import step_frames
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -54,6 +55,12 @@ def stack_of(agent: Agent) -> Stack:
     if scheduler.current is agent:
         frame = sys._current_frames().get(scheduler.thread_id)
         return Stack(STATUS_NAMES[RUNNING], _live_frames(frame), None, "the live stack of a running step")
+    preempter = scheduler.preempter
+    frozen = preempter.holds(agent) if preempter is not None else None
+    if preempter is not None and frozen is not None:
+        places = [_place(one) for one in reversed(preempter.frames_of(frozen))]
+        note = f"frozen: preempted after {frozen.ran_ns / 1e9:.2f} s of computing in this step, and resumed in its turn"
+        return Stack(name, _cut([_frame(*place) for place in places]), None, note)
     step = agent._o_step
     if step is None:
         note = "it waits for a message" if name == "idle" else "no step is in hand"
@@ -69,21 +76,13 @@ def stack_of(agent: Agent) -> Stack:
 
 def _live_frames(frame: FrameType | None) -> list[Frame]:
     """The frames of the scheduler's thread that are the agent's: those inside the innermost runtime frame."""
-    frames: list[Frame] = []
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename.startswith(_HERE) and code.co_name in (
-            "_run",
-            "step_hosted",
-            "_resume_step",
-            "start",
-            "ended",
-        ):
-            break
-        frames.append(_frame(code.co_filename, frame.f_lineno, code.co_name))
-        frame = frame.f_back
-    frames.reverse()
-    return _cut(frames)
+    # Places first and their source afterwards: reading a file lets the thread run on.
+    places = [_place(one) for one in step_frames(frame) or ()]
+    return _cut([_frame(*place) for place in reversed(places)])
+
+
+def _place(frame: FrameType) -> tuple[str, int, str]:
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
 
 
 def _await_chain(awaitable: Any) -> list[Frame]:

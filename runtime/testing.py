@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from observe.runtime.children import Child
     from observe.runtime.errors import BudgetExceeded
     from observe.runtime.exits import Crash, ExitReason
+    from observe.runtime.findings import Finding
     from observe.runtime.ladder import Failure, Rung
     from observe.runtime.node import Node
 
@@ -37,7 +38,8 @@ class Recorded:
     """The hook without its `on_`."""
     pid: int
     what: Any
-    """The exit reason, the crash, the activity, the predecessor's pid, the rung, the error of a limit; None for a spawn."""
+    """The exit reason, the crash, the activity, the predecessor's pid, the rung, the error of a limit, the finding;
+    None for a spawn."""
 
 
 class Recorder(Instrument):
@@ -85,6 +87,9 @@ class Recorder(Instrument):
 
     def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
         self.events.append(Recorded("limit", owner.ref.pid, error))
+
+    def on_finding(self, finding: Finding) -> None:
+        self.events.append(Recorded("finding", finding.pid, finding))
 
 
 async def settled(node: Node) -> None:
