@@ -13,9 +13,8 @@ import sys
 import time
 from typing import Any
 
-from observe.runtime import Agent, Node
-
 from benchmarks.measure import Result, at_most, child_argv
+from observe.runtime import Agent, Node
 
 AGENTS = 10_000
 PERIOD_S = 0.1
@@ -101,7 +100,9 @@ def run() -> list[Result]:
             )
         except subprocess.TimeoutExpired:
             results.append(
-                Result(name, float("inf"), "ms", note=f"never: no tick was handled again within {timeout_s:g} s")
+                Result(
+                    name, float("inf"), "ms", note=f"never: no tick was handled again within {timeout_s:g} s"
+                )
             )
             continue
         except subprocess.CalledProcessError as error:
