@@ -123,6 +123,16 @@ class Interruption:
         self._tracer = Tracer(frame, self._at_opcode)
 
     def _at_opcode(self, frame: FrameType) -> None:
+        interrupter = self._scheduler.interrupter
+        if interrupter.in_handler:
+            return
+        interrupter.in_handler = True
+        try:
+            self._end_at(frame)
+        finally:
+            interrupter.in_handler = False
+
+    def _end_at(self, frame: FrameType) -> None:
         if self.is_over:
             self.withdraw()
             return
@@ -138,11 +148,11 @@ class Interruption:
 
     def _raise(self) -> None:
         agent = self.agent
+        self.is_raised = True
         self.withdraw()
         error = Interrupted(str(self.reason))
         error.trace_before = sys.gettrace()
-        self.is_raised = True
-        self._scheduler.interrupter.ended = agent
+        self._scheduler.interrupter.ended_pid = agent._o_pid
         if agent._o_exit is None or self.reason.kind == "killed":
             agent._o_exit = self.reason
         raise error
@@ -156,8 +166,11 @@ class Interrupter:
         self._one_at_a_time = threading.Lock()
         self.active: Interruption | None = None
         """What is under way in the scheduler's thread."""
-        self.ended: Agent | None = None
+        self.ended_pid = 0
         """Whose step was ended last."""
+        self.in_handler = False
+        """A signal's handler or a tracer is at work. Signals nest in each other's handlers between two bytecodes, and two
+        tracers planted at once would not be pulled again."""
         self.has_signal = False
         """The scheduler's thread can be reached by signal."""
 
@@ -251,8 +264,13 @@ _LISTENING: list[Interrupter] = []
 def _on_signal(number: int, frame: FrameType | None) -> None:
     for interrupter in tuple(_LISTENING):
         active = interrupter.active
-        if active is not None and not interrupter.is_ended_otherwise(active.agent):
+        if active is None or interrupter.in_handler or interrupter.is_ended_otherwise(active.agent):
+            continue
+        interrupter.in_handler = True
+        try:
             active.strike(frame)
+        finally:
+            interrupter.in_handler = False
 
 
 def _throw(thread_id: int, interruption: Interruption) -> None:

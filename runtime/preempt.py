@@ -123,7 +123,7 @@ class Preempter:
 
     def end(self, frozen: Frozen, reason: ExitReason) -> None:
         """Resume the step soon, and end it where it is."""
-        if frozen.reason is not None or self._scheduler.interrupter.ended is frozen.agent:
+        if frozen.reason is not None or self._scheduler.interrupter.ended_pid == frozen.agent._o_pid:
             return  # it has been told, and cleans up; a second exception would cut that short
         frozen.reason = reason
         self._ask_turn()

@@ -41,7 +41,6 @@ class Ticks:
         self._seen: Agent | None = None
         self._mark = 0
         self._tracer: Tracer | None = None
-        self._is_looking = False
         self._idle = 0
 
     def open(self) -> None:
@@ -97,13 +96,14 @@ class Ticks:
             self._tracer = None
 
     def _tick(self, number: int, frame: FrameType | None) -> None:
-        if self._is_looking:
+        interrupter = self._scheduler.interrupter
+        if interrupter.in_handler:
             return
-        self._is_looking = True
+        interrupter.in_handler = True
         try:
             worker = self._look(frame)
         finally:
-            self._is_looking = False
+            interrupter.in_handler = False
         if worker is not None:
             self._freeze(worker, frame)
 
@@ -147,6 +147,7 @@ class Ticks:
             self._idle += 1
             if self._idle >= IDLE_TICKS:
                 self._stop()
+                self.forget()
 
     def _is_seen(self, agent: Agent) -> bool:
         """The slice that runs is the one that ran at the last tick: its agent's reductions change when it ends."""
@@ -154,17 +155,15 @@ class Ticks:
 
     def _at_opcode(self, frame: FrameType) -> None:
         """Control has come back to the frame that may be frozen."""
-        if self._tracer is not None:
-            self._tracer.pull()
-            self._tracer = None
-        worker, agent = self._preempter.running(), self._scheduler.current
-        if (
-            worker is None
-            or agent is None
-            or not self._is_seen(agent)
-            or preemption_is_held_off()
-            or freezing_point(step_frames(frame) or [], home_of(agent), self._plain) is not frame
-        ):
+        interrupter = self._scheduler.interrupter
+        if interrupter.in_handler:
+            return
+        interrupter.in_handler = True
+        try:
+            worker = self._check(frame)
+        finally:
+            interrupter.in_handler = False
+        if worker is None:
             return
         # CPython traces nothing while a trace function runs, and we leave this one for others to run.
         state = _thread_state()
@@ -174,12 +173,27 @@ class Ticks:
         finally:
             ctypes.pythonapi.PyThreadState_EnterTracing(state)
 
+    def _check(self, frame: FrameType) -> Worker | None:
+        """The worker to be frozen at `frame`, if it still may be."""
+        if self._tracer is not None:
+            self._tracer.pull()
+            self._tracer = None
+        worker, agent = self._preempter.running(), self._scheduler.current
+        if worker is None or agent is None or not self._is_seen(agent) or preemption_is_held_off():
+            return None
+        point = freezing_point(step_frames(frame) or [], home_of(agent), self._plain)
+        return worker if point is frame else None
+
     def _freeze(self, worker: Worker, frame: FrameType | None) -> None:
         """Switch back to the hub; returns when the step has been resumed."""
         self.forget()
         worker.freeze(self._scheduler.current)
         if worker.frozen is not None and worker.frozen.killing is not None:
-            worker.frozen.killing.strike(frame)
+            self._scheduler.interrupter.in_handler = True
+            try:
+                worker.frozen.killing.strike(frame)
+            finally:
+                self._scheduler.interrupter.in_handler = False
 
 
 def _thread_state() -> ctypes.c_void_p:
