@@ -27,9 +27,9 @@ class Idle(Agent):
         return message
 
 
-async def spawn(count: int) -> dict[str, float]:
+async def spawn(count: int, rare_full_gc: bool) -> dict[str, float]:
     """Start `count` agents under one supervisor; seconds and bytes each."""
-    async with Node("bench") as node:
+    async with Node("bench", rare_full_gc=rare_full_gc) as node:
         supervisor = await node.spawn(Supervisor, [])
         spec = ChildSpec(Idle)
         gc.collect()
@@ -49,14 +49,19 @@ def run() -> list[Result]:
     """Entry point for `python -m benchmarks agents`."""
     results: list[Result] = []
     for size in SIZES:
-        done = subprocess.run(
-            child_argv("benchmarks.agents", str(size)), capture_output=True, text=True, check=True
-        )
-        figures = json.loads(done.stdout.splitlines()[-1])
-        results.append(at_least(f"supervised spawns, {size:,} agents", figures["per_s"], "agents/s", 200_000))
+        for setting, text in (("default", ""), ("rare", ", rare_full_gc")):
+            done = subprocess.run(
+                child_argv("benchmarks.agents", str(size), setting),
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            figures = json.loads(done.stdout.splitlines()[-1])
+            name = f"supervised spawns, {size:,} agents{text}"
+            results.append(at_least(name, figures["per_s"], "agents/s", 200_000))
         results.append(at_most(f"idle supervised agent, of {size:,}", figures["bytes"], "bytes", 900))
     return results
 
 
 if __name__ == "__main__":
-    asyncio.run(spawn(int(sys.argv[1])))
+    asyncio.run(spawn(int(sys.argv[1]), sys.argv[2] == "rare"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -46,6 +47,9 @@ DEAD_LETTERS_KEPT: Final = 1000
 
 STOP_TIMEOUT_S: Final = 10.0
 """How long `Node.stop` waits for the tree to end in order before it kills what is left."""
+
+RARE_FULL_GC: Final = 1000
+"""Collections of the middle generation between two full ones, where Python's default is 10."""
 
 S = TypeVar("S", bound=Supervisor)
 
@@ -94,6 +98,9 @@ class Node:
         watchdog_s: an agent whose slice takes longer is a finding; None for no watchdog.
         preempt: freeze steps that overrun and let others run in between (docs/preemption.md). Needs greenlet, and
             the event loop in the main thread: `start` raises PreemptionUnavailable where that is not so.
+        rare_full_gc: make Python's full garbage collections rare while the node runs. It doubles the rate at which very
+            many agents are started. For the whole process, so off unless asked for: cyclic garbage that has grown old
+            stays longer.
 
     Raises:
         ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
@@ -108,6 +115,7 @@ class Node:
         store: Store | None = None,
         watchdog_s: float | None = LIMIT_S,
         preempt: bool | Preemption = False,
+        rare_full_gc: bool = False,
     ) -> None:
         if watchdog_s is not None and not watchdog_s > 0:
             raise ValueError(
@@ -142,6 +150,8 @@ class Node:
         self._root: Supervisor | None = None
         self._watchdog: Watchdog | None = None
         self._watchdog_s = watchdog_s
+        self._rare_full_gc = rare_full_gc
+        self._gc_thresholds: tuple[int, int, int] | None = None
         self._preemption = Preemption() if preempt is True else preempt or None
         self.findings = Findings(self.instruments)
         """What the node has found wrong with itself."""
@@ -161,6 +171,9 @@ class Node:
         if self._scheduler is not None:
             raise NodeDown("a node runs once; make another Node to start again")
         loop = asyncio.get_running_loop()
+        if self._rare_full_gc:
+            self._gc_thresholds = gc.get_threshold()
+            gc.set_threshold(*self._gc_thresholds[:2], RARE_FULL_GC)
         self.started_at = wall_s()
         self._scheduler = Scheduler(self, loop)
         self._lifecycle = Lifecycle(self, self._scheduler, self.instruments)
@@ -175,6 +188,7 @@ class Node:
                 await self.parked.recall()
             except BaseException:
                 self._scheduler.close()
+                self._restore_gc()
                 with suppress(StoreFault):
                     await self.store.close()
                 raise
@@ -206,6 +220,7 @@ class Node:
         for agent in list(self._lifecycle.agents.values()):
             await self._lifecycle.wait_exit(agent)
         self._scheduler.close()
+        self._restore_gc()
         if self.store is not None:
             try:
                 await self.store.close()  # what the agents' ends had to save is on record then
@@ -214,6 +229,11 @@ class Node:
         if self._watchdog is not None:
             self._watchdog.stop()
         await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
+
+    def _restore_gc(self) -> None:
+        if self._gc_thresholds is not None:
+            gc.set_threshold(*self._gc_thresholds)
+            self._gc_thresholds = None
 
     async def wait_stopped(self) -> ExitReason:
         """Wait until the root supervisor has ended, and say why: `shutdown` by `stop`, or because it gave up."""

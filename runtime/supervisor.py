@@ -14,7 +14,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from types import CoroutineType
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import unquote
 
 from observe.runtime.agent import EXITED, Agent
@@ -68,6 +68,7 @@ class Supervisor(Agent):
     __slots__ = ("__dict__", "_o_auto_id", "_o_children", "_o_restart_times")
 
     _o_system = True
+    _o_is_dynamic: ClassVar[bool] = False
 
     strategy: Strategy = "one_for_one"
     """Who is restarted when a child ends: `one_for_one` that child alone, `one_for_all` all children,
@@ -399,6 +400,8 @@ class DynamicSupervisor(Supervisor):
     """
 
     __slots__ = ("_o_max_children", "_o_template")
+
+    _o_is_dynamic = True
 
     def init(
         self,

@@ -22,8 +22,8 @@ class SupervisorRef(Ref):
 
     @property
     def _supervisor(self) -> Supervisor:
-        agent = cast("Supervisor", self._agent)
-        if not agent._o_is_alive():
+        agent: Supervisor = self._agent  # type: ignore[assignment]  # refs of supervisors are made by them
+        if agent._o_exit is not None:
             raise NodeDown(f"the supervisor {agent._o_text()} has ended")
         return agent
 
@@ -40,8 +40,7 @@ class SupervisorRef(Ref):
             InitFailed: its `init` raised; the child is forgotten.
         """
         supervisor = self._supervisor
-        add_dynamic = getattr(supervisor, "_o_add_dynamic", None)
-        if add_dynamic is not None:
+        if supervisor._o_is_dynamic:
             child = cast("DynamicSupervisor", supervisor)._o_add_dynamic(args, kwargs, name)
         elif len(args) == 1 and name is None and not kwargs:
             child = supervisor._o_add(args[0])
@@ -52,7 +51,8 @@ class SupervisorRef(Ref):
                 "  right: supervisor.start_child(ChildSpec(Session, (17,)))"
             )
         try:
-            agent = await supervisor._o_start(child)
+            started = supervisor._o_scheduler.lifecycle.start(child)
+            agent = started if child.agent is started else await started  # type: ignore[misc]  # a future else
         except BaseException:
             supervisor._o_forget(child)
             raise
@@ -70,7 +70,7 @@ class SupervisorRef(Ref):
         supervisor = self._supervisor
         place = supervisor._o_child_of(_id_of(child))
         await supervisor._o_stop_child(place, SHUTDOWN)
-        if place.spec.restart == "temporary" or hasattr(supervisor, "_o_add_dynamic"):
+        if place.spec.restart == "temporary" or supervisor._o_is_dynamic:
             supervisor._o_forget(place)
             discard(place)
 

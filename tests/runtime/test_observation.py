@@ -329,3 +329,11 @@ def test_hooks_nobody_listens_to_are_empty() -> None:
     assert (len(node.instruments.on_spawn), len(node.instruments.on_crash)) == (0, 1)
     node.instruments.remove(listens)
     assert len(node.instruments.on_crash) == 0
+
+
+async def test_rare_full_collections_last_as_long_as_the_node() -> None:
+    """A setting of the whole process is given back."""
+    before = gc.get_threshold()
+    async with Node("many", rare_full_gc=True):
+        assert gc.get_threshold() == (*before[:2], 1000)
+    assert gc.get_threshold() == before
