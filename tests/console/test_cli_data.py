@@ -361,14 +361,14 @@ def test_at_a_terminal_ps_fits_the_screen(shop: Running) -> None:
         lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in child.before.splitlines()]
     assert child.exitstatus == 0
     assert max(map(len, lines)) <= 120
-    assert any("session-1" in line for line in lines)
+    assert any("session-" in line for line in lines)
 
 
 def test_at_a_terminal_a_watched_table_stays_until_ctrl_c(shop: Running) -> None:
     """Like `top`."""
     with terminal(shop, "ps", "shop", "--watch", "--interval", "0.1") as child:
-        child.expect("session-1")
-        child.expect("session-1")
+        child.expect("session-")
+        child.expect("session-")
         child.sendintr()
         child.expect(pexpect.EOF)
         assert "Traceback" not in child.before

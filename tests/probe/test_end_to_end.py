@@ -93,7 +93,10 @@ async def test_attach_and_see_every_agent(service: LiveService) -> None:
 async def test_inspect_state_that_cannot_be_encoded(service: LiveService) -> None:
     """Sockets, locks, cycles, a `__repr__` that raises or is ten megabytes long, secrets: real agents have all of it."""
     async with attached() as node:
-        detail = await node.inspect("nasty")
+        # A machine that is busy may spend the time that one look may take on the costly `__repr__`s alone.
+        detail = await eventually(
+            lambda: node.inspect("nasty"), lambda found: part(found.state, "cycle").items, "its state, opened"
+        )
         state = detail.state
         assert detail.doc == "Holds what cannot be encoded. The second line of this docstring is not shown."
         assert part(state, "connection").type == "socket"
