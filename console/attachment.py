@@ -27,6 +27,7 @@ from observe.console.state import AgentsView, Identity
 from observe.console.troubles import PROBES, Finding
 from observe.probe.client import ClientState, NodeClient, WatchPush
 from observe.probe.errors import AttachError
+from observe.probe.filters import quote
 from observe.probe.wire import Events, Query, Vitals
 
 ROWS_INTERVAL_S: Final = 0.5
@@ -175,9 +176,9 @@ class Attachment:
         """The row of an agent, or of its successor, wherever in the table it is; None if neither exists."""
         terms = [f"pid={agent.pid}"]
         if agent.child and not agent.child.split()[1:]:
-            terms.append(f"supervisor={agent.supervisor} child={agent.child}")
+            terms.append(f"supervisor={agent.supervisor} child={quote(agent.child)}")
         if agent.name and not agent.name.split()[1:]:
-            terms.append(f"name={agent.name}")
+            terms.append(f"name={quote(agent.name)}")
         for term in terms:
             query = Query(sort="pid", descending=True, filter=term, limit=1)
             page = await self.ask(lambda node, query=query: node.agents(query))  # type: ignore[misc]  # bound now

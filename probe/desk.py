@@ -22,10 +22,11 @@ from observe.probe.asks import Answer, Asks
 from observe.probe.codec import REQUEST_DEPTH, REQUEST_LIMIT_BYTES, decode
 from observe.probe.commands import CommandGate
 from observe.probe.errors import BadFrame, Refusal
+from observe.probe.filters import parse
 from observe.probe.holding import describe_holder, explain
 from observe.probe.keys import KeyHolder, KeyRing
 from observe.probe.picture import Picture
-from observe.probe.queries import answer, check_column, matching
+from observe.probe.queries import answer, check_column
 from observe.probe.streams import Streams, Subscription
 from observe.probe.trees import strategies_of
 
@@ -351,7 +352,7 @@ class Desk:
         """Refuse a query that cannot be answered before a watch of it begins."""
         for column in (query.sort, *(query.columns or ())):
             check_column(column)
-        matching(self._picture.table, query.filter, 0)
+        parse(query.filter)
 
 
 def _number(message: dict[str, Any]) -> int:

@@ -6,34 +6,17 @@ vectorised comparisons: the window is found by selection (numpy's `partition`), 
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from observe.probe.errors import Refusal
+from observe.probe.figures import STRING_COLUMNS, Rows, numbers
+from observe.probe.matching import matching
 from observe.probe.strings import LAST
 from observe.probe.table import Table
-from observe.probe.wire import COLUMNS, STATUS_NAMES, TEXT_COLUMNS, Page, Query
-
-Rows = NDArray[np.intp]
-
-STRING_COLUMNS: Final = ("name", "class", "activity", "child")
-"""Columns of texts that the table holds as numbers of strings."""
-
-AGES: Final = {"status_s": "since_us", "activity_s": "activity_since_us", "age_s": "started_us"}
-"""Columns that say for how long, and the moment in the table from which they count."""
-
-COMPARISON: Final = re.compile(r"([A-Za-z_]+)([<>=])(.*)")
-
-COMPARE: Final[dict[str, Callable[[Any, float], Any]]] = {
-    ">": operator.gt,
-    "<": operator.lt,
-    "=": operator.eq,
-}
+from observe.probe.wire import COLUMNS, STATUS_NAMES, Page, Query
 
 STATUS_RANK: Final = np.array([sorted(STATUS_NAMES).index(name) for name in STATUS_NAMES])
 
@@ -93,21 +76,8 @@ def _values(table: Table, column: str, rows: Rows, now_us: int) -> list[Any]:
         return texts if column in ("name", "activity") else [text or "" for text in texts]
     if column == "status":
         return [STATUS_NAMES[number] for number in table.ints(column)[rows].tolist()]
-    values: list[Any] = _numbers(table, column, rows, now_us).tolist()
+    values: list[Any] = numbers(table, column, rows, now_us).tolist()
     return values
-
-
-def _numbers(table: Table, column: str, rows: Rows, now_us: int) -> NDArray[Any]:
-    """A column of numbers, as people see it."""
-    if column in AGES:
-        since = table.ints(AGES[column])[rows]
-        seconds = np.maximum(now_us - since, 0) / 1e6
-        if column == "activity_s":
-            seconds[table.ints("activity")[rows] == 0] = 0.0
-        return seconds
-    if column in ("rate", "load"):
-        return table.floats(column)[rows]
-    return table.ints(column)[rows]
 
 
 # -- order -------------------------------------------------------------------------------------------------------------
@@ -119,7 +89,7 @@ def _key(table: Table, column: str, rows: Rows, now_us: int) -> NDArray[Any]:
         return table.strings.ranks()[table.ints(column)[rows]]
     if column == "status":
         return STATUS_RANK[table.ints(column)[rows]]
-    return _numbers(table, column, rows, now_us)
+    return numbers(table, column, rows, now_us)
 
 
 def window(key: NDArray[Any], offset: int, limit: int) -> Rows:
@@ -142,60 +112,3 @@ def window(key: NDArray[Any], offset: int, limit: int) -> Rows:
     between = between[np.argsort(key[between], kind="stable")]
     last = np.flatnonzero(key == high)[: stop - offset - len(first) - len(between)]
     return np.concatenate([first, between, last])
-
-
-# -- filter ------------------------------------------------------------------------------------------------------------
-
-
-def matching(table: Table, text: str, now_us: int) -> Rows:
-    """The rows of live agents for which every term of the filter holds, in the order of their pids.
-
-    Raises:
-        Refusal: `no_such_column`, or `bad_request` for a comparison that cannot be made.
-    """
-    rows = table.alive()
-    for term in text.split():
-        parts = COMPARISON.fullmatch(term)
-        if parts is None:
-            mask = _contains(table, rows, term)
-        else:
-            mask = _compares(table, rows, parts[1].lower(), parts[2], parts[3], now_us)
-        rows = rows[mask]
-    return rows
-
-
-def _contains(table: Table, rows: Rows, term: str) -> NDArray[np.bool_]:
-    found = table.strings.matching(term)
-    mask = found[table.ints("name")[rows]] | found[table.ints("class")[rows]]
-    mask |= found[table.ints("activity")[rows]]
-    folded = term.casefold()
-    statuses = np.array([folded in name for name in STATUS_NAMES])
-    if statuses.any():
-        mask |= statuses[table.ints("status")[rows]]
-    if term.isascii() and term.isdigit() and len(term) < 19:
-        mask |= table.ints("pid")[rows] == int(term)
-    return mask
-
-
-def _compares(
-    table: Table, rows: Rows, column: str, sign: str, operand: str, now_us: int
-) -> NDArray[np.bool_]:
-    check_column(column)
-    if column in TEXT_COLUMNS:
-        if sign != "=":
-            raise Refusal(
-                "bad_request", f"filter: {column} is text and has no order", f"write {column}={operand}"
-            )
-        if column == "status":
-            return np.array([name == operand.casefold() for name in STATUS_NAMES])[table.ints(column)[rows]]
-        return table.strings.equal_to(operand)[table.ints(column)[rows]]
-    try:
-        number = float(operand)
-    except ValueError:
-        raise Refusal(
-            "bad_request",
-            f"filter: {operand[:64]!r} is not a number, and {column} is one",
-            f"for example {column}{sign}10",
-        ) from None
-    result: NDArray[np.bool_] = COMPARE[sign](_numbers(table, column, rows, now_us), number)
-    return result

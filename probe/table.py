@@ -75,6 +75,10 @@ class Table:
         """The rows of live agents, in the order of their pids."""
         return np.flatnonzero(self._alive[: self._size])
 
+    def alive_mask(self) -> NDArray[np.bool_]:
+        """For each row whether its agent lives. A view."""
+        return self._alive[: self._size]
+
     def row_of(self, pid: int) -> int | None:
         """The row of a live agent, or None."""
         pids = self.ints("pid")

@@ -139,8 +139,7 @@ class Query(Asked):
     """A column; unknown ones are answered with `no_such_column`."""
     descending: bool = True
     filter: str = Field(default="", max_length=1024)
-    """Terms separated by spaces, all of which must hold: a part of name, class, status or activity without regard to
-    case, an exact pid, or `column>number`, `column<number`, `column=text`."""
+    """Terms that must all hold, in the language of `observe.probe.filters` (docs/filters.md)."""
     offset: int = Field(default=0, ge=0, lt=2**53)
     limit: int = Field(default=50, ge=0, le=MAX_ROWS)
     columns: list[Annotated[str, Field(max_length=64)]] | None = Field(default=None, max_length=64)

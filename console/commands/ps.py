@@ -55,7 +55,7 @@ PEOPLE_COLUMNS = (
     default="",
     metavar="TEXT",
     help="Only agents whose name, class, status or activity contains TEXT, or whose pid it is. Words must all hold; "
-    "COL>N, COL<N and COL=X compare one column.",
+    "COL>10s, COL<=1k, COL=X,Y and COL~X compare one column, and - before a term negates it.",
 )
 @click.option(
     "--columns",
@@ -97,6 +97,7 @@ def command(
     observe ps shop
     observe ps shop --sort mailbox --limit 10
     observe ps shop --filter 'session waiting restarts>0' --watch
+    observe ps shop --filter 'class=Session -status=idle activity_s>30s'
     observe ps shop --json | jq -r '.agents[] | select(.activity_s > 30) | .name'
 
     \b
