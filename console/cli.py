@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "stack",
     "tree",
     "crashes",
+    "autopsy",
     "vitals",
     "watch",
     "kill",
@@ -82,7 +83,7 @@ class Verbs(click.Group):
                 name, state = gone
                 complain(
                     f"{name} is {state}: what you see is its last picture",
-                    f"start it again; `observe crashes {name}` may tell why it ended",
+                    f"`observe autopsy {name}` tells what is known of its end; start it again",
                 )
                 ctx.exit(REFUSED)
         except (click.ClickException, click.exceptions.Exit):

@@ -152,7 +152,8 @@ class NodeView:
         if self.link != "up":
             more += "; its probe has gone as well: waiting for the node to come back"
         if state == "dead":
-            return Standing("dead", "DEAD", "bad", "bad", f"process {pid} is gone", more)
+            cause = one_line(self.vitals.cause) if self.vitals else ""
+            return Standing("dead", "DEAD", "bad", "bad", f"process {pid} {cause or 'is gone'}", more)
         if state == "stopped":
             return Standing("stopped", "STOPPED", "warn", "warn", "on purpose", more)
         held = self.held(now)

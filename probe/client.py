@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from observe.probe import wire
 from observe.probe.cards import Card
+from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NodeUnreachable, ProtocolError, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.resolving import resolve
@@ -169,6 +170,10 @@ class NodeClient:
     async def crashes(self, limit: int = 50) -> wire.Crashes:
         """The newest crashes."""
         return await self._ask("crashes", wire.CrashesArgs(limit=limit), wire.Crashes)
+
+    async def deaths(self, limit: int = 1) -> Deaths:
+        """The newest reports of this node's deaths, also of incarnations before this one."""
+        return await self._ask("deaths", wire.DeathsArgs(limit=limit), Deaths)
 
     async def kill(self, agent: int | str, reason: str = "") -> wire.Outcome:
         """End an agent; its supervisor decides what follows.

@@ -92,6 +92,10 @@ class Desk:
         """How many clients there are, and how many frames could not be read."""
         return {"clients": len(self._clients), "bad_frames": self.bad_frames}
 
+    def serve(self, verb: str, handler: Callable[[Client, Any, Reply, float], None]) -> None:
+        """Let `handler` answer a verb of the table."""
+        self._verbs[verb] = handler
+
     def receive(self, client_id: bytes, user_id: str, data: bytes, now: float) -> None:
         """Take one frame of a client and see to it that it is answered, at once or later."""
         number = 0

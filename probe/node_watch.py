@@ -18,6 +18,7 @@ from typing import Final
 
 import psutil
 
+from observe.probe.last_breath import Ending, ending_of
 from observe.probe.stacks import last_stack
 from observe.probe.wire import Frame
 from observe.probe.words import NotWords, Words, WordsReading
@@ -173,6 +174,19 @@ class NodeWatch:
         else:
             self._dump.holding = holding
         return holding
+
+    def last_words(self) -> WordsReading | None:
+        """What the words say, whoever wrote them and whether they live; None when there are none."""
+        try:
+            if self._words is None:
+                self._words = Words.open(self._words_path)
+            return self._words.read()
+        except (OSError, NotWords):
+            return None
+
+    def ending(self) -> Ending:
+        """How the service ended. To be asked soon after `is_gone`."""
+        return Ending() if self._is_own else ending_of(self.pid, self._pidfd)
 
     # -- stacks ---------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ from observe.probe.trees import Strategies, Trees
 from observe.probe.vitals import VitalSigns
 from observe.probe.wire import Held, NodeInfo, Vitals
 
+RECENT_EVENTS: Final = 100
+"""Events kept for a death report, without spawns and exits."""
+
 MAX_CRASHES: Final = 1000
 MAX_CRASH_BYTES: Final = 32 << 20
 """Crashes kept: so many, and so many bytes together. The oldest go first; `total` counts on."""
@@ -47,6 +50,10 @@ class Picture:
         self.held: Held | None = None
         self.ended: str | None = None
         """`dead` or `stopped`, once the node is."""
+        self.cause = ""
+        """Why it is gone, in one line."""
+        self.recent: deque[EventItem] = deque(maxlen=RECENT_EVENTS)
+        """What happened last, spawns and exits left out."""
         self.python = platform.python_version()
         self.version = installed_version()
         self.started_at = config.started_at or time.time()
@@ -110,9 +117,8 @@ class Picture:
 
     def current_vitals(self, history_s: float = 0.0) -> Vitals:
         """The **vitals** of the protocol, as they are now or were at the node's end."""
-        return self.vitals.current(
-            self.wall(self.now_us()), self.state, len(self.table), self.held, history_s
-        )
+        now = self.vitals.current(self.wall(self.now_us()), self.state, len(self.table), self.held, history_s)
+        return now.model_copy(update={"cause": self.cause}) if self.cause else now
 
     # -- agents ---------------------------------------------------------------------------------------------------------
 
@@ -165,6 +171,11 @@ class Picture:
                 kept.crash["restarted"] = new
                 break
 
+    @property
+    def crashes_total(self) -> int:
+        """Crashes since the probe began, also those that are not kept any more."""
+        return self._crashes_total
+
     def crashes(self, limit: int) -> dict[str, Any]:
         """The result of `crashes`: newest first, no more than fit into a reply."""
         chosen: list[dict[str, Any]] = []
@@ -216,6 +227,8 @@ class Picture:
 
     def events(self, items: list[EventItem], omitted: int = 0) -> None:
         """Publish events; `omitted` earlier ones of the same frame were not made."""
+        if items and items[0]["kind"] not in ("spawn", "exit"):
+            self.recent.extend(items)
         self._publish(items, omitted)
 
     def skip_events(self, count: int) -> None:

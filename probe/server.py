@@ -25,7 +25,8 @@ from observe.probe.asks import Answer, Asks
 from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import decode, encode
 from observe.probe.commands import CommandGate, local_user
-from observe.probe.desk import Desk
+from observe.probe.coroner import Coroner
+from observe.probe.desk import Client, Desk, Reply
 from observe.probe.errors import BadFrame, Refusal, TooLarge
 from observe.probe.feed import Feed
 from observe.probe.frames import Config
@@ -34,7 +35,7 @@ from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing
 from observe.probe.node_watch import Holding, NodeWatch
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.streams import Streams
-from observe.probe.wire import PROTOCOL_VERSIONS, Stack
+from observe.probe.wire import PROTOCOL_VERSIONS, DeathsArgs, Stack
 
 logger = logging.getLogger("observe.probe")
 
@@ -79,10 +80,11 @@ class Server:
         self._zap: zmq.Socket[bytes] = self._context.socket(zmq.REP)
         self._feed_socket: zmq.Socket[bytes] = self._context.socket(zmq.PULL)
         self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        stacks = Path(config.stacks) if config.stacks else self._directory / "stacks.txt"
         self._watch = NodeWatch(
             config.pid,
             Path(config.words) if config.words else self._directory / "words",
-            Path(config.stacks) if config.stacks else self._directory / "stacks.txt",
+            stacks,
             config.dump_signal,
             config.scheduler_thread,
         )
@@ -90,10 +92,12 @@ class Server:
         self._streams = Streams()
         self._picture = Picture(config, self._streams.publish)
         self._feed = Feed(self._picture)
+        self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
         self._asks = Asks(self._send_control)
         self._audit = _open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}")
         commands = CommandGate(self._audit, config.incarnation)
         self._desk = Desk(self._picture, self._keys, self._streams, commands, self._asks, self._send_client)
+        self._desk.serve("deaths", self._deaths)
 
     # -- opening and closing --------------------------------------------------------------------------------------------
 
@@ -311,7 +315,8 @@ class Server:
         bye = self._feed.bye
         if bye is not None:
             why = f": {bye.reason}" if bye.reason else ""
-            self._end("stopped", f"{self._name} stopped{why}")
+            # A service that an exception ended says good-bye as well; that is no end on purpose.
+            self._end("stopped", f"{self._name} stopped{why}", died=bye.reason.startswith("ended by"))
             self._stopping = True
             for subscription in self._streams:
                 if subscription.is_ready(now):
@@ -322,7 +327,7 @@ class Server:
         if self._watch.is_gone():
             self._take_feed()  # what it said last
             if self._feed.bye is None:
-                self._end("dead", f"{self._name} died: process {self.config.pid} is gone and said nothing")
+                self._end("dead", f"{self._name} died: process {self.config.pid} ", died=True)
                 self._end_at = now + self.config.linger_s
                 try:
                     self._write_card("dead")
@@ -332,11 +337,18 @@ class Server:
         if self._feed.is_greeted:  # until then the service may still be starting
             self._look_for_holder(now)
 
-    def _end(self, state: str, text: str) -> None:
+    def _deaths(self, _client: Client, args: DeathsArgs, reply: Reply, _now: float) -> None:
+        reply(self._coroner.deaths(args.limit).to_wire())
+
+    def _end(self, state: str, text: str, *, died: bool) -> None:
         pidfd = self._watch.fileno()
         if pidfd is not None:
             self._poller.unregister(pidfd)
         self._sample()  # the last one: from here on everything stands still
+        if died:
+            death = self._coroner.examine(text=text if state == "stopped" else "")
+            self._picture.cause = death.cause
+            text = text if state == "stopped" else text + death.cause
         self._picture.end(state)
         self._picture.event("node", time.time(), text)
         self._asks.end(Refusal("node_dead", f"{text}; what you see is its last picture"))
@@ -384,6 +396,7 @@ class Server:
         measured = self._watch.measure()
         if measured is not None:
             picture.vitals.memory, picture.vitals.cpu = measured
+            self._coroner.look()
         picture.table.rotate(monotonic_us())
         at = picture.wall(monotonic_us())
         picture.vitals.sample(at, picture.state, len(picture.table), picture.held)

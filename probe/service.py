@@ -68,6 +68,8 @@ class Service:
         self._launcher: Launches | None = None
         self._ready: asyncio.Future[None] | None = None
         self._is_stopping = False
+        self._dumps_fatal = False
+        """Whether fatal signals write into our file of stacks."""
         self.endpoint = ""
         """Where consoles connect; empty while no probe is ready."""
 
@@ -178,6 +180,10 @@ class Service:
         self._open.callback(path.unlink, missing_ok=True)
         self._open.callback(file.close)
         faulthandler.register(number, file=file, all_threads=True)
+        if not faulthandler.is_enabled():  # else the service has its own file for that
+            faulthandler.enable(file=file, all_threads=True)  # a fatal signal leaves the last stacks there
+            self._open.callback(faulthandler.disable)
+            self._dumps_fatal = True
         _SIGNALS_IN_USE.add(number)
 
         def unregister() -> None:
@@ -253,6 +259,8 @@ class Service:
 
     def forget(self) -> None:
         """In a forked child: nothing of this is ours."""
+        if self._dumps_fatal:
+            faulthandler.disable()  # the child's end is not the node's
         self._is_stopping = True
         if self._emitter is not None:
             self._emitter.unplug()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ TAIL_BYTES: Final = 256 * 1024
 """How much of the end of the file is read. One dump of forty threads has about 40 kB."""
 
 HEADER: Final = re.compile(r"^(Current thread|Thread) 0x([0-9a-fA-F]+).*\(most recent call first\):")
+FATAL: Final = re.compile(r"^(?:Fatal Python error: .*|Windows fatal exception: .*)$", re.MULTILINE)
 LINE: Final = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
 
 
@@ -65,3 +67,51 @@ def source(file: str, line: int) -> str:
         return ""
     linecache.checkcache(file)
     return linecache.getline(file, line).strip()[:500]
+
+
+@dataclass(frozen=True, slots=True)
+class LastDump:
+    """The last that `faulthandler` wrote."""
+
+    fatal: str | None
+    """Its first line, when the process was about to die, such as `Fatal Python error: Segmentation fault`."""
+    threads: list[tuple[str, list[Frame]]]
+    """Of each thread a title and its stack, outermost first."""
+
+
+MAX_THREADS: Final = 40
+
+
+def last_dump(path: Path) -> LastDump:
+    """What the file says of a process's last moment: the dump that a fatal signal left, else nothing.
+
+    Dumps that were asked for while somebody held the scheduler are in the same file; they are not its last moment.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(file.tell() - TAIL_BYTES, 0))
+            text = file.read().decode("utf-8", "replace").replace("\0", "")
+    except OSError:
+        return LastDump(None, [])
+    fatal = list(FATAL.finditer(text))
+    if not fatal:
+        return LastDump(None, [])
+    threads: list[tuple[str, list[Frame]]] = []
+    inside = False
+    for line in text[fatal[-1].end() :].splitlines():
+        header = HEADER.match(line)
+        entry = LINE.match(line)
+        if header:
+            if len(threads) >= MAX_THREADS:
+                break
+            threads.append((f"{header[1]} 0x{header[2]}", []))
+            inside = True
+        elif entry and inside:
+            number = int(entry[2]) if entry[2].isdigit() else 0
+            threads[-1][1].insert(
+                0, Frame(file=entry[1], line=number, function=entry[3], source=source(entry[1], number))
+            )
+        elif not line.startswith(" "):
+            inside = False
+    return LastDump(fatal[-1][0].strip(), threads)

@@ -168,6 +168,10 @@ class CrashesArgs(Asked):
     limit: int = Field(default=50, ge=0, le=1000)
 
 
+class DeathsArgs(Asked):
+    limit: int = Field(default=1, ge=0, le=20)
+
+
 class WatchArgs(Asked):
     what: Literal["agents", "vitals", "events"]
     query: Query | None = None
@@ -319,6 +323,8 @@ class Vitals(Told):
     probe_cost: float
     """Share of a core that telemetry took from the scheduler."""
     held: Held | None = None
+    cause: str = ""
+    """Of a node that is gone: why, in one line. `deaths` has the whole report."""
     history: dict[str, list[float]] = Field(default_factory=dict)
     """For each number above one value a second, oldest first."""
 
@@ -491,6 +497,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "stack": ("viewer", StackArgs),
     "tree": ("viewer", TreeArgs),
     "crashes": ("viewer", CrashesArgs),
+    "deaths": ("viewer", DeathsArgs),
     "watch": ("viewer", WatchArgs),
     "rewatch": ("viewer", RewatchArgs),
     "credit": ("viewer", CreditArgs),

@@ -1,0 +1,72 @@
+"""A death report for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from observe.console.format import clock, duration, one_line, plural, size, timestamp
+
+Document = Mapping[str, Any]
+
+SHOWN_ACTIVITIES = 10
+SHOWN_EVENTS = 15
+SHOWN_FRAMES = 12
+
+
+def death(report: Document) -> RenderableType:
+    """One death report."""
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (one_line(report["node"]), "bold"),
+            f"  process {report['pid']}  died {timestamp(report['at'])}  after {duration(report['at'] - report['started_at'])}",
+        ),
+        Text(one_line(report["cause"]), "bold red"),
+        Text(f"memory at most {size(report['memory_max'])}   {plural(report['crashes_total'], 'crash', 'crashes')} before"),
+        Text(f"{plural(report['agents'], 'agent')}: " + _statuses(report["by_status"])),
+    ]  # fmt: skip
+    running = report.get("running")
+    if running is not None:
+        parts.append(Text(f"running at the end: {_who(running)}, for {duration(running['for_s'])}", "yellow"))
+    held = report.get("held")
+    if held is not None:
+        who = one_line(held.get("name") or held["class"])
+        parts.append(Text(f"its scheduler was held by {who} for {duration(held['since_s'])}", "yellow"))
+        parts += _frames(held["stack"])
+    for thread in report["stacks"]:
+        parts.append(Text(f"last stack of {thread['thread']}:"))
+        parts += _frames(thread["frames"])
+    total = report["open_activities_total"]
+    if total:
+        parts.append(Text(f"{plural(total, 'activity', 'activities')} open at the end"))
+        parts += [
+            Text(f"  {one_line(one['activity'] or '')} for {duration(one['for_s'])}  {_who(one)}")
+            for one in report["open_activities"][:SHOWN_ACTIVITIES]
+        ]
+        if total > SHOWN_ACTIVITIES:
+            parts.append(Text(f"  and {total - SHOWN_ACTIVITIES:,} more", "dim"))
+    if report["events"]:
+        parts.append(Text("last events"))
+        parts += [
+            Text(f"  {clock(event['at'])}  {one_line(event['text'])}")
+            for event in report["events"][-SHOWN_EVENTS:]
+        ]
+    return Group(*parts)
+
+
+def _statuses(by_status: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in by_status.items()) or "none"
+
+
+def _who(agent: Mapping[str, Any]) -> str:
+    return f"{one_line(agent.get('name') or agent['class'] or 'an agent')} (pid {agent['pid']})"
+
+
+def _frames(frames: list[Mapping[str, Any]]) -> list[RenderableType]:
+    return [
+        Text(f"  {one_line(frame['file'])}:{frame['line']} in {one_line(frame['function'])}  {one_line(frame['source'])}")
+        for frame in frames[-SHOWN_FRAMES:]
+    ]  # fmt: skip
