@@ -5,6 +5,7 @@ from observe.runtime.agent import Agent
 from observe.runtime.bonds import Down, Exit, Monitor, Timer
 from observe.runtime.budget import Budget, Spending
 from observe.runtime.children import Backoff, ChildSpec
+from observe.runtime.dynamic_supervisor import DynamicSupervisor
 from observe.runtime.encoding import storable
 from observe.runtime.errors import (
     AgentExited,
@@ -39,7 +40,7 @@ from observe.runtime.plan import every
 from observe.runtime.ref import Ref
 from observe.runtime.scheduler import current_agent
 from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store
-from observe.runtime.supervisor import DynamicSupervisor, Supervisor
+from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
 
 __all__ = [

@@ -19,8 +19,8 @@ from observe.runtime.stores import RESULT, Record, Store
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.children import Child
+    from observe.runtime.dynamic_supervisor import DynamicSupervisor
     from observe.runtime.node import Node
-    from observe.runtime.supervisor import DynamicSupervisor
 
 logger = logging.getLogger("observe.runtime")
 

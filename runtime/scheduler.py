@@ -27,7 +27,9 @@ from observe.runtime.clock import now_ns
 from observe.runtime.errors import Interrupted, NodeDown, WrongThread
 from observe.runtime.exits import ExitReason, crash_reason
 from observe.runtime.interrupt import Interrupter
+from observe.runtime.scheduler_view import WORD_BUSY, WORD_PID, WORD_SINCE, WORD_SLICES, SchedulerView
 from observe.runtime.step import Host, Step, swap_current_task
+from observe.runtime.waiting_steps import WaitingSteps
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -50,14 +52,9 @@ _SLICE: Final = range(1, SLICE_MESSAGES + 1)
 INLINE_CALLS: Final = 200
 """Calls from plain asyncio code that are answered on the spot before the event loop has its turn."""
 
-# The words of shared memory that a drain writes; docs/protocol.md, section 4.
-_WORD_PID, _WORD_SINCE, _WORD_SLICES, _WORD_BUSY = 1, 2, 4, 6
 
-
-class Scheduler:
+class Scheduler(WaitingSteps, SchedulerView):
     """Runs the agents of one event loop. Everything but the methods that say so belongs to the loop's thread."""
-
-    ENDED: Final = object()
 
     def __init__(self, node: Node, loop: AbstractEventLoop) -> None:
         self.node = node
@@ -89,14 +86,11 @@ class Scheduler:
         self.system: deque[Agent] = deque()
         """The run queue of supervisors, which go first."""
         self._posts: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self.collecting = False
-        """Whether somebody takes the agents that changed."""
-        self._dirty: deque[Agent] = deque()
         self._draining = False
         self._wake_pending = False
         self._inline_left = INLINE_CALLS
-        self._host: Host | None = None
-        self._words: memoryview | None = None
+        SchedulerView.__init__(self)
+        WaitingSteps.__init__(self)
 
     # -- What is there to run
 
@@ -149,55 +143,6 @@ class Scheduler:
                 self.loop.call_soon_threadsafe(self._on_wake)
             except RuntimeError:
                 raise NodeDown("the node's event loop is closed") from None
-
-    def mark_dirty(self, agent: Agent) -> None:
-        """Let the next telemetry tick look at `agent`."""
-        if not agent._o_dirty:
-            agent._o_dirty = True
-            self._dirty.append(agent)
-
-    def take_dirty(self, limit: int) -> list[Agent]:
-        """Up to `limit` live agents that have changed since they were last taken, in the order in which they did."""
-        popleft = self._dirty.popleft
-        agents = self.lifecycle.agents
-        taken = []
-        for _ in range(min(limit, len(self._dirty))):
-            agent = popleft()
-            agent._o_dirty = False
-            if agent._o_pid in agents:
-                taken.append(agent)
-        return taken
-
-    def collect(self, on: bool = True) -> None:
-        """Keep the list of changed agents for `take_dirty`, or stop keeping it.
-
-        While nobody collects, every agent counts as listed already, so that none is put on the list.
-        """
-        self.collecting = on
-        self._dirty.clear()
-        for agent in self.lifecycle.agents.values():
-            agent._o_dirty = not on
-
-    @property
-    def dirty(self) -> int:
-        """How many agents `take_dirty` would look at."""
-        return len(self._dirty)
-
-    def attach_words(self, words: memoryview) -> None:
-        """Keep `words` (uint64) current: who runs, since when. Read by the probe when nothing here can answer."""
-        self._words = words
-
-    def tell_words(self, agent: Agent | None) -> None:
-        """Write into them that `agent` runs from now on, or nobody."""
-        words = self._words
-        if words is not None:
-            words[_WORD_PID] = agent._o_pid if agent is not None else 0
-            words[_WORD_SINCE] = now_ns()
-            words[_WORD_BUSY] = agent is not None
-
-    def detach_words(self) -> None:
-        """Stop writing them."""
-        self._words = None
 
     def close(self) -> None:
         """Run nothing any more."""
@@ -277,8 +222,8 @@ class Scheduler:
         end = t + QUANTUM_NS
         slices = handled = 0
         if words is not None:
-            words[_WORD_SINCE] = t
-            words[_WORD_BUSY] = 1
+            words[WORD_SINCE] = t
+            words[WORD_BUSY] = 1
         try:
             while True:
                 if posts:
@@ -297,8 +242,8 @@ class Scheduler:
                 agent._o_status = RUNNING
                 slices += 1
                 if words is not None:
-                    words[_WORD_PID] = agent._o_pid
-                    words[_WORD_SINCE] = t
+                    words[WORD_PID] = agent._o_pid
+                    words[WORD_SINCE] = t
                 n = 1
                 if agent._o_step is not None:
                     step = agent._o_step
@@ -410,9 +355,9 @@ class Scheduler:
             self.slices += slices
             self.busy_ns += t - began
             if words is not None:
-                words[_WORD_PID] = outer._o_pid if outer is not None else 0
-                words[_WORD_SLICES] = self.slices
-                words[_WORD_BUSY] = outer is not None
+                words[WORD_PID] = outer._o_pid if outer is not None else 0
+                words[WORD_SLICES] = self.slices
+                words[WORD_BUSY] = outer is not None
             self.armed = False
             if (ready or system or posts) and not self.closed:
                 self._rearm()
@@ -438,131 +383,6 @@ class Scheduler:
                 self.loop.call_exception_handler(
                     {"message": "a posted function of the scheduler failed", "exception": error}
                 )
-
-    def _make_host(self) -> Host:
-        self._host = host = Host(self, self.loop, self.context.copy())
-        return host
-
-    def _next_host(self) -> Host:
-        """Another spare, as the current task, in place of one that a step has taken or that somebody keeps."""
-        if self._host is not None:
-            self._host.dismiss()
-        host = self._make_host()
-        swap_current_task(self.loop, host)
-        return host
-
-    # -- Steps that wait
-
-    def _park(self, step: Step, waits_for: Any, host: Host, kept: bool) -> bool:
-        """A step has yielded: keep it until what it waits for is there. Tells whether the host is used up."""
-        agent = step.agent
-        agent._o_step = step
-        agent._o_status = WAITING
-        agent._o_since_ns = self.now_ns
-        if type(waits_for) is Call and not kept:
-            step.waits_for = waits_for
-            waits_for.caller = agent
-        else:
-            # It waits for the event loop, or holds on to the current task (as `asyncio.timeout` does).
-            self._host = None
-            host.adopt(step, waits_for)
-            kept = True
-        if agent._o_exit is not None and agent._o_exit.kind == "killed" and step.kind != "terminate":
-            step.cancel(self)
-        return kept
-
-    def _resume_step(self, step: Step) -> Any:
-        """Go on with a step that was parked on a call, or begin one. Returns what it waits for, or `ENDED`."""
-        coroutine = step.coroutine
-        error, step.error = step.error, None
-        try:
-            if error is not None:
-                return step.context.run(coroutine.throw, error)
-            return step.context.run(coroutine.send, None)
-        except StopIteration as stop:
-            self._finish(step, stop.value, None)
-        except (KeyboardInterrupt, SystemExit) as fault:
-            self._finish(step, None, fault)
-            raise
-        except BaseException as fault:
-            self._finish(step, None, fault)
-        return self.ENDED
-
-    def step_hosted(self, step: Step, resume: Callable[[Any], Any], value: Any) -> Any:
-        """Step a coroutine inside its host. Returns what it waits for, or `ENDED`."""
-        agent = step.agent
-        outer = self.current
-        self.current = agent
-        if agent._o_step is step:
-            agent._o_status = RUNNING
-        words = self._words
-        began = now_ns()
-        busy_before = self.busy_ns
-        if words is not None:
-            words[_WORD_PID] = agent._o_pid
-            words[_WORD_SINCE] = began
-            words[_WORD_BUSY] = 1
-        waited: Any = self.ENDED
-        try:
-            waited = step.context.run(resume, value)
-        except StopIteration as stop:
-            self._finish(step, stop.value, None)
-        except (KeyboardInterrupt, SystemExit) as error:
-            self._finish(step, None, error)
-            raise
-        except BaseException as error:
-            self._finish(step, None, error)
-        finally:
-            self.current = outer
-            now = now_ns()
-            self.slices += 1
-            # Without what others did in calls answered on the spot: that is theirs.
-            used = now - began - (self.busy_ns - busy_before)
-            self.busy_ns += used
-            if words is not None:
-                words[_WORD_PID] = 0
-                words[_WORD_BUSY] = 0
-            agent._o_busy_ns += max(1000, used)
-            agent._o_since_ns = now
-            if waited is not self.ENDED and agent._o_step is step:
-                agent._o_status = WAITING
-            self.mark_dirty(agent)
-        return waited
-
-    def _finish(self, step: Step, value: Any, error: BaseException | None) -> None:
-        """A step that had waited has ended."""
-        agent = step.agent
-        if isinstance(error, Interrupted):
-            error.restore_trace()
-        if agent._o_step is not step:
-            return  # given up: the agent was buried while its step went on
-        agent._o_step = None
-        if step.then is not None:
-            step.then(value, error)
-            return
-        if error is not None:
-            reason = agent._o_exit or crash_reason(error)
-            self.lifecycle.ended(agent, reason, step.message, step.call)
-            return
-        if step.call is not None:
-            step.call.reply(value)
-        if agent._o_exit is not None:
-            self.lifecycle.ended(agent, agent._o_exit, step.message, None)
-        else:
-            self.settle(agent)
-
-    def settle(self, agent: Agent) -> None:
-        """Between two messages: go on with the mailbox, or wait for one."""
-        if agent is self.current and self._draining:
-            agent._o_status = RUNNING  # the drain looks at its mailbox when this slice ends
-            return
-        agent._o_since_ns = now_ns()
-        self._make_room(agent)
-        if agent._o_backlog or agent._o_mailbox:
-            self.schedule(agent)
-        else:
-            agent._o_backlog = None
-            agent._o_status = IDLE
 
 
 def _killed_by(error: BaseException, agent: Agent) -> ExitReason | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.calls import Call
-    from observe.runtime.scheduler import Scheduler
+    from observe.runtime.waiting_steps import WaitingSteps
 
 StepKind = Literal["message", "init", "terminate"]
 
@@ -65,7 +65,7 @@ class Step:
         self.error: BaseException | None = None
         """To be raised in the coroutine when it goes on."""
 
-    def cancel(self, scheduler: Scheduler) -> None:
+    def cancel(self, scheduler: WaitingSteps) -> None:
         """Raise CancelledError where the coroutine waits."""
         if self.host is not None:
             self.host.cancel()
@@ -77,7 +77,7 @@ class Step:
 class Host(asyncio.Task[None]):
     """The asyncio task of a step that waits; a spare one until then."""
 
-    def __init__(self, scheduler: Scheduler, loop: AbstractEventLoop, context: Context) -> None:
+    def __init__(self, scheduler: WaitingSteps, loop: AbstractEventLoop, context: Context) -> None:
         self.scheduler = scheduler
         self.seat = Seat()
         super().__init__(_serve(scheduler, self.seat), loop=loop, name="observe:step", context=context)
@@ -122,7 +122,7 @@ class Seat:
         self.parked: Future[None] | None = None
 
 
-async def _serve(scheduler: Scheduler, seat: Seat) -> None:
+async def _serve(scheduler: WaitingSteps, seat: Seat) -> None:
     if seat.step is None:
         seat.parked = scheduler.loop.create_future()
         try:
@@ -139,7 +139,7 @@ async def _serve(scheduler: Scheduler, seat: Seat) -> None:
 
 
 @types.coroutine
-def _drive(scheduler: Scheduler, step: Step) -> Generator[Any, Any, None]:
+def _drive(scheduler: WaitingSteps, step: Step) -> Generator[Any, Any, None]:
     """Hand the event loop what the step waits for, and step it when that is there, until the step ends."""
     coroutine = step.coroutine
     waited = step.waits_for

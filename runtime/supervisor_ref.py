@@ -12,7 +12,8 @@ from observe.runtime.exits import SHUTDOWN
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
-    from observe.runtime.supervisor import DynamicSupervisor, Supervisor
+    from observe.runtime.dynamic_supervisor import DynamicSupervisor
+    from observe.runtime.supervisor import Supervisor
 
 
 class SupervisorRef(Ref):
