@@ -7,7 +7,7 @@ that they agree. Every action has a plain key: what ctrl and shift send through 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Page = Literal["app", "agents", "detail", "tree", "crashes"]
+Page = Literal["app", "overview", "agents", "detail", "tree", "crashes"]
 Role = Literal["viewer", "operator", "admin"]
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
@@ -49,10 +49,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action(
         "palette", "app", ("ctrl+p", "colon"), "Command palette", "Every action by name.", palette=False
     ),
-    Action("show_agents", "app", ("a",), "Agents", "The table of all agents."),
-    Action("show_tree", "app", ("t",), "Supervision tree", "Who supervises whom, the unhealthy first."),
+    Action("show_overview", "app", ("v", "1"), "Overview", "What is wrong, what crashed, and who does most."),
+    Action("show_agents", "app", ("a", "2"), "Agents", "The table of all agents."),
+    Action("show_tree", "app", ("t", "3"), "Supervision tree", "Who supervises whom, the unhealthy first."),
     Action(
-        "show_crashes", "app", ("c",), "Crashes", "Recent crashes, grouped by where they happened."
+        "show_crashes", "app", ("c", "4"), "Crashes", "Recent crashes, grouped by where they happened."
     ),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
@@ -68,6 +69,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("history_forward", "app", ("right_square_bracket",), "Forward in history", "The page seen after it."),
     Action("toggle_theme", "app", ("L",), "Light or dark", "Switch between the light and the dark theme."),
     Action("quit", "app", ("q", "ctrl+c"), "Quit", "Leave; the node does not notice.", footer="quit"),
+    # the overview
+    Action("open", "overview", ("enter",), "Open", "Go where the line leads: an agent, a finding's agents, a crash.", footer="open"),
+    Action("table", "overview", ("s",), "As a table", "The agents table, in the order of this section.", footer="table"),
+    Action("kill", "overview", ("K",), "Kill agent…", "End the agent on the line, after a question.", "operator", footer="kill"),
+    Action("copy", "overview", ("y",), "Copy", "Put the line on the clipboard."),
     # the agents table
     Action("open", "agents", ("enter",), "Open agent", "State, mailbox, stack and crash of one agent.", footer="open"),
     Action("filter", "agents", ("slash",), "Filter", "Show only the agents that match, as you type.", footer="filter"),
@@ -149,7 +155,7 @@ KEY_NAMES: Final = {
 }
 """How keys are written for people; a key that is not here is written as it is."""
 
-GLOBAL_FOOTER: Final = ("show_tree", "show_crashes")
+GLOBAL_FOOTER: Final = ("show_agents", "show_tree", "show_crashes")
 """Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
 
 
@@ -197,14 +203,16 @@ def permitted(action: Action, role: str, *, readonly: bool) -> bool:
 def footer(page: Page) -> list[tuple[str, str, Action]]:
     """Key, word and action for the bottom line of `page`, the page's own first."""
     own = [(key_name(action.keys[0]), action.footer, action) for action in on_page(page) if action.footer]
-    words = {"show_tree": "tree", "show_crashes": "crashes"}
+    words = {"show_agents": "agents", "show_tree": "tree", "show_crashes": "crashes"}
     shared = []
     for action in on_page("app"):
+        if action.id == "show_agents" and page != "overview":
+            continue  # Esc leads there from most pages; the line is short
         if action.id in GLOBAL_FOOTER and action.id != f"show_{page}":
             shared.append((key_name(action.keys[0]), words[action.id], action))
         elif action.footer:
             shared.append((key_name(action.keys[0]), action.footer, action))
-    if page != "agents":
+    if page not in ("agents", "overview"):
         back = find("app", "back")
         own.append((key_name(back.keys[0]), "back", back))
     return own + shared

@@ -73,6 +73,11 @@ class Happened(Message):
 
 
 @dataclass
+class PagePainted(Message):
+    """A page has shown its first picture."""
+
+
+@dataclass
 class Failed(Message):
     """The node could not be asked, or said no: a sentence for the status bar."""
 

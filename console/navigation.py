@@ -1,11 +1,10 @@
 """Which pages a person has been to: back and forward, as in a browser. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from observe.console.screens import FIRST_SCREEN, PageName
 from observe.console.state import Identity
-
-PageName = Literal["agents", "detail", "tree", "crashes"]
 
 MOST: Final = 100
 """Places remembered; older ones are forgotten."""
@@ -19,7 +18,7 @@ class Place:
     agent: Identity | None = None
 
 
-HOME: Final = Place("agents")
+HOME: Final = Place(FIRST_SCREEN)
 
 
 @dataclass(slots=True)

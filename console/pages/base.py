@@ -8,7 +8,9 @@ from textual.containers import Vertical
 
 from observe.console.attachment import Poller
 from observe.console.columns import Piece
-from observe.console.navigation import PageName, Place
+from observe.console.messages import PagePainted
+from observe.console.navigation import Place
+from observe.console.screens import PageName
 
 if TYPE_CHECKING:
     from observe.console.app import ObserveApp
@@ -27,6 +29,7 @@ class ConsolePage(Vertical):
         super().__init__(id=id)
         self.poller = Poller(self._fetch_unless_paused, self.interval_s)
         self.shown = False
+        self._painted = False
 
     @property
     def observer(self) -> ObserveApp:
@@ -51,12 +54,24 @@ class ConsolePage(Vertical):
         """What the status bar says about this page."""
         return []
 
+    def node_changed(self) -> None:
+        """Vital signs, findings or the connection changed while this page is on the screen."""
+
+    def painted(self) -> None:
+        """The page has all that it shows at first. Only the first time counts."""
+        if not self._painted:
+            self._painted = True
+            # Handled after the picture that is being made now has been shown.
+            self.call_after_refresh(self.post_message, PagePainted())
+
     async def fetch(self) -> None:
         """Ask the node for what the page shows, and show it."""
 
     async def _fetch_unless_paused(self) -> None:
         if not self.observer.paused or not self.has_picture:
             await self.fetch()
+            if self.has_picture:
+                self.painted()
 
     @property
     def has_picture(self) -> bool:

@@ -37,6 +37,7 @@ class CrashesPage(ConsolePage):
         self.folds = Folds()
         self.groups: list[Group] | None = None
         self.total = 0
+        self._wanted = ""
         self.overview = LineView(self.folds, id="groups")
         self.traceback = LineView(Folds(), id="traceback")
 
@@ -68,6 +69,11 @@ class CrashesPage(ConsolePage):
             self.groups, self.total = group(crashes.crashes), crashes.total
             self.draw()
 
+    def go_to(self, fingerprint: str) -> None:
+        """Put the cursor on a group, now or when it has come."""
+        self._wanted = f"group/{fingerprint}" if fingerprint else ""
+        self.draw()
+
     def draw(self) -> None:
         """Make the lines anew."""
         groups = self.groups or []
@@ -77,6 +83,10 @@ class CrashesPage(ConsolePage):
             text = "no crash since the probe began to watch" if self.groups is not None else "asking …"
             lines = [Line("none", ((text, "good"),))]
         self.overview.show(lines)
+        for index, line in enumerate(lines):
+            if line.key == self._wanted:
+                self._wanted = ""
+                self.overview.go_to(index)
         self._draw_traceback()
         self.observer.show_where()
 

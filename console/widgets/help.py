@@ -14,7 +14,13 @@ from observe.console.keys import LINE_KEYS, Page, key_name, keys_of, on_page, pe
 from observe.console.lines import Line, wrap
 from observe.console.widgets.line_view import LineView
 
-TITLES = {"agents": "The table of agents", "detail": "One agent", "tree": "The tree", "crashes": "Crashes"}
+TITLES = {
+    "overview": "The overview",
+    "agents": "The table of agents",
+    "detail": "One agent",
+    "tree": "The tree",
+    "crashes": "Crashes",
+}
 
 FILTER_HELP = (
     ("text", "part of a name, class, status or activity, whatever the case; or exactly a pid"),

@@ -12,24 +12,32 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from observe.console.app import ObserveApp
+from observe.console.screens import PageName
 from tests.console.fake_node import FakeNode
 
 SMALL = (80, 24)
 LARGE = (200, 60)
 
 
-def app_on(node: FakeNode, *, readonly: bool = False) -> ObserveApp:
+def app_on(node: FakeNode, *, readonly: bool = False, screen: PageName = "agents") -> ObserveApp:
     """The console, to be attached to the node; its clock is the node's, which stands still."""
-    return ObserveApp(cast(Any, lambda: node), "shop", readonly=readonly, clock=lambda: node.at)
+    return ObserveApp(
+        cast(Any, lambda: node), "shop", readonly=readonly, screen=screen, clock=lambda: node.at
+    )
 
 
 @asynccontextmanager
 async def console(
-    node: FakeNode | None = None, *, size: tuple[int, int] = SMALL, readonly: bool = False, theme: str = ""
+    node: FakeNode | None = None,
+    *,
+    size: tuple[int, int] = SMALL,
+    readonly: bool = False,
+    theme: str = "",
+    screen: PageName = "agents",
 ) -> AsyncIterator[Driver]:
     """The console on a node, after its first rows, vital signs and troubles have come."""
     node = node or FakeNode()
-    app = app_on(node, readonly=readonly)
+    app = app_on(node, readonly=readonly, screen=screen)
     async with app.run_test(size=size) as pilot:
         if theme:
             app.theme = theme

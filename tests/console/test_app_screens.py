@@ -29,6 +29,8 @@ def troubled() -> FakeNode:
     return node
 
 
+OVERVIEW_READY = "JSONDecodeError"
+
 SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "agents": ([], lambda driver: driver.shows("crashes in the last minute")),
     "filter": (["slash", *"waiting"], lambda driver: driver.shows("match waiting")),
@@ -36,6 +38,7 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "tree": (["t"], lambda driver: driver.shows("sessions #2")),
     "crashes": (["c", "right"], lambda driver: driver.shows("json.loads")),
     "kill": (["down", "K"], lambda driver: driver.shows("permanent")),
+    "overview": (["v"], lambda driver: driver.shows(OVERVIEW_READY) and driver.shows("Busiest")),
     "help": (["question_mark"], lambda driver: driver.shows("The table of agents")),
     "sort": (["S"], lambda driver: driver.shows("Sort by")),
 }
@@ -56,6 +59,9 @@ async def test_screen_in_the_light() -> None:
     """Both of our themes are looked at."""
     async with console(troubled(), theme="observe-light") as driver:
         assert_snapshot(driver.app, "agents-80x24-light")
+        await driver.press("v")
+        await driver.until(lambda: driver.shows(OVERVIEW_READY) and driver.shows("Busiest"))
+        assert_snapshot(driver.app, "overview-80x24-light")
 
 
 @pytest.mark.parametrize("state", ["held", "dead", "lost"])

@@ -20,18 +20,20 @@ from observe.console.keys import (
 from observe.console.pages.agents import AgentsPage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
+from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tree import TreePage
 from observe.console.widgets.help import help_lines
 from observe.console.widgets.line_view import LineView
 
 OWNERS: dict[str, type] = {
     "app": ObserveApp,
+    "overview": OverviewPage,
     "agents": AgentsPage,
     "detail": DetailPage,
     "tree": TreePage,
     "crashes": CrashesPage,
 }
-PAGES: tuple[Page, ...] = ("agents", "detail", "tree", "crashes")
+PAGES: tuple[Page, ...] = ("overview", "agents", "detail", "tree", "crashes")
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: f"{action.page}.{action.id}")

@@ -1,0 +1,136 @@
+"""The frame of the console: its parts, its pages, and what pages may ask of the app.
+
+The app is four classes, each on top of the one before, so that each file has one subject:
+
+    ConsoleApp    the parts and the pages            app_base.py
+    PlacesApp     which page is on the screen        app_places.py
+    ActingApp     taking control, acting on agents   app_acts.py
+    ObserveApp    what the node tells                app.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from time import time
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.widgets import ContentSwitcher
+
+from observe.console.attachment import Attachment
+from observe.console.bindings import bindings_of
+from observe.console.navigation import History, Place
+from observe.console.node_view import NodeView
+from observe.console.pages.agents import AgentsPage
+from observe.console.pages.base import ConsolePage
+from observe.console.pages.crashes import CrashesPage
+from observe.console.pages.detail import DetailPage
+from observe.console.pages.overview import OverviewPage
+from observe.console.pages.tree import TreePage
+from observe.console.palette import ActionCommands
+from observe.console.screens import FIRST_SCREEN, PageName
+from observe.console.state import AgentsView
+from observe.console.tones import THEMES, theme_for
+from observe.console.widgets.bars import KeyHints, StatusBar
+from observe.console.widgets.vitals import VitalsHeader
+from observe.probe.client import NodeClient
+from observe.probe.errors import AttachError
+
+Connect = Callable[[], AbstractAsyncContextManager[NodeClient]]
+
+
+class ConsoleApp(App[None]):
+    """Header, pages, and the two lines at the bottom."""
+
+    TITLE = "observe"
+    CSS_PATH = "console.tcss"
+    BINDINGS: ClassVar = bindings_of("app")
+    COMMANDS = {ActionCommands}
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    PAUSE_GC_ON_SCROLL = True
+
+    def __init__(
+        self,
+        connect_to: Connect,
+        target: str,
+        *,
+        readonly: bool = False,
+        screen: PageName = FIRST_SCREEN,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        """`connect_to` makes the client to attach with; `target` is what the person called the node; `screen` is the
+        page to begin with."""
+        super().__init__()
+        self.animation_level = "none"
+        self.node = NodeView(target, readonly=readonly, clock=clock)
+        self.table_view = AgentsView()
+        self.attachment = Attachment(connect_to, self.table_view, self.post_message)
+        self.history = History([Place(screen)])
+        self.failure: AttachError | None = None
+        """Why the first attempt to attach failed; the app has ended then."""
+
+        self.first_paint = asyncio.Event()
+        """Set once the first picture of the first page is on the screen."""
+
+        self.first_paint_at = 0.0
+        """`time.perf_counter()` at that moment."""
+
+        self.header = VitalsHeader(self.node)
+        self.agents_page = AgentsPage(self.table_view)
+        self.pages: dict[PageName, ConsolePage] = {
+            "overview": OverviewPage(),
+            "agents": self.agents_page,
+            "detail": DetailPage(),
+            "tree": TreePage(),
+            "crashes": CrashesPage(),
+        }
+        self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
+        self.status_bar = StatusBar()
+        self.key_hints = KeyHints(self.node)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = theme_for(os.environ)
+
+    def compose(self) -> ComposeResult:
+        yield self.header
+        yield self.switcher
+        yield self.status_bar
+        yield self.key_hints
+
+    @property
+    def page(self) -> ConsolePage:
+        """The page on the screen."""
+        return self.pages[self.history.current.page]
+
+    @property
+    def paused(self) -> bool:
+        """Whether this screen is frozen."""
+        return self.table_view.paused_at is not None
+
+    def say(self, text: str, tone: str = "text") -> None:
+        """Tell the person something, for some seconds."""
+        self.status_bar.say(text, tone)
+
+    def show_where(self) -> None:
+        """Bring the status bar up to date."""
+        self.status_bar.show(self.page.where())
+
+    def show_node(self) -> None:
+        """Bring everything up to date that tells of the node as a whole."""
+        self.header.update()
+        self.key_hints.refresh()
+        table = self.agents_page.table
+        if table.stale == self.node.is_fresh:
+            table.stale = not self.node.is_fresh
+            table.refresh()
+        if self.page.shown:
+            self.page.node_changed()
+
+    def copy(self, text: str) -> None:
+        """Put a text on the clipboard of the terminal (OSC 52)."""
+        self.copy_to_clipboard(text)
+        first = text.splitlines()[0] if text else ""
+        self.say(f"copied {first}")

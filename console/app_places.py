@@ -1,0 +1,153 @@
+"""Going places: which page is on the screen, and how one gets from here to there."""
+
+from __future__ import annotations
+
+from textual import on
+
+from observe.console.app_base import ConsoleApp
+from observe.console.navigation import Place
+from observe.console.pages.crashes import CrashesPage
+from observe.console.screens import PageName
+from observe.console.state import Identity
+from observe.console.widgets.held_stack import HeldStack
+from observe.console.widgets.vitals import VitalsHeader
+from observe.probe.wire import Crash
+
+
+class PlacesApp(ConsoleApp):
+    """Visits, history, and the actions that lead to a page."""
+
+    _trouble_shown = -1
+
+    def visit(self, place: Place) -> None:
+        """Go to another page, or to the same page about another agent."""
+        if self.history.visit(place):
+            self._show_place()
+
+    def moved_to(self, place: Place) -> None:
+        """The place on the screen is about an agent's successor."""
+        if self.history.current.page == place.page:
+            self.history.update(place)
+            self.show_where()
+
+    def visit_pid(self, pid: int) -> None:
+        """Open the agent with this pid."""
+        self.run_worker(self._visit(Identity(pid, None, "", 0, "")), group="visit", exclusive=True)
+
+    def visit_crashed(self, crash: Crash) -> None:
+        """Open the agent that crashed, or whoever has taken its place."""
+        agent = Identity(
+            crash.restarted or crash.pid, crash.name, crash.class_name, crash.supervisor, crash.child
+        )
+        self.run_worker(self._visit(agent), group="visit", exclusive=True)
+
+    async def _visit(self, agent: Identity) -> None:
+        row = await self.attachment.row_of(agent)
+        if row is None:
+            self.say(f"{agent.label} is not there any more", "warn")
+            return
+        self.visit(Place("detail", Identity.of(row)))
+
+    def show_children(self, pid: int) -> None:
+        """The children of a supervisor in the table."""
+        self.visit(Place("agents"))
+        page = self.agents_page
+        page.action_filter()
+        page.filter_bar.input.value = f"supervisor={pid}"
+        page.table.focus()
+
+    def show_crash_group(self, fingerprint: str) -> None:
+        """The crashes, at one place of theirs."""
+        self.visit(Place("crashes"))
+        page = self.pages["crashes"]
+        assert isinstance(page, CrashesPage)
+        page.go_to(fingerprint)
+
+    def _show_place(self) -> None:
+        for page in self.pages.values():
+            if page.shown:
+                page.leave()
+        place = self.history.current
+        self.switcher.current = place.page
+        self.pages[place.page].enter(place)
+        self.key_hints.show(place.page)
+        self.show_where()
+
+    # -- actions of the registry
+
+    def action_show_overview(self) -> None:
+        """What is wrong, what crashed, who does most."""
+        self.visit(Place("overview"))
+
+    def action_show_agents(self) -> None:
+        """The table of agents."""
+        self.visit(Place("agents"))
+
+    def action_show_tree(self) -> None:
+        """The supervision tree; from there, back."""
+        self._toggle("tree")
+
+    def action_show_crashes(self) -> None:
+        """The crashes; from there, back."""
+        self._toggle("crashes")
+
+    def _toggle(self, page: PageName) -> None:
+        if self.history.current.page == page:
+            self.action_history_back()
+        else:
+            self.visit(Place(page))
+
+    def action_show_held(self) -> None:
+        """Open the agent that holds the scheduler."""
+        held = self.node.held(self.node.clock())
+        if held is None:
+            self.say("nobody holds the scheduler")
+        elif held.pid:
+            self.visit(Place("detail", Identity(held.pid, held.name, held.class_name, 0, "")))
+        else:
+            self.push_screen(HeldStack(held))
+
+    def action_trouble(self) -> None:
+        """Show the agents behind the next trouble."""
+        found = self.node.troubles
+        if not found:
+            self.say(self.node.verdict() or "nothing is known to be wrong")
+            return
+        self.show_trouble((self._trouble_shown + 1) % len(found))
+
+    def show_trouble(self, number: int) -> None:
+        """Show the agents behind one of the troubles."""
+        found = self.node.troubles
+        self._trouble_shown = number
+        trouble = found[number]
+        self.visit(Place("agents"))
+        page = self.agents_page
+        if trouble.filter:
+            page.filter_bar.open(trouble.filter)
+        page.show_only(trouble.filter, trouble.sort)
+        page.table.focus()
+        self.say(f"trouble {self._trouble_shown + 1} of {len(found)}", trouble.level)
+
+    @on(VitalsHeader.TroubleClicked)
+    def _trouble_clicked(self) -> None:
+        self.action_trouble()
+
+    async def action_back(self) -> None:
+        """Close what is open, else go one page back."""
+        if not self.page.close_inner():
+            self.action_history_back()
+
+    def action_history_back(self) -> None:
+        """The page seen before."""
+        if self.history.back():
+            self._show_place()
+
+    def action_history_forward(self) -> None:
+        """The page seen after."""
+        if self.history.forward():
+            self._show_place()
+
+    def sort_by(self, column: str) -> None:
+        """Sort the table by a column, wherever we are."""
+        self.visit(Place("agents"))
+        self.agents_page.sort_by(column)

@@ -1,0 +1,172 @@
+"""The first screen: is anything wrong, what, where, since when; and who does most."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from observe.console.bindings import bindings_of
+from observe.console.columns import Piece, Row, row_of
+from observe.console.crash_groups import Group, group
+from observe.console.lines import Folds, Line
+from observe.console.navigation import Place
+from observe.console.overview_lines import (
+    LEAST,
+    MOST,
+    TOPS,
+    crash_group_lines,
+    finding_lines,
+    top_lines,
+    vital_lines,
+)
+from observe.console.pages.base import ConsolePage
+from observe.console.widgets.line_view import LineView
+from observe.probe.wire import Query
+
+WIDE = 140
+"""Cells from which on the vital signs and crashes stand beside the agents."""
+
+CRASHES = 200
+
+
+class OverviewPage(ConsolePage):
+    """What somebody woken at night wants to know first."""
+
+    DEFAULT_CSS = """
+    OverviewPage #beside { border-left: vkey $panel; }
+    """
+    BINDINGS: ClassVar = bindings_of("overview")
+    page_name = "overview"
+
+    def __init__(self) -> None:
+        super().__init__(id="overview")
+        self.folds = Folds()
+        self.tops: dict[str, list[Row]] = {}
+        self.groups: list[Group] | None = None
+        self.total = 0
+        self.left = LineView(self.folds)
+        self.right = LineView(self.folds, id="beside")
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield self.left
+            yield self.right
+
+    def enter(self, place: Place) -> None:
+        """Show the overview."""
+        self.draw()
+        self.left.focus()
+        super().enter(place)
+
+    def on_resize(self) -> None:
+        """One view or two."""
+        self.right.display = self.size.width >= WIDE
+        if not self.right.display and self.right.has_focus:
+            self.left.focus()
+        self.draw()
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is anything to freeze."""
+        return len(self.tops) == len(TOPS)
+
+    async def fetch(self) -> None:
+        """The first agents of each order, and the crashes."""
+        attachment = self.observer.attachment
+        for top in TOPS:
+            query = Query(sort=top.sort, limit=MOST)
+            page = await attachment.ask(lambda node, query=query: node.agents(query))  # type: ignore[misc]  # bound now
+            if page is not None:
+                self.tops[top.key] = [row_of(page.columns, row) for row in page.rows]
+        crashes = await attachment.ask(lambda node: node.crashes(CRASHES))
+        if crashes is not None:
+            self.groups, self.total = group(crashes.crashes), crashes.total
+        self.draw()
+
+    def node_changed(self) -> None:
+        """Vital signs and findings came."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Make the lines anew; the views keep their cursors."""
+        node = self.observer.node
+        now = node.node_now(node.clock())
+        two = self.size.width >= WIDE
+        width = self.left.text_width
+        first = finding_lines(node, self.folds, width)
+        crashes = crash_group_lines(self.groups, self.total, self.folds, now)
+        above = first if two else [*first, *crashes]
+        room = self.left.line_count_in_sight - len(above) - len(TOPS)
+        most = max(LEAST, min(MOST, room // len(TOPS)))
+        tops: list[Line] = []
+        for top in TOPS:
+            tops += top_lines(top, self.tops.get(top.key), most, self.folds)
+        if two:
+            self.left.show([*above, *tops])
+            self.right.show([*vital_lines(node, self.folds, self.right.text_width), *crashes])
+        else:
+            self.left.show([*above, *tops, *vital_lines(node, self.folds, width)])
+        if self.shown:
+            self.observer.show_where()
+
+    def where(self) -> list[Piece]:
+        """How many agents there are, and whether the view is frozen."""
+        node = self.observer.node
+        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        if node.vitals is None:
+            return [*pieces, ("waiting for the first picture …", "dim")]
+        return [*pieces, ("overview  ", "strong"), (f"{node.vitals.agents:,} agents", "dim")]
+
+    @on(LineView.Refolded)
+    def _refolded(self, event: LineView.Refolded) -> None:
+        event.stop()
+        self.draw()
+
+    @on(LineView.Activated)
+    def _activated(self, event: LineView.Activated) -> None:
+        event.stop()
+        self.action_open()
+
+    @property
+    def _view(self) -> LineView:
+        return self.right if self.right.has_focus else self.left
+
+    def action_open(self) -> None:
+        """Go where the line leads: an agent, the agents of a finding, the crashes; a heading of agents to the table."""
+        line = self._view.current
+        if line is None:
+            return
+        section, _, rest = line.key.partition("/")
+        if line.pid is not None:
+            self.observer.visit_pid(line.pid)
+        elif section == "findings" and rest.isdigit() and int(rest) < len(self.observer.node.troubles):
+            self.observer.show_trouble(int(rest))
+        elif section == "crashes" and rest:
+            self.observer.show_crash_group("" if rest == "more" else rest)
+        else:
+            self._view.toggle()
+
+    def action_table(self) -> None:
+        """The agents table in the order of the section under the cursor."""
+        line = self._view.current
+        key = line.key.split("/")[1] if line is not None and line.key.startswith("top/") else ""
+        for top in TOPS:
+            if top.key == key:
+                self.observer.sort_by(top.sort)
+                return
+        self.observer.visit(Place("agents"))
+
+    def action_kill(self) -> None:
+        """End the agent on the line, after a question."""
+        line = self._view.current
+        if line is not None and line.pid is not None:
+            self.observer.ask_to_kill_pid(line.pid)
+
+    def action_copy(self) -> None:
+        """Put the line on the clipboard."""
+        line = self._view.current
+        if line is not None:
+            self.observer.copy(line.full or line.text)

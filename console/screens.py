@@ -1,0 +1,13 @@
+"""The screens by name: for `observe attach --screen`, keys and history. Light, as the command line reads it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+PageName = Literal["overview", "agents", "detail", "tree", "crashes"]
+
+FIRST_SCREEN: Final[PageName] = "overview"
+"""Where a person who was woken begins: is anything wrong, and what?"""
+
+SCREENS: Final[tuple[PageName, ...]] = ("overview", "agents", "tree", "crashes")
+"""All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
