@@ -36,6 +36,7 @@ class Step:
         "host",
         "kind",
         "message",
+        "on_end",
         "then",
         "waits_for",
     )
@@ -59,6 +60,9 @@ class Step:
         self.kind: StepKind = kind
         self.then = then
         """For `init` and `terminate`: what the lifecycle does when the step has ended."""
+        self.on_end: Callable[[BaseException | None], None] | None = None
+        """For an instrument: called once when the step has ended, with what it raised, before anything is done about it.
+        Must not raise."""
         self.host: Host | None = None
         """The task that drives this step; None while it is parked on a `Call` or not begun."""
         self.waits_for: Any = None

@@ -146,6 +146,8 @@ class WaitingSteps:
         if agent._o_step is not step:
             return  # given up: the agent was buried while its step went on
         agent._o_step = None
+        if step.on_end is not None:
+            step.on_end(error)
         if step.then is not None:
             step.then(value, error)
             return

@@ -1,0 +1,302 @@
+"""Set-up: the SDK's providers, its OTLP exporters, and an end that is bounded. The only module that configures the SDK.
+
+    with tracing.setup(node, endpoint="http://127.0.0.1:4318"):
+        ...
+
+or `setup(node)` and the standard OTEL_* variables. A backend that is down, slow or refuses costs the service nothing but
+dropped spans, which `Tracing.statistics` accounts for.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
+
+from opentelemetry import metrics, trace
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
+
+from observe.tracing.errors import BadSetting
+from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
+from observe.tracing.spans import SpanMaker
+
+if TYPE_CHECKING:
+    from observe.runtime.node import Node
+
+Protocol = Literal["http/protobuf", "grpc"]
+
+TIMEOUT_S: Final = 2.0
+"""For one request, its retries included, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise. The SDK's 10 s let a dead
+backend hold ten seconds' worth of spans in its hands."""
+
+SHUTDOWN_S: Final = 3.0
+"""How long the end of the service may wait for the backend. The SDK waits 30 s."""
+
+METRICS_EVERY_S: Final = 15.0
+
+_PATHS: Final = {"traces": "v1/traces", "metrics": "v1/metrics", "logs": "v1/logs"}
+
+
+class _Spans(SpanProcessor):
+    """Counts spans that start, and puts those that end into the outbox."""
+
+    def __init__(self, outbox: Outbox[ReadableSpan]) -> None:
+        self.outbox = outbox
+        self.started = 0
+        self.ended = 0
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        # The parent's spans are the parent's to end.
+        self._lock = threading.Lock()
+        self.started = self.ended = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if span.context.trace_flags.sampled:
+            with self._lock:
+                self.started += 1
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            with self._lock:
+                self.ended += 1
+            self.outbox.put(span)
+
+
+class _Logs(LogRecordProcessor):
+    def __init__(self, outbox: Outbox[Any]) -> None:
+        self.outbox = outbox
+
+    def on_emit(self, log_record: Any) -> None:
+        from opentelemetry.sdk._logs import ReadableLogRecord
+
+        self.outbox.put(
+            ReadableLogRecord(
+                log_record.log_record,
+                log_record.resource,
+                log_record.instrumentation_scope,
+                log_record.limits,
+            )
+        )
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+class Tracing:
+    """Tracing that has been set up. A context manager: leaving it is `shutdown`."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        sampler: Sampler,
+        makers: Mapping[str, Callable[[], Any]],
+        *,
+        content: bool,
+        queued: int,
+        batch: int,
+        delay_s: float,
+    ) -> None:
+        sizes: dict[str, Any] = {"queued": queued, "batch": batch, "delay_s": delay_s}
+        self._spans = _Spans(Outbox("traces", makers["traces"], SpanExportResult.FAILURE, **sizes))
+        self._logs = _Logs(Outbox("logs", makers["logs"], LogRecordExportResult.FAILURE, **sizes))
+        self.resource = resource
+        self.tracer_provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        """For other instrumentations, whose spans then nest under the agents'."""
+        self.tracer_provider.add_span_processor(self._spans)
+        self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        self.logger_provider.add_log_record_processor(self._logs)
+        self._reader = PeriodicExportingMetricReader(
+            makers["metrics"](), export_interval_millis=METRICS_EVERY_S * 1000
+        )
+        self.meter_provider = MeterProvider(
+            metric_readers=[self._reader], resource=resource, shutdown_on_exit=False
+        )
+        self._content = content
+        self._makers: list[SpanMaker] = []
+        self._is_down = False
+
+    def plug_in(self, node: Node) -> SpanMaker:
+        """Make spans of what `node`'s agents do from now on."""
+        maker = SpanMaker(
+            node, self.tracer_provider, self.logger_provider, self.meter_provider, content=self._content
+        )
+        self._makers.append(maker)
+        maker.start()
+        return maker
+
+    def statistics(self) -> dict[str, Any]:
+        """The account of spans and logs: started = exported + dropped, by reason + queued + in flight + open."""
+        spans, ended = self._spans.outbox.statistics(), self._spans.ended
+        return {
+            "started": self._spans.started,
+            "open": self._spans.started - ended,
+            "spans": spans,
+            "logs": self._logs.outbox.statistics(),
+            "metrics": {"interval_s": METRICS_EVERY_S},
+        }
+
+    @property
+    def spans(self) -> Account:
+        """Where the spans are that have ended."""
+        return self._spans.outbox.statistics()
+
+    @property
+    def logs(self) -> Account:
+        """Where the log records are."""
+        return self._logs.outbox.statistics()
+
+    def flush(self, timeout_s: float = SHUTDOWN_S) -> bool:
+        """Send what waits now. False when it was not all taken in that time. Waits, so not for an agent's step."""
+        deadline = time.monotonic() + timeout_s
+        sent = self._spans.outbox.flush(timeout_s)
+        return self._logs.outbox.flush(max(0.0, deadline - time.monotonic())) and sent
+
+    def shutdown(self, timeout_s: float = SHUTDOWN_S) -> bool:
+        """End open spans, send what waits, and stop, all within `timeout_s`. False when something was lost; the
+        account says what. Shutting down twice has no effect."""
+        if self._is_down:
+            return True
+        self._is_down = True
+        deadline = time.monotonic() + timeout_s
+        for maker in self._makers:
+            maker.stop()
+        metrics_end = threading.Thread(
+            target=self.meter_provider.shutdown, name="observe:close-metrics", daemon=True
+        )
+        metrics_end.start()
+        done = self._spans.outbox.close(max(0.0, deadline - time.monotonic()))
+        done = self._logs.outbox.close(max(0.0, deadline - time.monotonic())) and done
+        metrics_end.join(max(0.0, deadline - time.monotonic()))
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+def setup(
+    node: Node | None = None,
+    *,
+    endpoint: str | None = None,
+    protocol: Protocol | None = None,
+    headers: Mapping[str, str] | None = None,
+    service_name: str | None = None,
+    attributes: Mapping[str, str] | None = None,
+    sampler: Sampler | None = None,
+    content: bool | None = None,
+    set_global: bool = True,
+    queued: int = QUEUED,
+    batch: int = BATCH,
+    delay_s: float = DELAY_S,
+    timeout_s: float | None = None,
+) -> Tracing:
+    """Export traces, metrics and logs by OTLP, and make spans of what `node`'s agents do.
+
+    Args:
+        node: whose agents; more can be plugged in later.
+        endpoint: base URL of the backend, such as `http://127.0.0.1:4318`; otherwise OTEL_EXPORTER_OTLP_ENDPOINT and
+            its relatives.
+        protocol: `http/protobuf` (the default: faster and lighter, measured) or `grpc`.
+        service_name: otherwise OTEL_SERVICE_NAME, or the node's name.
+        attributes: further ones of the resource.
+        sampler: of traces that begin here; all, unless told otherwise.
+        content: also export texts of prompts, arguments and results, masked. Otherwise
+            OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; off by default.
+        set_global: let other instrumentations of this process use the same providers, so that their spans nest.
+        queued, batch, delay_s, timeout_s: bounds of the outbox and of one request.
+
+    Raises:
+        BadSetting: an argument or a variable makes no sense.
+    """
+    chosen: Any = protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+    if chosen not in get_args(Protocol):
+        raise BadSetting("protocol", chosen, "'http/protobuf' or 'grpc'")
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        raise BadSetting("endpoint", endpoint, "a URL such as http://127.0.0.1:4318")
+    if queued < 1 or batch < 1 or batch > queued:
+        raise BadSetting("batch", batch, f"at least 1 and at most queued ({queued})")
+    if content is None:
+        said = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
+        content = said.lower() in ("true", "span_only", "event_only", "span_and_event")
+    makers = _makers(endpoint, chosen, dict(headers) if headers else None, timeout_s)
+    tracing = Tracing(
+        _resource(node, service_name, attributes),
+        sampler if sampler is not None else ParentBased(ALWAYS_ON),
+        makers,
+        content=content,
+        queued=queued,
+        batch=batch,
+        delay_s=delay_s,
+    )
+    if set_global:
+        trace.set_tracer_provider(tracing.tracer_provider)
+        metrics.set_meter_provider(tracing.meter_provider)
+        set_logger_provider(tracing.logger_provider)
+    if node is not None:
+        tracing.plug_in(node)
+    return tracing
+
+
+def _resource(node: Node | None, service_name: str | None, more: Mapping[str, str] | None) -> Resource:
+    attributes: dict[str, Any] = {"process.pid": os.getpid(), **(more or {})}
+    if node is not None:
+        attributes |= {"service.instance.id": node.incarnation, "observe.node": node.name}
+    name = service_name or os.environ.get("OTEL_SERVICE_NAME") or (node.short_name if node else None)
+    if name:
+        attributes["service.name"] = name
+    return Resource.create(attributes)
+
+
+def _makers(
+    endpoint: str | None, protocol: Protocol, headers: dict[str, str] | None, timeout_s: float | None
+) -> dict[str, Callable[[], Any]]:
+    """How to make the exporter of each signal. gRPC is imported only when it is asked for."""
+    if timeout_s is None and not any(
+        name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("TIMEOUT") for name in os.environ
+    ):
+        timeout_s = TIMEOUT_S
+    options: dict[str, Any] = {"headers": headers, "timeout": timeout_s}
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
+
+        if endpoint is not None:
+            options |= {"endpoint": endpoint, "insecure": endpoint.startswith("http://")}
+        return {
+            "traces": lambda: GrpcSpans(**options),
+            "metrics": lambda: GrpcMetrics(**options),
+            "logs": lambda: GrpcLogs(**options),
+        }
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    def at(signal: str) -> str | None:
+        return None if endpoint is None else f"{endpoint.rstrip('/')}/{_PATHS[signal]}"
+
+    return {
+        "traces": lambda: OTLPSpanExporter(endpoint=at("traces"), **options),
+        "metrics": lambda: OTLPMetricExporter(endpoint=at("metrics"), **options),
+        "logs": lambda: OTLPLogExporter(endpoint=at("logs"), **options),
+    }
