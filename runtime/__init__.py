@@ -19,12 +19,15 @@ from observe.runtime.errors import (
     NodeDown,
     NoSuchAgent,
     NoSuchChild,
+    NotInWorker,
+    NotSendable,
     NotStorable,
     PreemptionUnavailable,
     RuntimeFault,
     StoreFault,
     StoreFull,
     Unreadable,
+    WorkerDied,
     WrongThread,
 )
 from observe.runtime.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason
@@ -42,6 +45,7 @@ from observe.runtime.scheduler import current_agent
 from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
+from observe.runtime.workers.limits import Limits
 
 __all__ = [
     "KILLED",
@@ -70,6 +74,7 @@ __all__ = [
     "Instrument",
     "Interrupted",
     "Ladder",
+    "Limits",
     "MailboxFull",
     "MemoryStore",
     "Monitor",
@@ -79,6 +84,8 @@ __all__ = [
     "Node",
     "NodeDown",
     "NodeVitals",
+    "NotInWorker",
+    "NotSendable",
     "NotStorable",
     "Outcome",
     "Park",
@@ -100,6 +107,7 @@ __all__ = [
     "SupervisorRef",
     "Timer",
     "Unreadable",
+    "WorkerDied",
     "WrongThread",
     "activity",
     "current_agent",

@@ -15,6 +15,7 @@ from observe.runtime.mailbox import Overflow, bounded_first
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
+    from observe.runtime.away import Away
     from observe.runtime.children import Child
     from observe.runtime.ladder import Failure
     from observe.runtime.node import Node
@@ -64,6 +65,9 @@ class Agent:
     _o_async: ClassVar[bool] = False
     _o_system: ClassVar[bool] = False
     _o_has_terminate: ClassVar[bool] = False
+
+    _o_away: Away | None = None
+    """How to reach the agent of another process that this object stands for; None for an agent that is here."""
 
     mailbox_limit: ClassVar[int | None] = None
     """How many messages may wait, or None for as many as come. Declared by the class."""

@@ -40,7 +40,7 @@ class Down:
 class Monitor:
     """One agent watching for the end of another, in one direction."""
 
-    __slots__ = ("_watched", "_watcher")
+    __slots__ = ("__weakref__", "_watched", "_watcher")
 
     def __init__(self, watcher: Agent, watched: Agent) -> None:
         self._watcher = watcher
@@ -50,6 +50,9 @@ class Monitor:
     def ref(self) -> Ref:
         """Who is watched."""
         return self._watched._o_ref()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (repr(self),)  # in a `Down` that is sent on to another process
 
     def __repr__(self) -> str:
         return f"<Monitor of {self._watched._o_text()} by {self._watcher._o_text()}>"
@@ -166,6 +169,10 @@ def link(one: Agent, other: Agent) -> None:
     """
     if one is other:
         return
+    away = other._o_away
+    if away is not None and away.is_stub:
+        away.link(one)
+        return
     if not other._o_is_alive():
         one._o_scheduler.post(signal, one, other, NOPROC)
         return
@@ -175,6 +182,10 @@ def link(one: Agent, other: Agent) -> None:
 
 def unlink(one: Agent, other: Agent) -> None:
     """Untie them. No exit signal of the other comes through this link afterwards."""
+    away = other._o_away
+    if away is not None and away.is_stub:
+        away.unlink(one)
+        return
     if one._o_bonds is not None:
         one._o_bonds.links.pop(other, None)
     if other._o_bonds is not None:
@@ -184,17 +195,30 @@ def unlink(one: Agent, other: Agent) -> None:
 def monitor(watcher: Agent, watched: Agent) -> Monitor:
     """Have `watcher` told once when `watched` ends; at once, with `noproc`, when it is dead already."""
     made = Monitor(watcher, watched)
-    if not watched._o_is_alive():
+    away = watched._o_away
+    if away is not None and away.is_stub:
         bonds_of(watcher).watches[made] = None
-        watcher._o_scheduler.post(_tell_down, made, NOPROC)
+        away.monitor(made)
         return made
-    bonds_of(watcher).watches[made] = None
-    bonds_of(watched).watched_by[made] = None
+    begin(made)
     return made
+
+
+def begin(made: Monitor) -> None:
+    """Put a monitor to work."""
+    watcher, watched = made._watcher, made._watched
+    bonds_of(watcher).watches[made] = None
+    if watched._o_is_alive():
+        bonds_of(watched).watched_by[made] = None
+    else:
+        watcher._o_scheduler.post(tell_down, made, NOPROC)
 
 
 def demonitor(made: Monitor) -> None:
     """Stop watching. A `Down` that is in the mailbox already stays there (OTP: without `flush`)."""
+    away = made._watched._o_away
+    if away is not None and away.is_stub:
+        away.demonitor(made)
     if made._watcher._o_bonds is not None:
         made._watcher._o_bonds.watches.pop(made, None)
     if made._watched._o_bonds is not None:
@@ -208,6 +232,10 @@ def signal(to: Agent, sender: Agent | None, reason: ExitReason) -> None:
         sender: who has ended or has sent it; None for code outside of agents, which speaks for nobody.
     """
     if not to._o_is_alive():
+        return
+    away = to._o_away
+    if away is not None:
+        away.signal(sender, reason)  # it knows whether it traps exits
         return
     if to._o_bonds is not None and to._o_bonds.traps_exits:
         to._o_deliver(Exit((sender or to)._o_ref(), reason))
@@ -233,14 +261,15 @@ def sever(agent: Agent, reason: ExitReason) -> None:
             watched.watched_by.pop(made, None)
     post = agent._o_scheduler.post
     for made in bonds.watched_by:
-        post(_tell_down, made, reason)
+        post(tell_down, made, reason)
     for other in bonds.links:
         if other._o_bonds is not None:
             other._o_bonds.links.pop(agent, None)
         post(signal, other, agent, reason)
 
 
-def _tell_down(made: Monitor, reason: ExitReason) -> None:
+def tell_down(made: Monitor, reason: ExitReason) -> None:
+    """Let the watcher have its `Down`, unless it has had it or wants it no more."""
     watcher = made._watcher
     bonds = watcher._o_bonds
     if bonds is None or made not in bonds.watches or not watcher._o_is_alive():

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from observe.runtime.budget import Budget
     from observe.runtime.ladder import Ladder
     from observe.runtime.supervisor import Supervisor
+    from observe.runtime.workers.limits import Limits
 
 Restart = Literal["permanent", "transient", "temporary"]
 
 SHUTDOWN_S = 5.0
 """OTP's default time for a worker to end when it is told to."""
+
+Isolation = Literal["none", "worker", "process"]
+"""Where an agent runs."""
 
 _RESTARTS = get_args(Restart)
 _NO_KWARGS: Mapping[str, Any] = {}
@@ -86,6 +90,11 @@ class ChildSpec:
         ladder: what is done about each further failure, in place of plain restarts.
         budget: what the child, or all below a supervisor, may spend.
 
+        isolation: `"process"` gives the child an operating-system process of its own, `"worker"` one of the node's workers,
+            `"none"` the node's own process. Left out: a worker if the node has any, for what can run there.
+        worker: which of the node's workers, from 1; the one with the fewest agents if left out.
+        limits: of the child's own process.
+
     Raises:
         BadChildSpec: an argument is not valid.
     """
@@ -95,12 +104,15 @@ class ChildSpec:
         "args",
         "backoff",
         "id",
+        "isolation",
         "kwargs",
+        "limits",
         "name",
         "plan",
         "restart",
         "shutdown_s",
         "significant",
+        "worker",
     )
 
     def __init__(
@@ -120,6 +132,9 @@ class ChildSpec:
         in_hand: InHand = "drop",
         ladder: Ladder | None = None,
         budget: Budget | None = None,
+        isolation: Isolation | None = None,
+        worker: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         if not (isinstance(agent, type) and issubclass(agent, Agent)):
             raise BadChildSpec(f"a child's agent must be a subclass of Agent, not {agent!r}")
@@ -149,10 +164,38 @@ class ChildSpec:
         checkpoint = checkpoint or agent.checkpoints
         if checkpoint is not None or restore or in_hand != "drop" or ladder is not None or budget is not None:
             self.plan = Plan(agent, restart, checkpoint, restore, in_hand, ladder, budget)
+        if worker is not None and isolation is None:
+            isolation = "worker"
+        self.isolation = isolation
+        self.worker = worker
+        self.limits = limits
+        if isolation is not None or limits is not None:
+            _check_isolation(self)
 
     def __repr__(self) -> str:
         return (
             f"ChildSpec({self.agent.__name__}, id={self.id!r}, name={self.name!r}, restart={self.restart!r})"
+        )
+
+
+def _check_isolation(spec: ChildSpec) -> None:
+    isolation, agent = spec.isolation, spec.agent
+    if isolation is not None and isolation not in get_args(Isolation):
+        raise BadChildSpec(f"isolation must be one of {', '.join(get_args(Isolation))}, not {isolation!r}")
+    if spec.worker is not None and (isolation != "worker" or type(spec.worker) is not int or spec.worker < 1):
+        raise BadChildSpec(f"worker is the number of one of the node's workers, from 1, not {spec.worker!r}")
+    if spec.limits is not None and isolation != "process":
+        raise BadChildSpec("limits are those of a process: say isolation='process' as well")
+    if isolation == "none":
+        return
+    if agent._o_system:
+        raise BadChildSpec(
+            f"{agent.__name__} is a supervisor, and supervisors run in the node's own process; isolate its children"
+        )
+    if spec.plan is not None:
+        raise BadChildSpec(
+            "checkpoints, in_hand, ladders and budgets are for agents in the node's own process, not for "
+            f"isolation={isolation!r}"
         )
 
 

@@ -118,6 +118,8 @@ class Control:
 
     def mailbox(self, agent: Agent, limit: int) -> tuple[list[Any], int]:
         """The oldest `limit` messages that wait, and how many wait in all. Requests are shown as their messages."""
+        if agent._o_away is not None:
+            return agent._o_away.peek(limit)
         backlog = list(agent._o_backlog or ())
         backlog.reverse()
         new = agent._o_mailbox

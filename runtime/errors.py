@@ -13,6 +13,9 @@ RuntimeFault
 ├── Unreadable       what a store holds cannot be read back here
 ├── StoreFault       the store refused: broken, locked, read-only, or none at all; `.store` names it
 │   └── StoreFull    there is no room in it
+├── NotSendable      a message, argument or reply cannot go to another process of the node
+├── WorkerDied       the process in which an agent ran has ended; `.status` says how
+├── NotInWorker      what was asked can only be done in the node's own process
 ├── BudgetExceeded   an agent, or the tree it belongs to, has used up what its spec allows
 ├── NodeDown         the node is not running (any more), or belongs to the parent of a forked process
 ├── PreemptionUnavailable  `preempt=True` cannot be had here; the message says why
@@ -148,6 +151,34 @@ class BudgetExceeded(RuntimeFault):
         self.allowed = allowed
         self.rung: Any = None
         """The rung of a ladder that the budget names, to be taken at once."""
+
+
+class NotSendable(RuntimeFault, TypeError):
+    """A message, an argument or a reply cannot be sent to another process of the node. Nothing was sent."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} cannot be sent to another process: {why}")
+        self.what = what
+        self.why = why
+
+
+class WorkerDied(RuntimeFault):
+    """The operating-system process in which an agent ran has ended, and the agent with it.
+
+    All agents that were in it have this one object as their reason's `error`.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        """The exit code, or minus the signal's number; None when it was never started."""
+
+
+class NotInWorker(RuntimeFault):
+    """Asked for in a worker process, and possible only in the node's own process."""
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(f"{what} cannot be had in a worker process; {instead}")
 
 
 class NodeDown(RuntimeFault):

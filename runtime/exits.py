@@ -75,6 +75,18 @@ def one_line(text: str, limit: int = MAX_REASON_CHARS) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
 
 
+class WorkerTraceback(Exception):
+    """The traceback of an error that came from another process, as text: the cause of that error here."""
+
+    def __init__(self, text: str, fingerprint: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.fingerprint = fingerprint
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"
+
+
 class Crash:
     """What is known of an agent that an exception ended. Kept in a bounded ring and with its child slot."""
 
@@ -123,11 +135,14 @@ class Crash:
         self.message = message
         """The message that was being handled; None when `has_message` is false (a crash in `init`, say)."""
         self.has_message = has_message
-        self.fingerprint = _fingerprint(error)
+        far: WorkerTraceback | None = None
+        if isinstance(error.__cause__, WorkerTraceback):
+            far = error.__cause__
+        self.fingerprint = far.fingerprint if far is not None and far.fingerprint else _fingerprint(error)
         """The same for crashes of the same exception type at the same line of code."""
         self._error: BaseException | None = error
         self._trace: TracebackType | None = error.__traceback__
-        self._traceback: str | None = None
+        self._traceback: str | None = far.text if far is not None else None
 
     @property
     def traceback(self) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from observe.runtime.children import Child
     from observe.runtime.node import Node
     from observe.runtime.scheduler import Scheduler
+    from observe.runtime.workers.pool import Workers
 
 logger = logging.getLogger("observe.runtime")
 
@@ -56,6 +57,8 @@ class Lifecycle:
         self.crashed = 0
         self.restarted = 0
         self.groups = Groups()
+        self.workers: Workers | None = None
+        """The node's worker processes; None while it has none."""
         self._next_pid = 1
         self._timers: dict[int, TimerHandle] = {}
         self._waiting: dict[int, list[Future[ExitReason]]] = {}
@@ -77,6 +80,8 @@ class Lifecycle:
         if scheduler.closed:
             raise NodeDown("the node has stopped")
         cls = child.spec.agent
+        if self.workers is not None or child.spec.isolation is not None:
+            cls = self.node._class_for(child)
         agent = cls.__new__(cls)
         pid = self._next_pid
         self._next_pid = pid + 1

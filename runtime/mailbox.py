@@ -75,6 +75,8 @@ def overfull_of(agent: Agent) -> Overfull:
 
 def has_room(agent: Agent) -> bool:
     """Whether a message would be taken without anything being lost."""
+    if agent._o_away is not None:
+        return agent._o_away.has_room()
     limit = type(agent).mailbox_limit
     return limit is None or agent._o_queued() < limit
 

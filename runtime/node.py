@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
-from observe.runtime.children import Child, ChildSpec, Restart
+from observe.runtime.children import Child, ChildSpec, Isolation, Restart
 from observe.runtime.clock import wall_s
 from observe.runtime.control import Control
 from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault, StoreFault
@@ -37,6 +37,10 @@ from observe.runtime.stores import Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
 from observe.runtime.watchdog import LIMIT_S, Watchdog
+
+if TYPE_CHECKING:
+    from observe.runtime.workers.limits import Limits
+    from observe.runtime.workers.pool import WorkerFacts, Workers
 
 logger = logging.getLogger("observe.runtime")
 
@@ -101,6 +105,7 @@ class Node:
         rare_full_gc: make Python's full garbage collections rare while the node runs. It doubles the rate at which very
             many agents are started. For the whole process, so off unless asked for: cyclic garbage that has grown old
             stays longer.
+        workers: spread agents over so many worker processes besides this one (docs/runtime.md, "Processes").
 
     Raises:
         ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
@@ -116,7 +121,11 @@ class Node:
         watchdog_s: float | None = LIMIT_S,
         preempt: bool | Preemption = False,
         rare_full_gc: bool = False,
+        workers: int = 0,
     ) -> None:
+        if type(workers) is not int or not 0 <= workers <= 256:
+            raise ValueError(f"workers is a number of processes from 0 to 256, not {workers!r}")
+        self._worker_count = workers
         if watchdog_s is not None and not watchdog_s > 0:
             raise ValueError(
                 f"watchdog_s must be more than 0 seconds, or None for no watchdog, not {watchdog_s!r}"
@@ -170,13 +179,27 @@ class Node:
         """
         if self._scheduler is not None:
             raise NodeDown("a node runs once; make another Node to start again")
+        await self._open()
+        if self._worker_count:
+            self._open_workers().start()
+        spec = ChildSpec(
+            Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
+        )
+        started = self.lifecycle.start(Child(spec, "root", None))
+        root = started if isinstance(started, Agent) else await started
+        assert isinstance(root, Supervisor)
+        self._root = root
+        return self
+
+    async def _open(self) -> None:
+        """Everything that is there before the first agent."""
         loop = asyncio.get_running_loop()
         if self._rare_full_gc:
             self._gc_thresholds = gc.get_threshold()
             gc.set_threshold(*self._gc_thresholds[:2], RARE_FULL_GC)
         self.started_at = wall_s()
-        self._scheduler = Scheduler(self, loop)
-        self._lifecycle = Lifecycle(self, self._scheduler, self.instruments)
+        self._scheduler = self._make_scheduler(loop)
+        self._lifecycle = self._make_lifecycle(self._scheduler)
         self._scheduler.lifecycle = self._lifecycle
         self._stopped = loop.create_future()
         if self._preemption is not None:
@@ -195,14 +218,6 @@ class Node:
         if self._watchdog_s is not None:
             self._watchdog = Watchdog(self._scheduler, self.findings, self._watchdog_s)
             self._watchdog.start()
-        spec = ChildSpec(
-            Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
-        )
-        started = self._lifecycle.start(Child(spec, "root", None))
-        root = started if isinstance(started, Agent) else await started
-        assert isinstance(root, Supervisor)
-        self._root = root
-        return self
 
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End all agents, children in the reverse order of their start. What has not ended in time is killed."""
@@ -219,6 +234,8 @@ class Node:
         # Below a supervisor that was killed, steps may still be unwinding: each has its grace.
         for agent in list(self._lifecycle.agents.values()):
             await self._lifecycle.wait_exit(agent)
+        if self._lifecycle.workers is not None:
+            await self._lifecycle.workers.close()
         self._scheduler.close()
         self._restore_gc()
         if self.store is not None:
@@ -249,6 +266,35 @@ class Node:
     ) -> None:
         await self.stop()
 
+    def _make_scheduler(self, loop: AbstractEventLoop) -> Scheduler:
+        return Scheduler(self, loop)
+
+    def _make_lifecycle(self, scheduler: Scheduler) -> Lifecycle:
+        return Lifecycle(self, scheduler, self.instruments)
+
+    def _open_workers(self) -> Workers:
+        from observe.runtime.workers.pool import Workers  # processes and pickle: not for a node without
+
+        lifecycle = self.lifecycle
+        if lifecycle.workers is None:
+            lifecycle.workers = Workers(self, self._worker_count)
+        return lifecycle.workers
+
+    def _class_for(self, child: Child) -> type[Agent]:
+        """Of what class the object is that takes this place; see `Workers.class_for`."""
+        return self._open_workers().class_for(child)
+
+    def _ref_to(self, target: int | str) -> Ref:
+        """A ref that came from another process of the node, by pid or by name."""
+        if isinstance(target, str):
+            return NamedRef(self, target)
+        agent = self.agents.get(target)
+        if agent is not None:
+            return agent._o_ref()
+        from observe.runtime.workers.remote import gone
+
+        return gone(self, target)._o_ref()
+
     def _root_ended(self, reason: ExitReason) -> None:
         if reason.text:
             logger.critical("node %s: the root supervisor has ended: %s", self.name, reason)
@@ -265,6 +311,9 @@ class Node:
         name: str | None = None,
         restart: Restart = "temporary",
         shutdown_s: float = ...,
+        isolation: Isolation | None = None,
+        worker: int | None = None,
+        limits: Limits | None = None,
         **kwargs: Any,
     ) -> SupervisorRef: ...
 
@@ -276,6 +325,9 @@ class Node:
         name: str | None = None,
         restart: Restart = "temporary",
         shutdown_s: float = ...,
+        isolation: Isolation | None = None,
+        worker: int | None = None,
+        limits: Limits | None = None,
         **kwargs: Any,
     ) -> Ref: ...
 
@@ -286,6 +338,9 @@ class Node:
         name: str | None = None,
         restart: Restart = "temporary",
         shutdown_s: float = 5.0,
+        isolation: Isolation | None = None,
+        worker: int | None = None,
+        limits: Limits | None = None,
         **kwargs: Any,
     ) -> Ref:
         """Start an agent under the root supervisor; returns when its `init` is done.
@@ -295,13 +350,24 @@ class Node:
             name: to register it under.
             restart: `temporary` (not restarted) unless told otherwise; `permanent` or `transient` as in OTP.
             shutdown_s: how long it may take to end when told to.
+            isolation, worker, limits: in which process it runs, as in `ChildSpec`.
 
         Raises:
             NameTaken: the name belongs to another live agent.
             InitFailed: `init` raised.
             NodeDown: the node is not running.
         """
-        spec = ChildSpec(agent, args, kwargs, name=name, restart=restart, shutdown_s=shutdown_s)
+        spec = ChildSpec(
+            agent,
+            args,
+            kwargs,
+            name=name,
+            restart=restart,
+            shutdown_s=shutdown_s,
+            isolation=isolation,
+            worker=worker,
+            limits=limits,
+        )
         return await self.supervisor.start_child(spec)
 
     @property
@@ -334,6 +400,11 @@ class Node:
         if agent is None:
             raise NoSuchAgent(target)
         return agent._o_ref()
+
+    def workers(self) -> list[WorkerFacts]:
+        """The node's worker processes that live now, those of single agents among them."""
+        workers = self.lifecycle.workers
+        return workers.facts() if workers is not None else []
 
     # -- For instruments, the probe and the console
 
@@ -381,7 +452,7 @@ class Node:
         scheduler, lifecycle = self.scheduler, self.lifecycle
         return NodeVitals(
             agents=len(lifecycle.agents),
-            handled=scheduler.handled,
+            handled=scheduler.handled + (lifecycle.workers.handled if lifecycle.workers is not None else 0),
             run_queue=scheduler.run_queue,
             busy_us=scheduler.busy_ns // 1000,
             spawned=lifecycle.spawned,

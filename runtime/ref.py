@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import signal
 from observe.runtime.calls import Call, wait_future
-from observe.runtime.errors import NoSuchAgent
+from observe.runtime.errors import NoSuchAgent, NotSendable
 from observe.runtime.exits import KILLED, ExitReason
 from observe.runtime.mailbox import has_room, overfull_of
 
@@ -139,6 +139,9 @@ class Ref:
         agent = self._agent
         return await agent._o_scheduler.lifecycle.wait_exit(agent)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ref_to, (self._agent._o_pid,)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ref) and other._agent is self._agent
 
@@ -188,6 +191,9 @@ class NamedRef(Ref):
     def cast_threadsafe(self, message: Any) -> None:
         self._node.scheduler.call_soon_threadsafe(self.cast, message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ref_to, (self._name,)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NamedRef) and other._name == self._name and other._node is self._node
 
@@ -196,6 +202,26 @@ class NamedRef(Ref):
 
     def __repr__(self) -> str:
         return f"<Ref {self._name!r}>"
+
+
+class Reading:
+    """On which node a ref is that comes out of a pickle. Refs travel between the processes of one node, and nowhere else."""
+
+    node: Node | None = None
+
+
+def ref_to(target: int | str) -> Ref:
+    """What a pickled ref is made of again.
+
+    Raises:
+        NotSendable: the pickle is not read by a node.
+    """
+    if Reading.node is None:
+        raise NotSendable(
+            f"a ref to {target!r}",
+            "refs live on their node; keep the name, and say node.ref(name) where you need it",
+        )
+    return Reading.node._ref_to(target)
 
 
 def _reason(reason: str | ExitReason) -> ExitReason:

@@ -40,6 +40,9 @@ def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> ar
     values: list[int] = []
     extend = values.extend
     for agent in agents:
+        if agent._o_away is not None:
+            extend(agent._o_away.row(activity_id))
+            continue
         new = agent._o_mailbox
         old = agent._o_backlog
         queued = (len(new) if new else 0) + (len(old) if old else 0)

@@ -49,6 +49,8 @@ class Stack:
 
 def stack_of(agent: Agent) -> Stack:
     """The agent's stack now. From any thread: what changes while it is read is shown as it was."""
+    if agent._o_away is not None:
+        return agent._o_away.stack()
     status = agent._o_status
     scheduler = agent._o_scheduler
     name = STATUS_NAMES[status]

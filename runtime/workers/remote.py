@@ -1,0 +1,332 @@
+"""What stands for an agent of a worker in the node's own process: a real agent, supervised as any.
+
+Pids, names, links, monitors, restarts and groups are the node's, and see no difference. What differs is the mailbox: what is
+put into it is packed and sent on at once, and kept here as well until the worker says that it has been handled. So what
+waits can be looked at while the worker is stuck, and becomes dead letters when it dies.
+"""
+
+from __future__ import annotations
+
+import sys
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from observe.runtime.agent import EXITED, IDLE, RUNNING, STARTING, STATUS_NAMES, WAITING, Agent
+from observe.runtime.bonds import Down, Monitor
+from observe.runtime.calls import Call
+from observe.runtime.errors import AgentExited, MailboxFull, WorkerDied, WrongThread
+from observe.runtime.exits import NOPROC, ExitReason
+from observe.runtime.mailbox import DeadMailbox, overfull_of
+from observe.runtime.stacks import Frame, Stack
+from observe.runtime.workers.link import PENDING_LIMIT_BYTES
+from observe.runtime.workers.packing import Packed, pack, pack_reason, unpack
+
+if TYPE_CHECKING:
+    from observe.runtime.node import Node
+    from observe.runtime.workers.process import WorkerProcess
+
+NO_LIMIT: Final = sys.maxsize
+
+
+class Remote(Agent):
+    """Stands for one agent of a worker. Subclassed once for each class of the user's, whose name it takes."""
+
+    __slots__ = ("_o_away",)
+
+    _o_away: RemoteEnd
+    _o_stands_for: ClassVar[type[Agent]]
+
+    def _o_init(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        workers = self._o_scheduler.lifecycle.workers
+        assert workers is not None
+        self._o_away = end = RemoteEnd(self, workers.assign(self._o_child))
+        self._o_mailbox = end
+        end.process.load += 1
+        return end.begin(args, kwargs)
+
+    def terminate(self, reason: ExitReason) -> Any:
+        return self._o_away.end(reason)
+
+    def _o_buried(self, reason: ExitReason) -> None:
+        self._o_away.buried(reason)
+
+    def _o_deliver(self, message: Any) -> None:
+        self._o_away.deliver(message)
+
+    def _o_queued(self) -> int:
+        return self._o_away.queued
+
+
+def stand_in(cls: type[Agent]) -> type[Remote]:
+    """The class of those that stand for agents of class `cls`."""
+    return type(
+        cls.__name__,
+        (Remote,),
+        {
+            "__slots__": (),
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+            "_o_stands_for": cls,
+            "mailbox_limit": cls.mailbox_limit or NO_LIMIT,
+            "overflow": cls.overflow,
+        },
+    )
+
+
+class RemoteEnd:
+    """This process's end of one agent of a worker: its mailbox, and how everything else gets there."""
+
+    is_stub = False
+
+    def __init__(self, agent: Remote, process: WorkerProcess) -> None:
+        self._agent = agent
+        self.process = process
+        self._unfinished: deque[tuple[Any, int, int]] = deque()
+        """Messages sent and not known to be handled, oldest first: message or request, bytes, number of the request."""
+        self._bytes = 0
+        self._finished = 0
+        self._in_hand = False
+        self._is_over = False
+        """The worker has no such agent any more, or never had."""
+        self._ending: Future[None] | None = None
+        self.started: Future[None] = process.loop.create_future()
+        self.status = STARTING
+        self._far_queued = 0
+        self._since_us = 0
+        self._activity: tuple[str, int] | None = None
+        limit = type(agent).mailbox_limit
+        kept_here = type(agent).overflow in ("wait", "reject")
+        self._limit = limit if limit is not None and kept_here else NO_LIMIT
+
+    # -- The mailbox
+
+    def append(self, message: Any) -> None:
+        """Send a message to the agent.
+
+        Raises:
+            MailboxFull: no room, by its class's limit or by what may wait for a process.
+            NotSendable: it cannot be pickled.
+            WrongThread: called from another thread than the node's.
+        """
+        if not self.has_room():
+            agent = self._agent
+            overfull_of(agent).refused += 1
+            raise MailboxFull(agent._o_text(), self.queued)
+        self.deliver(message)
+
+    def deliver(self, message: Any) -> None:
+        """`append` without a limit."""
+        agent, process = self._agent, self.process
+        if process.thread_id != get_ident():
+            raise WrongThread
+        number = 0
+        if type(message) is Call:
+            data = pack(message.message, f"the message to {agent._o_text()}")
+            number = process.expect(message)
+            process.link.send(("call", agent._o_pid, number, data), len(data))
+        elif type(message) is Down:
+            process.link.send(
+                ("down", agent._o_pid, process.monitor_number(message.monitor), pack_reason(message.reason))
+            )
+            return
+        else:
+            data = pack(message, f"the message to {agent._o_text()}")
+            process.link.send(("cast", agent._o_pid, data), len(data))
+        size = len(data) + 100
+        self._unfinished.append((message, size, number))
+        self._bytes += size
+
+    def __len__(self) -> int:
+        return self.queued
+
+    def __bool__(self) -> bool:
+        return False  # there is nothing in it for the scheduler to run
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return max(len(self._unfinished) - self._in_hand, self._far_queued)
+
+    def has_room(self) -> bool:
+        return (
+            len(self._unfinished) - self._in_hand < self._limit
+            and self._bytes < PENDING_LIMIT_BYTES
+            and self.process.link.has_room
+        )
+
+    def peek(self, limit: int) -> tuple[list[Any], int]:
+        waiting = list(self._unfinished)[self._in_hand :]
+        shown = [item.message if type(item) is Call else item for item, _, _ in waiting[:limit]]
+        node = self._agent._o_node
+        return [unpack(one.data, node) if type(one) is Packed else one for one in shown], self.queued
+
+    def progress(self, finished: int, in_hand: bool) -> None:
+        """The worker's word: so many messages have been handled, in all."""
+        unfinished = self._unfinished
+        for _ in range(min(finished - self._finished, len(unfinished))):
+            self._bytes -= unfinished.popleft()[1]
+        self._finished = max(self._finished, finished)
+        self._in_hand = in_hand and bool(unfinished)
+        bonds = self._agent._o_bonds
+        if bonds is not None and bonds.overfull is not None and self.has_room():
+            bonds.overfull.wake(self._limit - len(unfinished) + self._in_hand)
+
+    # -- Life
+
+    async def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Start the agent in its process, and wait until its `init` is done."""
+        agent = self._agent
+        child = agent._o_child
+        start = pack(
+            (agent._o_stands_for, args, dict(kwargs), child.name, str(child.id), child.spec.shutdown_s),
+            f"the arguments of {agent._o_text()}",
+        )
+        self.process.add(agent, start)
+        await self.started
+        self.status = IDLE
+
+    def end(self, reason: ExitReason) -> Coroutine[Any, Any, None] | None:
+        """Have the agent end in its worker, with its `terminate`."""
+        return None if self._is_over else self._end(reason)
+
+    async def _end(self, reason: ExitReason) -> None:
+        self._ending = self.process.loop.create_future()
+        self.process.link.send(("exit", self._agent._o_pid, pack_reason(reason)))
+        await self._ending
+
+    def ended(self, reason: ExitReason, message: Any, has_message: bool) -> None:
+        """The worker's word, or its death: the agent is gone there."""
+        self._is_over = True
+        agent = self._agent
+        if self._ending is not None:
+            if not self._ending.done():
+                self._ending.set_result(None)
+            return
+        if agent._o_status in (EXITED, STARTING):
+            return
+        call: Call | None = None
+        if self._unfinished and (has_message or isinstance(reason.error, WorkerDied)):
+            # The oldest one is what it had in hand; the others become dead letters.
+            ours, _, number = self._unfinished.popleft()
+            if type(ours) is Call:
+                call, ours = ours, ours.message
+                self.process.calls.pop(number, None)
+            if not has_message:
+                message = unpack(ours.data, agent._o_node) if type(ours) is Packed else ours
+        agent._o_scheduler.lifecycle.ended(agent, reason, message, call)
+
+    def not_started(self, error: BaseException) -> None:
+        """Its `init` failed, or its process died before that was done."""
+        self._is_over = True
+        if not self.started.done():
+            self.started.set_exception(error)
+            self.started.exception()  # somebody else may have given up waiting
+
+    def buried(self, reason: ExitReason) -> None:
+        """Gone here: fail who waits, and see to it that it is gone there."""
+        agent, process = self._agent, self.process
+        if not self.started.done():
+            self.started.cancel()
+        for message, _, number in self._unfinished:
+            process.calls.pop(number, None)
+            if type(message) is Call:
+                message.fail(AgentExited(agent._o_text(), reason))
+            else:
+                if type(message) is Packed:
+                    message = _readable(message, agent._o_node)
+                agent._o_node.dead_letter(agent, message, reason)
+        self._unfinished.clear()
+        self.status = EXITED
+        process.remove(agent._o_pid, self._is_over, reason)
+
+    # -- What the runtime asks of it
+
+    def signal(self, sender: Agent | None, reason: ExitReason) -> None:
+        pid = sender._o_pid if sender is not None else 0
+        self.process.link.send(("signal", self._agent._o_pid, pid, pack_reason(reason)))
+
+    def link(self, other: Agent) -> None:
+        raise NotImplementedError
+
+    def unlink(self, other: Agent) -> None:
+        raise NotImplementedError
+
+    def monitor(self, made: Monitor) -> None:
+        raise NotImplementedError
+
+    def demonitor(self, made: Monitor) -> None:
+        raise NotImplementedError
+
+    def row(self, activity_id: Callable[[str], int]) -> tuple[int, ...]:
+        agent = self._agent
+        queued = self.queued
+        agent._o_mailbox_max = max(agent._o_mailbox_max, queued)
+        status = agent._o_status if agent._o_status in (STARTING, EXITED) else self.status
+        name, since_us = self._activity or ("", 0)
+        return (
+            agent._o_pid,
+            status,
+            queued,
+            agent._o_mailbox_max,
+            agent._o_handled,
+            agent._o_busy_ns // 1000,
+            self._since_us or agent._o_since_ns // 1000,
+            activity_id(name) if name else 0,
+            since_us,
+        )
+
+    def take_row(self, row: tuple[Any, ...]) -> None:
+        """The worker's counters of the agent, for the next tick of telemetry."""
+        agent = self._agent
+        _, self.status, self._far_queued, mailbox_max, handled, busy_ns, self._since_us, doing, doing_us = row
+        agent._o_mailbox_max = max(agent._o_mailbox_max, mailbox_max)
+        self.process.handled += handled - agent._o_handled
+        agent._o_handled = handled
+        agent._o_busy_ns = busy_ns
+        self._activity = (doing, doing_us) if doing else None
+        self._in_hand = self.status in (RUNNING, WAITING) and bool(self._unfinished)
+        agent._o_scheduler.mark_dirty(agent)
+
+    def stack(self) -> Stack:
+        told = self.process.control("stack", self._agent._o_pid)
+        if isinstance(told, str):
+            return Stack(STATUS_NAMES[self.status], [], None, told)
+        status, frames, waiting_on, note = told
+        where = f"in {self.process.text}"
+        return Stack(
+            status, [Frame(*frame) for frame in frames], waiting_on, f"{note}; {where}" if note else where
+        )
+
+
+def _readable(message: Packed, node: Node) -> Any:
+    try:
+        return unpack(message.data, node)
+    except Exception as error:
+        return f"<a message that cannot be read here: {error}>"
+
+
+class Gone(Agent):
+    """Whom a ref means that came from a worker, when the agent has ended meanwhile."""
+
+    __slots__ = ()
+
+
+def gone(node: Node, pid: int) -> Agent:
+    """An agent that has ended, of which nothing but the pid is known any more."""
+    from observe.runtime.children import Child, ChildSpec
+
+    agent = Gone.__new__(Gone)
+    agent._o_pid = pid
+    agent._o_scheduler = node.scheduler
+    agent._o_child = Child(ChildSpec(Gone), "gone", None)
+    agent._o_backlog = agent._o_activities = agent._o_bonds = agent._o_step = None
+    agent._o_exit = NOPROC
+    agent._o_status = EXITED
+    agent._o_mailbox = DeadMailbox(agent, NOPROC)
+    agent._o_handled = agent._o_busy_ns = agent._o_mailbox_max = agent._o_since_ns = 0
+    agent._o_dirty = True
+    return agent

@@ -1,0 +1,80 @@
+"""Agents for the tests of worker processes: a module of its own, so that workers can import them."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from typing import Any
+
+from observe.runtime import Agent, Ref
+
+
+class Odd(Agent):
+    """Does what it is told, in whichever process it is."""
+
+    def init(self, start: int = 0) -> None:
+        if start < 0:
+            raise ValueError("below zero")
+        self.count = start
+        self.heard: list[Any] = []
+
+    async def handle(self, message: Any) -> Any:
+        match message:
+            case "pid":
+                return os.getpid()
+            case "segfault":
+                ctypes.string_at(0)
+            case "exit":
+                os._exit(3)
+            case "crash":
+                raise ValueError("no")
+            case "allocate":
+                return len(bytearray(4 * 2**30))
+            case "spin":
+                while True:
+                    pass
+            case "c":
+                return sum(range(10**12))
+            case "wait":
+                async with self.activity("tool:wait"):
+                    await asyncio.sleep(60)
+            case "lambda":
+                return lambda: None
+            case "heard":
+                return self.heard
+            case "heard_once":
+                heard, self.heard = self.heard, []
+                return heard
+            case "stop":
+                self.stop()
+            case "whoami":
+                return self.ref
+            case "fork":
+                child = os.fork()
+                if child == 0:
+                    while True:
+                        pass
+                return child
+            case ("call", Ref() as ref, what):
+                return await ref.call(what)
+            case ("link", Ref() as ref):
+                self.link(ref)
+            case ("trap", Ref() as ref):
+                self.trap_exits()
+                self.link(ref)
+            case ("monitor", Ref() as ref):
+                self.monitor(ref)
+            case ("spawn", *args):
+                return await self.node.spawn(Odd, *args, isolation="none")
+            case _:
+                self.heard.append(message)
+                self.count += 1
+                return self.count
+        return None
+
+
+class Small(Odd):
+    """Has room for three messages."""
+
+    mailbox_limit = 3
