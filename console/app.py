@@ -39,6 +39,7 @@ class ObserveApp(ActingApp):
         """Show the first page, and attach."""
         self._show_place()
         self.run_worker(self._stay_attached(), group="attachment")
+        self.set_interval(1.0, self.end_control_in_time)
 
     async def _stay_attached(self) -> None:
         try:
@@ -111,7 +112,7 @@ class ObserveApp(ActingApp):
 
     def action_help(self) -> None:
         """All keys of this page, and what the columns mean."""
-        self.push_screen(HelpOverlay(self.page.page_name, self.node.role, readonly=self.node.readonly))
+        self.push_screen(HelpOverlay(self.page.page_name, self.node.role, readonly=self.node.only_looks))
 
     def action_palette(self) -> None:
         """Every action by name."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from observe.console.app_places import PlacesApp
+from observe.console.format import clock
 from observe.console.keys import find, permitted
+from observe.console.node_view import CONTROL_S, Taken
 from observe.console.state import Identity
+from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.kill_dialog import KillDialog
 
 _KILL = find("agents", "kill")
@@ -13,16 +16,49 @@ _KILL = find("agents", "kill")
 class ActingApp(PlacesApp):
     """The questions before actions."""
 
+    def action_control(self) -> None:
+        """Take control, after saying why; give it back when it is ours."""
+        node = self.node
+        if node.readonly:
+            self.say("attached read-only: leave out --read-only to take control", "warn")
+        elif not permitted(_KILL, node.role, readonly=False):
+            self.say(f"your key has the role {node.role}; acting takes operator", "warn")
+        elif not node.only_looks:
+            self._give_back("view mode again")
+        else:
+            self.push_screen(ControlDialog(node.name, node.clock() + CONTROL_S), self._take_control)
+
+    def _take_control(self, reason: str | None) -> None:
+        if reason is None:
+            return
+        until = self.node.clock() + CONTROL_S
+        self.node.control = Taken(reason, until)
+        self.show_node()
+        self.say(f"you have control until {clock(until)}; W gives it back", "warn")
+
+    def _give_back(self, text: str) -> None:
+        self.node.control = None
+        self.show_node()
+        self.say(text)
+
+    def end_control_in_time(self) -> None:
+        """Called every second: control that is over is taken away, and that is said."""
+        if self.node.control is not None and self.node.only_looks:
+            self._give_back("control is over: view mode again; W takes it anew")
+
     def ask_to_kill(self, agent: Identity | None) -> None:
         """The question before a kill; for those who may not kill, why not."""
         if agent is None:
             return
         if self.node.readonly:
-            self.say("attached read-only: leave out --readonly to act on agents", "warn")
+            self.say("attached read-only: leave out --read-only to act on agents", "warn")
         elif not permitted(_KILL, self.node.role, readonly=False):
             self.say(f"your key has the role {self.node.role}; killing takes operator", "warn")
+        elif self.node.only_looks:
+            self.say("view mode: W takes control first", "warn")
         else:
-            self.push_screen(KillDialog(agent, self.attachment))
+            why = self.node.control.reason if self.node.control is not None else ""
+            self.push_screen(KillDialog(agent, self.attachment, why))
 
     def ask_to_kill_pid(self, pid: int) -> None:
         """The same for an agent of which only the pid is at hand."""

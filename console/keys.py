@@ -67,6 +67,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("back", "app", ("escape",), "Back", "Close, clear the filter, or go back one page.", palette=False),
     Action("history_back", "app", ("left_square_bracket",), "Back in history", "The page seen before this one."),
     Action("history_forward", "app", ("right_square_bracket",), "Forward in history", "The page seen after it."),
+    Action(
+        "control", "app", ("W",), "Take control…",
+        "Be allowed to act for a quarter of an hour, after saying why; again to go back to looking.",
+    ),
     Action("toggle_theme", "app", ("L",), "Light or dark", "Switch between the light and the dark theme."),
     Action("quit", "app", ("q", "ctrl+c"), "Quit", "Leave; the node does not notice.", footer="quit"),
     # the overview

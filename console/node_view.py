@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Literal
 
+from observe.console.columns import Piece
 from observe.console.crash_groups import Group, group
 from observe.console.format import NODE_GLYPHS, ago, clock, duration, one_line
 from observe.console.state import SIGNS, Signs
@@ -18,6 +19,21 @@ LinkState = Literal["connecting", "up", "lost"]
 
 STALE_S = 5.0
 """Age of the newest telemetry from which on the header says how old it is: ten ticks of the slowest kind."""
+
+
+CONTROL_S = 900.0
+"""Seconds for which control is taken: long enough to act on what was found, too short to be left open overnight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Control that a person has taken."""
+
+    reason: str
+    """Goes along with each command."""
+
+    until: float
+    """By this machine's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,11 @@ class NodeView:
     """What the person asked for."""
 
     readonly: bool = False
+    """Chosen at the start, for good."""
+
+    control: Taken | None = None
+    """None: this console only looks, whatever its key allows."""
+
     clock: Callable[[], float] = time
     """This machine's clock."""
 
@@ -176,6 +197,20 @@ class NodeView:
             inner = held.stack[-1]
             place = f" in {inner.function} ({inner.file.rpartition('/')[2]}:{inner.line})"
         return f"by {one_line(who)} for {duration(held.since_s)}", f"{where}{place}   h opens it"
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether nothing may be changed from here at the moment."""
+        return self.readonly or self.control is None or self.clock() >= self.control.until
+
+    @property
+    def mode(self) -> Piece:
+        """How we are attached, for the header."""
+        if self.readonly:
+            return ("read-only", "dim")
+        if self.control is None or self.only_looks:
+            return (f"{self.role}, view", "dim")
+        return (f"CONTROL {duration(self.control.until - self.clock())}", "warn")
 
     @property
     def is_fresh(self) -> bool:

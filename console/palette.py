@@ -21,7 +21,7 @@ class ActionCommands(Provider):
     def _commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         app = cast("ObserveApp", self.app)
         for action in available(app.page.page_name):
-            if action.palette and permitted(action, app.node.role, readonly=app.node.readonly):
+            if action.palette and permitted(action, app.node.role, readonly=app.node.only_looks):
                 name = f"{action.name}  ({key_name(action.keys[0])})"
                 yield name, action.description, partial(app.perform, action)
         for column in COLUMNS:

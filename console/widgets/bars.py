@@ -106,7 +106,7 @@ class KeyHints(Widget):
             cells = cell_len(key) + 1 + len(word)
             if used + cells > width:
                 break
-            may = permitted(action, self.node.role, readonly=self.node.readonly)
+            may = permitted(action, self.node.role, readonly=self.node.only_looks)
             segments.append(Segment(key, tones.style("hotkey" if may else "faint")))
             segments.append(Segment(f" {word}  ", tones.style("dim" if may else "faint")))
             self._places.append((used, used + cells, action))

@@ -48,7 +48,7 @@ def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Lin
         title(section)
         for action in on_page("app" if name == "app" else page):
             may = permitted(action, role, readonly=readonly)
-            note = "" if may else f" (not as you are attached: takes the role {action.role})"
+            note = "" if may else f" (not as you are attached: takes the role {action.role}, and W)"
             entry(keys_of(action), f"{action.name}: {action.description}{note}", "hotkey" if may else "faint")
     if page != "agents":
         title("Lines that fold")

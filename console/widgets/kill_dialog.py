@@ -79,12 +79,14 @@ class KillDialog(ModalScreen[None]):
         Binding("right", "app.focus_next", show=False),
     ]
 
-    def __init__(self, agent: Identity, attachment: Attachment) -> None:
+    def __init__(self, agent: Identity, attachment: Attachment, why: str = "") -> None:
+        """`why` is the reason for which control was taken; it is told unless another one is given."""
         super().__init__()
         self.agent = agent
         self.stage: Stage = "asking"
         self.steps: list[Step] = []
         self._attachment = attachment
+        self._why = why
         self._detail: Detail | None = None
         self._row: Row | None = None
         self._trouble = ""
@@ -100,7 +102,12 @@ class KillDialog(ModalScreen[None]):
                 yield Button("No", id="no", compact=True)
                 yield Button("Yes, kill it", id="yes", compact=True)
             yield Input(
-                placeholder="reason, for the record (optional)", id="reason", max_length=200, compact=True
+                placeholder=f"reason, else: {self._why}"
+                if self._why
+                else "reason, for the record (optional)",
+                id="reason",
+                max_length=200,
+                compact=True,
             )
             yield Static(id="steps")
             yield Static(id="hint")
@@ -231,7 +238,7 @@ class KillDialog(ModalScreen[None]):
         if self.stage != "asking" or self._ended:
             return
         self.stage = "sent"
-        reason = self.query_one("#reason", Input).value.strip()
+        reason = self.query_one("#reason", Input).value.strip() or self._why
         self.run_worker(self._kill(reason), group="kill")
 
     def _step(self, glyph: str, text: str, tone: str) -> None:

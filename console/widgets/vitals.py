@@ -122,7 +122,7 @@ class VitalsHeader(Widget):
             facts = f"pid {node.info.pid}  Python {node.info.python}  observe {node.info.version}  "
             right.append((facts, "dim"))
         right += [
-            ("read-only" if node.readonly else node.role, "dim"),
+            node.mode,
             (f"  {clock(now)} ", "text"),
         ]
         if standing.state not in ("up", "connecting"):
