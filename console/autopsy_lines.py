@@ -57,6 +57,29 @@ def death(report: Document) -> RenderableType:
     return Group(*parts)
 
 
+def autopsy(found: Document) -> RenderableType:
+    """What was wrong at the end of a recording."""
+    parts: list[RenderableType] = [
+        Text(f"{one_line(found['node'])}  {timestamp(found['from_at'])} to {clock(found['to_at'])}", "bold")
+    ]
+    parts += [Text(one_line(line), "bold red") for line in found["damage"]]
+    parts += [Text(f"{one['count']:,} times: {one_line(one['text'])}", "red") for one in found["crashed"]]
+    parts += [
+        Text(f"mailbox of {_who(one)} grew from {one['before']:,} to {one['mailbox']:,}", "yellow")
+        for one in found["grew"]
+    ]
+    parts += [
+        Text(f"{one_line(one['who'])} held the scheduler in {one['seconds']:,} of the seconds", "yellow")
+        for one in found["held"]
+    ]
+    if not (found["crashed"] or found["grew"] or found["held"] or found["death"]):
+        parts.append(Text("nothing crashed, no mailbox grew, nobody held the scheduler", "green"))
+    parts += [Text(f"  {clock(event['at'])}  {one_line(event['text'])}") for event in found["events"]]
+    if found["death"] is not None:
+        parts.append(death(found["death"]))
+    return Group(*parts)
+
+
 def _statuses(by_status: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in by_status.items()) or "none"
 

@@ -10,6 +10,8 @@ is fed without waiting, its death goes unnoticed, and when the service ends it e
 from __future__ import annotations
 
 import logging
+import os
+import re
 import sys
 from dataclasses import dataclass
 from types import TracebackType
@@ -46,6 +48,8 @@ class Settings:
     linger_s: float
     budget: float
     tick_s: float
+    record: str = ""
+    keep_bytes: int = 200_000_000
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -61,6 +65,15 @@ class Settings:
             raise ValueError(f"linger_s must be between 0 and 86,400 seconds, not {self.linger_s!r}")
 
 
+def read_size(size: str | int) -> int:
+    """Bytes from `200MB`, `2 GB`, `500kB` or a number. Raises ValueError."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", str(size).strip().upper())
+    if parts is None or float(parts[1]) * units[parts[2] or ""] < 1_000_000:
+        raise ValueError(f'keep must be a size of at least 1 MB, such as "200MB", not {size!r}')
+    return int(float(parts[1]) * units[parts[2] or ""])
+
+
 class Probe:
     """Makes one node observable. A context manager; or call `start` and `stop`.
 
@@ -70,6 +83,8 @@ class Probe:
         placement: `process`, or `thread` where no child process is allowed. A thread cannot be reached while C code
             holds the interpreter lock, and is gone when the service is.
         linger_s: for how long the last picture is shown after the service died without a word.
+        record: a directory for the flight recorder (`docs/recording.md`); nothing is recorded without.
+        keep: how much of the recording is kept, such as `"200MB"`; the oldest goes first.
         budget: share of one core that telemetry may take from the scheduler.
         tick_s: seconds between two ticks of telemetry, when their cost allows it.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
@@ -85,11 +100,15 @@ class Probe:
         listen: str = "tcp://127.0.0.1:*",
         placement: Placement = "process",
         linger_s: float = 60.0,
+        record: str | os.PathLike[str] | None = None,
+        keep: str | int = "200MB",
         budget: float = 0.02,
         tick_s: float = 0.25,
         required: bool = True,
     ) -> None:
-        self.settings = Settings(listen, placement, linger_s, budget, tick_s)
+        self.settings = Settings(
+            listen, placement, linger_s, budget, tick_s, os.fspath(record) if record else "", read_size(keep)
+        )
         self.settings.check()
         self._owns_node = isinstance(node, str)
         self.node = Node(node) if isinstance(node, str) else node

@@ -51,7 +51,8 @@ FILL_MOST_S: Final = 2.0
 class Feed:
     """The receiving end of the feed."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Picture, expected: int | None = None) -> None:
+        """`expected` is the number of the next frame, when the picture is whole up to there."""
         self.picture = picture
         self.frames = 0
         self.malformed = 0
@@ -65,7 +66,7 @@ class Feed:
         """Whether anybody watches events: they are not made otherwise."""
         self._filling = picture.table
         self._filling_since: float | None = None
-        self._expected: int | None = None
+        self._expected = expected
         """The number of the next frame; None before the first and after a fault, until a `hello`."""
         self._ask_at = time.monotonic() + RESYNC_FIRST_S
         self._patience_s = RESYNC_FIRST_S
@@ -80,6 +81,16 @@ class Feed:
             "resyncs": self.resyncs,
             "strays": self.picture.table.strays,
         }
+
+    @property
+    def expected(self) -> int | None:
+        """The number of the next frame, when the table can be trusted."""
+        return self._expected
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the table that is shown is the one that is filled."""
+        return self._filling_since is None
 
     @property
     def is_synced(self) -> bool:

@@ -71,6 +71,9 @@ class Config(BaseModel):
     """`threading.get_ident()` of the loop's thread, to find it among those stacks; None: the main thread."""
     linger_s: float = 60.0
     """For how long the last picture is served after the service died."""
+    record: str = ""
+    """Directory of the flight recorder; empty: nothing is recorded."""
+    keep_bytes: int = 200_000_000
     words: str = ""
     """The page of words; empty: `words` in the node's directory."""
     stacks: str = ""

@@ -62,7 +62,7 @@ class Picture:
         self._crashes: deque[Kept] = deque()
         self._crash_bytes = 0
         self._crashes_total = 0
-        self._clock_offset_us = time.time_ns() // 1000 - monotonic_us()
+        self.clock_offset_us = time.time_ns() // 1000 - monotonic_us()
         self._frozen_us: int | None = None
 
     @property
@@ -86,18 +86,22 @@ class Picture:
         self.held = None
         self._frozen_us = monotonic_us()
 
+    def stand_at(self, mono_us: int) -> None:
+        """Let the clock stand at this moment: of a picture of the past."""
+        self._frozen_us = mono_us
+
     def now_us(self) -> int:
         """Monotonic microseconds for ages; the moment of its end for a node that is gone."""
         return self._frozen_us if self._frozen_us is not None else monotonic_us()
 
     def wall(self, mono_us: int) -> float:
         """The Unix time of a monotonic moment."""
-        return (mono_us + self._clock_offset_us) / 1e6
+        return (mono_us + self.clock_offset_us) / 1e6
 
     def introduce(self, hello: HelloFrame) -> None:
         """What the service says of itself."""
         self.python, self.version, self.started_at = hello.python, hello.version, hello.started_at
-        self._clock_offset_us = int(hello.wall * 1e6) - hello.mono_us
+        self.clock_offset_us = int(hello.wall * 1e6) - hello.mono_us
 
     def info(self) -> NodeInfo:
         """The **node** of the protocol."""

@@ -21,6 +21,7 @@ from typing import Any, Final
 import zmq
 
 from observe.audit.log import AuditLog, AuditUnavailable
+from observe.probe import keyframe
 from observe.probe.asks import Answer, Asks
 from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import decode, encode
@@ -34,7 +35,9 @@ from observe.probe.holding import describe_holder, held_by
 from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing
 from observe.probe.node_watch import Holding, NodeWatch
 from observe.probe.picture import Picture, monotonic_us
-from observe.probe.streams import Streams
+from observe.probe.recorder import Recorder
+from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
+from observe.probe.streams import EventItem, Streams
 from observe.probe.wire import PROTOCOL_VERSIONS, DeathsArgs, Stack
 
 logger = logging.getLogger("observe.probe")
@@ -90,8 +93,10 @@ class Server:
         )
         self._keys = KeyRing(_holders(config))
         self._streams = Streams()
-        self._picture = Picture(config, self._streams.publish)
+        self._applying = False
+        self._picture = Picture(config, self._publish)
         self._feed = Feed(self._picture)
+        self._recorder = self._make_recorder()
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
         self._asks = Asks(self._send_control)
         self._audit = _open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}")
@@ -185,6 +190,8 @@ class Server:
         if self._card_is_written:
             card_path(self._directory).unlink(missing_ok=True)
             self._card_is_written = False
+        if self._recorder is not None:
+            self._recorder.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
@@ -227,6 +234,7 @@ class Server:
                 self._take_clients(now)
             self._asks.expire(now)
             self._feed.settle(now)
+            self._flush_recorder(now)
             if self._feed.needs_resync(now) and not self._picture.ended:
                 self._asks.ask("resync", {}, _ignore, now)
             self._look_after_node(now, ready)
@@ -252,7 +260,38 @@ class Server:
                 parts = self._feed_socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._feed.receive(parts[0] if len(parts) == 1 else b"")
+            frame = parts[0] if len(parts) == 1 else b""
+            self._applying = True
+            self._feed.receive(frame)
+            self._applying = False
+            if self._recorder is not None:
+                self._record(FRAME, frame)
+
+    def _publish(self, items: list[EventItem], omitted: int) -> None:
+        self._streams.publish(items, omitted)
+        if not self._applying and self._recorder is not None:  # others come out of the recorded frames again
+            self._record(EVENTS, encode({"events": items}))
+
+    def _make_recorder(self) -> Recorder | None:
+        config = self.config
+        if not config.record:
+            return None
+        meta = {key: getattr(config, key) for key in ("node", "host", "incarnation", "pid")} | {"format": 1}
+        picture, feed = self._picture, self._feed
+        made = Recorder(
+            Path(config.record), config.node, config.keep_bytes, meta, lambda: keyframe.take(picture, feed)
+        )
+        made.flush(time.monotonic(), time.time_ns() // 1000, monotonic_us(), settled=True)
+        return made
+
+    def _record(self, kind: int, payload: bytes) -> None:
+        assert self._recorder is not None
+        self._recorder.note(payload, time.time_ns() // 1000, monotonic_us(), kind)
+
+    def _flush_recorder(self, now: float) -> None:
+        if self._recorder is not None:
+            settled = self._feed.is_settled and self._feed.is_synced
+            self._recorder.flush(now, time.time_ns() // 1000, monotonic_us(), settled=settled)
 
     def _take_control(self) -> None:
         for _ in range(CONTROL_SHARE):
@@ -347,6 +386,9 @@ class Server:
         self._sample()  # the last one: from here on everything stands still
         if died:
             death = self._coroner.examine(text=text if state == "stopped" else "")
+            if self._recorder is not None:
+                self._record(DEATH, encode(death.to_wire()))
+                self._flush_recorder(time.monotonic())
             self._picture.cause = death.cause
             text = text if state == "stopped" else text + death.cause
         self._picture.end(state)
@@ -400,6 +442,10 @@ class Server:
         picture.table.rotate(monotonic_us())
         at = picture.wall(monotonic_us())
         picture.vitals.sample(at, picture.state, len(picture.table), picture.held)
+        if self._recorder is not None:
+            held = picture.held.to_wire() if picture.held is not None else None
+            facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
+            self._record(SAMPLE, encode(facts))
 
     @property
     def _name(self) -> str:

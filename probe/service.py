@@ -140,6 +140,8 @@ class Service:
                 dump_signal=dump_signal,
                 scheduler_thread=node.scheduler.thread_id,
                 linger_s=settings.linger_s,
+                record=os.path.abspath(settings.record) if settings.record else "",
+                keep_bytes=settings.keep_bytes,
                 words=str(words_path),
                 stacks=str(stacks_path),
                 started_at=node.started_at,

@@ -200,6 +200,27 @@ class Table:
         self.version += 1
         return where
 
+    def load(self, ints: dict[str, Ints], floats: dict[str, NDArray[np.float64]], newest_us: int) -> None:
+        """Take whole columns of live agents, in the order of their pids, into an empty table.
+
+        Raises:
+            Malformed: a column is missing or of another length.
+        """
+        size = len(ints["pid"])
+        if any(len(ints.get(name, ())) != size for name in INTS) or any(
+            len(floats.get(name, ())) != size for name in FLOATS
+        ):
+            raise Malformed("columns of different lengths")
+        self._reserve(size)
+        for name in INTS:
+            self._ints[name][:size] = ints[name]
+        for name in FLOATS:
+            self._floats[name][:size] = floats[name]
+        self._alive[:size] = True
+        self._size, self._dead, self.newest_us = size, 0, newest_us
+        self._rotated_us = newest_us
+        self.version += 1
+
     def tidy(self) -> None:
         """Give back the room of dead rows when it is worth it. Call it after reading what `exit` returned."""
         if self._dead > COMPACT_AT and self._dead * 4 > self._size:

@@ -39,6 +39,19 @@ class VitalSigns:
         """Live agents as the service counts them; 0 before it has said so."""
         return self._newest.agents if self._newest else 0
 
+    @property
+    def newest(self) -> VitalsFrame | None:
+        """The newest totals."""
+        return self._newest
+
+    def samples(self, most: int) -> list[Vitals]:
+        """The last samples, oldest first."""
+        return list(self._samples)[-most:]
+
+    def remember(self, sample: Vitals) -> None:
+        """Take a sample that was made elsewhere."""
+        self._samples.append(sample)
+
     def take(self, frame: VitalsFrame) -> None:
         """Totals from the feed."""
         if self._then is None:

@@ -1,0 +1,169 @@
+"""The black box: what is recorded survives kill -9, stays within its bounds, and is read up to where it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from observe.probe.client import connect
+from observe.probe.embed import read_size
+from observe.probe.past import Past
+from observe.probe.recorder import Recorder
+from observe.probe.recording import KEY, META, SUFFIX, NotARecording, segments_at
+from tests.probe.live import LiveService, eventually, is_gone, private_runtime, wait_until
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """What a service left that crashed, piled up messages, and was killed; its probe was killed after it."""
+    import asyncio
+
+    folder = tmp_path_factory.mktemp("recording")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        private_runtime(patch) as runtime,
+        LiveService(runtime, record=str(folder)) as service,
+    ):
+        service.do("cast", "waiter-0", 1000)
+
+        async def live_through() -> None:
+            async with connect("shop", timeout_s=10.0) as node:
+                await eventually(node.agents, lambda page: page.total == 7)
+                for _ in range(30):
+                    service.do("cast", "waiter-0", "count")
+                service.do("cast", "waiter-1", "crash")
+                await eventually(node.crashes, lambda found: found.total)
+                await eventually(
+                    node.agents, lambda page: any(row[page.columns.index("mailbox")] == 30 for row in page.rows)
+                )  # fmt: skip
+                service.process.send_signal(signal.SIGKILL)
+                await eventually(node.vitals, lambda vitals: vitals.state == "dead")
+
+        asyncio.run(live_through())
+        with contextlib.suppress(psutil.NoSuchProcess):
+            os.kill(service.probe_pid, signal.SIGKILL)
+        wait_until(lambda: is_gone(service.probe_pid))
+        facts = service.facts
+    return folder, facts
+
+
+def test_a_recording_survives_kill_nine_of_service_and_probe(recorded: tuple[Path, dict[str, Any]]) -> None:
+    folder, facts = recorded
+    past = Past(folder)
+    assert past.damage == []
+    assert past.picture.config.incarnation == facts["incarnation"]
+    assert past.picture.state == "dead"
+    assert past.picture.agent(past.picture.row("waiter-0"))["mailbox"] == 30
+
+
+def test_the_autopsy_names_what_was_wrong(recorded: tuple[Path, dict[str, Any]]) -> None:
+    """The question of the morning after."""
+    found = Past(recorded[0]).autopsy()
+    assert [("waiter-1" in one.text, one.count) for one in found.crashed] == [(True, 1)]
+    assert [(one.name, one.before, one.mailbox) for one in found.grew] == [("waiter-0", 0, 30)]
+    assert found.death is not None
+    assert found.death.signal_name == "SIGKILL"
+    assert found.node.startswith("shop@")
+
+
+def test_seeking_shows_the_node_as_it_was(recorded: tuple[Path, dict[str, Any]]) -> None:
+    past = Past(recorded[0])
+    past.seek(past.start_us / 1e6)
+    assert past.picture.state == "up"
+    assert len(past.picture.table) == 0
+    past.advance(past.end_us / 1e6)
+    assert len(past.picture.table) == 7
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_a_damaged_recording_is_read_up_to_the_damage(
+    recorded: tuple[Path, dict[str, Any]], tmp_path: Path, harm: str
+) -> None:
+    """The disk that failed is often why somebody looks."""
+    (segment,) = segments_at(recorded[0])
+    content = bytearray(segment.path.read_bytes())
+    middle = len(content) * 3 // 4
+    if harm == "cut":
+        del content[middle:]
+    else:
+        content[middle] ^= 0x10
+    path = tmp_path / segment.path.name
+    path.write_bytes(content)
+    past = Past(path)
+    (damage,) = past.damage
+    assert damage.path == path
+    assert 0 < damage.offset <= middle
+    assert past.picture.row("holder") >= 0  # what came before is there
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("observe")), "autopsy", str(path), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert f"byte {damage.offset:,}" in json.loads(done.stdout)["damage"][0]
+
+
+def test_what_is_no_recording_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(NotARecording):
+        Past(tmp_path)
+    (tmp_path / f"shop~1{SUFFIX}").write_bytes(b"something else")
+    with pytest.raises(NotARecording, match="byte 0"):
+        Past(tmp_path)
+
+
+def recorder(folder: Path, keep_bytes: int) -> Recorder:
+    return Recorder(folder, "shop", keep_bytes, {"node": "shop"}, lambda: {"expected": None})
+
+
+def test_a_recording_stays_within_its_bound_and_loses_the_oldest(tmp_path: Path) -> None:
+    made = recorder(tmp_path, 1 << 20)
+    for number in range(400):
+        made.flush(float(number), number + 1, 0, settled=True)
+        made.note(os.urandom(10_000), number + 1, 0)
+    made.close()
+    assert made.lost == 0
+    paths = sorted(tmp_path.iterdir())
+    assert sum(path.stat().st_size for path in paths) <= 1 << 20
+    assert len(paths) > 2
+    kinds = [record.kind for record in segments_at(paths[0])[0]]
+    assert kinds[:2] == [META, KEY]
+    assert (paths[0].stat().st_mode & 0o777) == 0o600
+
+
+def test_a_disk_that_refuses_is_counted_and_tried_again(tmp_path: Path) -> None:
+    """A recorder that has recorded nothing for weeks must not look well."""
+    (tmp_path / "dir").write_text("in the way")
+    made = recorder(tmp_path / "dir", 1 << 20)
+    made.flush(0.0, 1, 1, settled=True)
+    made.note(b"x", 1, 1)
+    assert made.statistics()["lost"] == 1
+    assert made.error
+    (tmp_path / "dir").unlink()
+    made.flush(1.0, 2, 2, settled=True)
+    assert made.error  # not at once again
+    made.flush(31.0, 3, 3, settled=True)
+    assert made.error == ""
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("200MB", 200_000_000), ("1.5 GB", 1_500_000_000), (5_000_000, 5_000_000)]
+)
+def test_a_size_is_read_as_people_write_it(text: str | int, size: int) -> None:
+    assert read_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "1kB", "-5MB", 0])
+def test_a_size_that_makes_no_sense_is_refused(text: str | int) -> None:
+    with pytest.raises(ValueError, match="at least 1 MB"):
+        read_size(text)
