@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from observe.probe.describe import detail_map, line, stack_map
+from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.words import Words
 from observe.runtime.errors import NodeDown, NoSuchAgent
 from observe.runtime.node import Node
@@ -150,7 +151,11 @@ class Answers:
     def _inspect(self, job: Job) -> None:
         agent = self._node.control.find(_pid(job))
         items = job.request.get("max_items")
-        job.done(detail_map(self._node, agent, items if type(items) is int else 100))
+        most = items if type(items) is int else 100
+        if agent._o_away is not None:
+            inspect_elsewhere(self._node, agent, agent._o_away, most, job.done)
+        else:
+            job.done(detail_map(self._node, agent, most))
 
     def _stack(self, job: Job) -> None:
         agent = self._node.control.find(_pid(job))

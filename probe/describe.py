@@ -71,7 +71,16 @@ def stack_map(agent: Agent, stack: Stack) -> dict[str, Any]:
     }
 
 
-def detail_map(node: Node, agent: Agent, max_items: int) -> dict[str, Any]:
+HERE: Final = frozenset({"mailbox", "relations", "last crash"})
+"""Parts of a picture that the node's own process has, also of an agent in another process."""
+
+ELSEWHERE: Final = frozenset({"state", "stack", "activities"})
+"""Parts that only the agent's process has."""
+
+
+def detail_map(
+    node: Node, agent: Agent, max_items: int, only: frozenset[str] = HERE | ELSEWHERE
+) -> dict[str, Any]:
     """What **detail** needs from the live agent; the probe adds the agent's row. On the scheduler's thread.
 
     A part that cannot be had is left out, and `note` says why: half a picture helps, none does not.
@@ -87,6 +96,8 @@ def detail_map(node: Node, agent: Agent, max_items: int) -> dict[str, Any]:
     }
     notes = []
     for name, part in parts.items():
+        if name not in only:
+            continue
         try:
             detail |= part()
         except Exception as error:  # noqa: BLE001  # an agent may be as broken as it likes: the note says so

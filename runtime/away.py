@@ -7,6 +7,7 @@ workers nothing of that is loaded.
 from __future__ import annotations
 
 from array import array
+from asyncio import Future
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,6 +48,13 @@ class Away(Protocol):
 
     def row(self, activity_id: Callable[[str], int]) -> tuple[int, ...] | array[int]:
         """The agent's counters, as `snapshot.row_values` wants them."""
+
+    def ask(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Have `function(node, *args)` run on the loop of the other process; a future of what it returns. The function is
+        found there by its name, and all of it is pickled."""
+
+    def facts(self) -> dict[str, Any]:
+        """Where the agent runs: `isolation`, `worker`, `os_pid` and, where there are any, `limits`."""
 
     def stack(self) -> Stack:
         """Where it is in its code. May take a moment; in any thread."""

@@ -139,6 +139,8 @@ class Control:
             "shutdown_s": child.spec.shutdown_s,
             "child": str(child.id),
         }
+        if agent._o_away is not None:
+            spec |= agent._o_away.facts()
         if child.spec.plan is not None:
             spec |= _plan(agent, child.spec.plan)
         children: list[Child] = []

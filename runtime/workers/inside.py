@@ -134,6 +134,12 @@ class StubEnd:
     def row(self, activity_id: Callable[[str], int]) -> array[int]:
         raise NotImplementedError
 
+    def ask(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        raise NotInWorker(f"agent {self._target} itself", "ask the node's process")
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
     def stack(self) -> Stack:
         raise NotInWorker(f"the stack of agent {self._target}", "ask the node's process")
 

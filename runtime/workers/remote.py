@@ -291,6 +291,18 @@ class RemoteEnd:
         self._in_hand = self.status in (RUNNING, WAITING) and bool(self._unfinished)
         agent._o_scheduler.mark_dirty(agent)
 
+    def ask(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        return self.process.ask(function, *args)
+
+    def facts(self) -> dict[str, Any]:
+        process = self.process
+        facts = {
+            "isolation": "process" if process.is_isolated else "worker",
+            "worker": process.number,
+            "os_pid": process.os_pid,
+        }
+        return facts | ({"limits": str(process.limits)} if process.limits is not None else {})
+
     def stack(self) -> Stack:
         told = self.process.control("stack", self._agent._o_pid)
         if isinstance(told, str):

@@ -1,0 +1,64 @@
+"""What a console sees of agents in processes of their own, and that its acts reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from observe.probe import Probe
+from observe.probe.client import NodeClient, connect
+from observe.probe.wire import Query
+from observe.runtime import Node
+from tests.probe.live import eventually, private_runtime
+from tests.runtime.worker_agents import Odd
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(str(ROOT))
+    with private_runtime(monkeypatch) as path:
+        yield path
+
+
+async def row(client: NodeClient, name: str) -> dict[str, object]:
+    page = await client.agents(Query(filter=f"name={name}"))
+    return dict(zip(page.columns, page.rows[0], strict=True)) if page.rows else {}
+
+
+async def test_an_agent_of_another_process_is_seen_inspected_and_killed() -> None:
+    async with Node("processes", intensity=100) as node, Probe(node, tick_s=0.05):
+        ref = await node.spawn(Odd, 7, name="odd", isolation="process", restart="permanent")
+        os_pid = await ref.call("pid")
+        await ref.call("x")
+        ref.cast("wait")
+        ref.cast("later")
+        async with connect("processes") as client:
+            seen = await eventually(
+                lambda: row(client, "odd"), lambda row: row.get("activity") == "tool:wait"
+            )
+            assert (seen["class"], seen["status"], seen["mailbox"]) == ("Odd", "waiting", 1)
+            assert seen["handled"] == 3
+
+            detail = await client.inspect("odd")
+            assert detail.state is not None
+            assert ["count", "8"] in [[key, value.text] for key, value in detail.state.items or []]
+            assert detail.stack is not None
+            assert "handle" in [frame.function for frame in detail.stack.frames]
+            assert [value.text for value in detail.mailbox] == ["'later'"]
+            assert detail.spec is not None
+            assert detail.spec["os_pid"] == os_pid
+            assert [one.name for one in detail.activities] == ["tool:wait"]
+
+            await client.kill("odd")
+            again = await eventually(lambda: row(client, "odd"), lambda row: row.get("restarts") == 1)
+            assert again["pid"] != ref.pid
+
+            # C code holds the interpreter over there: what is known here is shown, and it can be killed.
+            node.ref("odd").cast("c")
+            await eventually(lambda: client.inspect("odd"), lambda found: "does not answer" in found.note)
+            await client.kill("odd")
+            await eventually(lambda: row(client, "odd"), lambda row: row.get("restarts") == 2)
