@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from observe.runtime.clock import now_ns
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from observe.runtime.scheduler import Scheduler
 
 
+Carried = Callable[[], object]
+
+
 class Call:
-    """One request in a mailbox, with the place where its reply goes.
+    """One request in a mailbox, with the place where its reply goes; also a cast that carries a trace context.
 
     Exactly one of `reply` and `fail` takes effect, the first; later ones are dropped. Whoever waits is either an agent
     whose step is parked on this object (no future, no task), or an asyncio future.
     """
 
-    __slots__ = ("caller", "done", "error", "future", "message", "target", "value")
+    __slots__ = ("caller", "carried", "done", "error", "future", "is_cast", "message", "target", "value")
 
     def __init__(self, message: Any, target: Agent) -> None:
         self.message = message
@@ -33,6 +36,10 @@ class Call:
         self.caller: Agent | None = None
         """The agent that is parked here; the scheduler sets it."""
         self.future: Future[None] | None = None
+        self.carried: Carried | None = None
+        """Makes the sender's trace context that of the message, when run in the message's own context."""
+        self.is_cast = False
+        """Nobody wants a reply: an envelope around a cast."""
 
     def reply(self, value: Any) -> None:
         """Answer the request. Does nothing when it has been answered, failed or given up."""

@@ -16,6 +16,7 @@ from observe.runtime.errors import AgentExited
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.fanout import Outcome, Run, name_of, timed_out
 from observe.runtime.lifecycle import KILL_GRACE_S
+from observe.runtime.ref import carried_now
 from observe.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class FanOutItem(Agent):
     def init(self, run: AgentRun, index: int, item: Any) -> None:
         self.index = index
         self.item = item
+        if run.carried is not None:
+            run.carried()  # the item belongs to the trace of whoever called supervised_map
         self.ref.cast(run)
 
     async def handle(self, run: AgentRun) -> None:
@@ -79,6 +82,7 @@ class AgentRun(Run):
     def __init__(self, fn: Callable[[Any], Any], timeout: float | None, caller: Agent) -> None:
         super().__init__(fn, timeout)
         self.caller = caller
+        self.carried = carried_now()
         self.results: dict[int, Outcome[Any, Any]] = {}
         """Of items whose function is over, until their agents have ended."""
         self._timers: dict[int, TimerHandle] = {}

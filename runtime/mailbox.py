@@ -91,7 +91,7 @@ def bounded_first(agent: Agent, message: Any) -> None:
 
 
 def _lose(agent: Agent, message: Any) -> None:
-    if type(message) is Call:
+    if type(message) is Call and not message.is_cast:
         message.fail(MailboxFull(agent._o_text(), agent._o_queued()))
     else:
         agent._o_node.dead_letter(agent, message)

@@ -469,7 +469,9 @@ class Node:
         if type(message) is Call:
             fault: RuntimeFault = AgentExited(text, reason) if reason is not None else NoSuchAgent(text)
             message.fail(fault)
-            return
+            if not message.is_cast:
+                return
+            message = message.message
         self.dead_letter_count += 1
         self.dead_letters.append(DeadLetter(wall_s(), text, message))
 

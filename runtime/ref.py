@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import signal
-from observe.runtime.calls import Call, wait_future
+from observe.runtime.calls import Call, Carried, wait_future
 from observe.runtime.errors import NoSuchAgent, NotSendable
 from observe.runtime.exits import KILLED, ExitReason
 from observe.runtime.mailbox import has_room, overfull_of
@@ -17,6 +18,32 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 5.0
 """How long `call` waits unless told otherwise; OTP's gen_server:call waits as long."""
+
+
+_carry: Callable[[], Carried | None] | None = None
+"""Asks for the trace context that a message takes along; None while there is none to take, so that sending costs no more."""
+
+
+def set_carrier(carry: Callable[[], Carried | None] | None) -> None:
+    """Let messages of this process take along what `carry` returns; it is asked in the sender's context. For tracing,
+    which sets it only while there is a trace to be continued."""
+    global _carry  # a look-up in the hot path would cost each message more
+    _carry = carry
+
+
+def carried_now() -> Carried | None:
+    """What a message sent now would take along."""
+    return _carry() if _carry is not None else None
+
+
+def _enveloped(message: Any, agent: Agent, carry: Callable[[], Carried | None]) -> Any:
+    carried = carry()
+    if carried is None:
+        return message
+    envelope = Call(message, agent)
+    envelope.carried = carried
+    envelope.is_cast = True
+    return envelope
 
 
 class Ref:
@@ -53,6 +80,8 @@ class Ref:
             WrongThread: called from another thread than the node's; use `cast_threadsafe` there.
         """
         agent = self._agent
+        if _carry is not None and type(message) is not Call:
+            message = _enveloped(message, agent, _carry)
         mailbox = agent._o_mailbox
         if mailbox is not None:
             mailbox.append(message)
@@ -89,6 +118,8 @@ class Ref:
         agent = self._agent
         scheduler = agent._o_scheduler
         request = Call(message, agent)
+        if _carry is not None:
+            request.carried = _carry()
         mailbox = agent._o_mailbox
         if agent.mailbox_limit is not None and not has_room(agent):
             await self.send(request)
@@ -182,6 +213,8 @@ class NamedRef(Ref):
         if agent is None:
             self._node.dead_letter(self._name, message)
             return
+        if _carry is not None and type(message) is not Call:
+            message = _enveloped(message, agent, _carry)
         mailbox = agent._o_mailbox
         if mailbox is not None:
             mailbox.append(message)

@@ -281,6 +281,10 @@ class Scheduler(WaitingSteps, SchedulerView):
                             if type(message) is Call:
                                 call = message
                                 message = call.message
+                                if call.carried is not None:
+                                    run(call.carried)
+                                    if call.is_cast:
+                                        call = None
                             value = handle(message) if is_async else run(handle, message)
                             if is_async or type(value) is CoroutineType:
                                 coroutine = value

@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
+from observe.tracing.context import hold, release
 from observe.tracing.errors import BadSetting
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
 from observe.tracing.spans import SpanMaker
@@ -68,11 +69,13 @@ class _Spans(SpanProcessor):
         if span.context.trace_flags.sampled:
             with self._lock:
                 self.started += 1
+            hold()
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:
             with self._lock:
                 self.ended += 1
+            release()
             self.outbox.put(span)
 
 

@@ -31,6 +31,7 @@ from observe.runtime import (
     Supervisor,
     WorkerDied,
 )
+from observe.runtime.ref import set_carrier
 from observe.runtime.testing import eventually
 from tests.runtime.worker_agents import Odd, Small
 
@@ -91,6 +92,17 @@ async def test_an_isolated_agent_takes_casts_and_calls_in_another_process(node: 
     assert await ref.call("two") == 7
     assert await node.ref("odd").call("heard") == ["one", "two"]
     assert await ref.call("pid") not in (0, os.getpid())
+
+
+async def test_a_cast_within_a_trace_arrives_as_it_was_sent(node: Node) -> None:
+    """The envelope that carries a trace context stays on this side."""
+    ref = await isolated(node)
+    set_carrier(lambda: lambda: None)
+    try:
+        ref.cast("one")
+        assert await ref.call("heard") == ["one"]
+    finally:
+        set_carrier(None)
 
 
 async def test_messages_keep_their_order(node: Node) -> None:

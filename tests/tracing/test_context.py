@@ -1,0 +1,161 @@
+"""One trace id from end to end: through casts, calls, fan-out, HTTP, and no further than it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry import trace
+
+from observe.runtime import Agent, Node, supervised_map
+from observe.runtime import ref as ref_module
+from observe.runtime.testing import settled
+from observe.tracing import Tracing, context, setup
+from tests.tracing.receiver import Receiver
+
+
+class Tool(Agent):
+    async def handle(self, message: Any) -> Any:
+        if message == "again":
+            self.ref.cast("work")
+        async with self.activity("tool:search"):
+            if message == "map":
+                return [one.value async for one in supervised_map(look, [1])]
+            return context.headers().get("traceparent")
+
+
+async def look(item: int) -> str | None:
+    return context.headers().get("traceparent")
+
+
+class Boss(Agent):
+    async def handle(self, message: Any) -> Any:
+        async with self.activity("model:chat"):
+            if message == "cast":
+                self.node.ref("tool").cast("work")
+                return None
+            return await self.node.ref("tool").call(message)
+
+
+@pytest.fixture
+def backend() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    async with Node("context@localhost") as node:
+        await node.spawn(Tool, name="tool")
+        await node.spawn(Boss, name="boss")
+        yield node
+
+
+@pytest.fixture
+def tracing(node: Node, backend: Receiver) -> Iterator[Tracing]:
+    with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05) as tracing:
+        yield tracing
+
+
+@pytest.mark.parametrize("how", ["cast", "work"])
+async def test_what_an_agent_sends_belongs_to_the_activity_that_sent_it(
+    node: Node, backend: Receiver, tracing: Tracing, how: str
+) -> None:
+    await node.ref("boss").call(how)
+    await settled(node)
+    assert tracing.flush()
+    chat, tool_run, tool = (
+        backend.span(name) for name in ("chat", "invoke_agent Tool", "execute_tool search")
+    )
+    assert (tool_run.trace_id, tool_run.parent_span_id) == (chat.trace_id, chat.span_id)
+    assert tool.parent_span_id == tool_run.span_id
+
+
+async def test_the_callers_span_is_the_parent_and_items_of_a_map_belong_to_it(
+    node: Node, tracing: Tracing
+) -> None:
+    """A tree of agents that is called from a web request belongs to that request's trace."""
+    with tracing.tracer_provider.get_tracer("web").start_as_current_span("GET /orders") as span:
+        trace_id = format(span.get_span_context().trace_id, "032x")
+        (inner,) = await node.ref("boss").call("map")
+    assert inner.split("-")[1] == trace_id
+
+
+async def test_a_trace_comes_in_and_goes_out_by_headers(
+    node: Node, backend: Receiver, tracing: Tracing
+) -> None:
+    incoming = {"Traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    with context.continued(incoming):
+        outgoing = await node.ref("tool").call("work")
+    assert outgoing.startswith(f"00-{'ab' * 16}-")
+    await settled(node)
+    assert tracing.flush()
+    run = backend.span("invoke_agent Tool")
+    assert (run.trace_id, run.parent_span_id) == (b"\xab" * 16, b"\xcd" * 8)
+    seen: dict[str, str] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.update(request.headers)
+        return httpx.Response(200)
+
+    hooks = {"request": [context.add_headers]}
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), event_hooks=hooks) as client:
+        with context.continued(incoming):
+            await client.get("http://model/")
+    assert seen["traceparent"] == incoming["Traceparent"]
+
+
+async def test_an_unsampled_trace_makes_no_spans(node: Node, backend: Receiver, tracing: Tracing) -> None:
+    with context.continued({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-00"}):
+        await node.ref("boss").call("work")
+    tracing.flush()
+    assert {span.trace_id for span in backend.spans}.isdisjoint({b"\xab" * 16})
+
+
+async def test_a_message_sent_after_the_span_has_ended_begins_a_new_trace(
+    node: Node, backend: Receiver, tracing: Tracing
+) -> None:
+    """An agent that works by sending to itself would otherwise have one trace for its whole life."""
+    timer = node.loop.call_later
+
+    class Loop(Agent):
+        async def handle(self, message: int) -> None:
+            async with self.activity("tool:turn"):
+                pass
+            if message:
+                timer(0, self.ref.cast, message - 1)
+
+    (await node.spawn(Loop, name="loop")).cast(2)
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+        await settled(node)
+    assert tracing.flush()
+    runs = [span for span in backend.spans if span.name == "invoke_agent Loop"]
+    assert len({run.trace_id for run in runs}) == len(runs) == 3
+
+
+async def test_messages_carry_nothing_while_there_is_no_span(node: Node, tracing: Tracing) -> None:
+    """So that with tracing set up a message costs what it costs without."""
+    assert ref_module._carry is None
+    with tracing.tracer_provider.get_tracer("web").start_as_current_span("request"):
+        assert ref_module._carry is not None
+    assert ref_module._carry is None
+    await node.ref("boss").call("work")
+    await settled(node)
+    assert ref_module._carry is None
+
+
+async def test_a_cast_that_reaches_nobody_is_a_dead_letter_as_it_was_sent(
+    node: Node, tracing: Tracing
+) -> None:
+    tool = node.whereis("tool")
+    assert tool is not None
+    tool.exit("killed")
+    await tool.wait_exit()
+    with tracing.tracer_provider.get_tracer("web").start_as_current_span("request"):
+        assert trace.get_current_span().is_recording()
+        tool.cast("lost")
+    assert [letter.message for letter in node.dead_letters] == ["lost"]
