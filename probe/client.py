@@ -16,7 +16,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
@@ -148,9 +148,16 @@ class NodeClient:
         """The node's vital signs, with their history over so many seconds."""
         return await self._ask("vitals", wire.VitalsArgs(history_s=history_s), wire.Vitals)
 
-    async def agents(self, query: wire.Query | None = None) -> wire.Page:
-        """A window of the agents table."""
-        return await self._ask("agents", query or wire.Query(), wire.Page)
+    async def agents(self, query: wire.Query | None = None, **fields: Any) -> wire.Page:
+        """A window of the agents table: of a query, or of a query's fields, as in `agents(sort="mailbox", limit=5)`.
+
+        Raises:
+            ValueError: a field is unknown or out of range (pydantic's ValidationError).
+        """
+        asked = query or wire.Query()
+        if fields:
+            asked = wire.Query.model_validate(asked.to_wire() | fields)
+        return await self._ask("agents", asked, wire.Page)
 
     async def inspect(self, agent: int | str, max_items: int = 100) -> wire.Detail:
         """Everything about one agent, by pid or name."""
@@ -207,6 +214,16 @@ class NodeClient:
         """What happens on the node from here on, in batches; `dropped` counts what a slow reader missed."""
         args = wire.WatchArgs(what="events", interval_s=interval_s, credit=8)
         return await self._watch(Watch(self, args, wire.Events.from_wire))
+
+    async def events(self) -> AsyncIterator[wire.Event]:
+        """What happens on the node from here on, one by one. `watch_events` tells how many a slow reader missed."""
+        watch = await self.watch_events()
+        try:
+            async for push in watch:
+                for event in push.data.events:
+                    yield event
+        finally:
+            await watch.close()
 
     async def _watch(self, watch: Watch[T]) -> Watch[T]:
         await self._ask("watch", watch.args, wire.Subscription, lambda result: self._adopt(watch, result))

@@ -259,6 +259,10 @@ class Page(Told):
     """When the newest telemetry in it was gathered."""
     offset: int
 
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The rows, each as a map from column to value."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
     def to_wire(self) -> dict[str, Any]:
         """As in `Told`, without a copy of each row."""
         return dict(self.__dict__)
