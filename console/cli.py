@@ -29,12 +29,13 @@ COMMANDS: Final = (
     "vitals",
     "watch",
     "kill",
+    "keys",
 )
 """Every verb, in the order of `observe --help`. `observe.console.commands.<verb>` holds it as `command`."""
 
 EPILOG = """\
 \b
-NODE   shop, shop@localhost or shop@HOST, as `observe nodes` lists them
+NODE   shop, shop@localhost; or shop@10.0.0.5, shop@HOST:PORT for one elsewhere
 AGENT  a pid (42) or a registered name (session-7)
 
 Exit status: 0 done; 1 the node or the agent said no, or is dead; 2 wrong usage.

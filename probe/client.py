@@ -28,6 +28,7 @@ from observe.probe.cards import Card
 from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NodeUnreachable, ProtocolError, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
+from observe.probe.remote import Reachable, RemoteNode
 from observe.probe.resolving import resolve
 from observe.probe.watching import Watch, WatchPush
 
@@ -66,7 +67,7 @@ def connect(
     """A client for the node, to be entered with `async with`, which raises what `NodeClient.open` does.
 
     Args:
-        node: `shop`, `shop@localhost` or `shop@<this host>`; or the card of a node.
+        node: `shop`, `shop@localhost`, or `shop@10.0.0.5` and `shop@host:port` for one elsewhere; or the card of a node.
         timeout_s: how long attaching may take.
         reconnect: find the node again when it is lost.
         on_state: see `NodeClient.on_state`.
@@ -286,7 +287,14 @@ class NodeClient:
     # -- attaching, losing, attaching again -------------------------------------------------------------------------
 
     async def _attach(self) -> None:
-        card = self._target if isinstance(self._target, Card) else resolve(self._target)
+        card = resolve(self._target) if isinstance(self._target, str) else self._target
+        if isinstance(card, RemoteNode) and card.asks:
+            await self._attach_to(card, ask=card.name)
+        else:
+            await self._attach_to(card)
+
+    async def _attach_to(self, card: Reachable, ask: str = "") -> None:
+        """Attach to whoever listens there; `ask`: unless it is that node, only to ask it where that one listens."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_lost(error: AttachError) -> None:
@@ -296,6 +304,12 @@ class NodeClient:
         exchange = Exchange(card, on_push=self._on_push, on_lost=on_lost)
         try:
             welcome = await self._hello(card, exchange, failed)
+            if ask and welcome.node.name.partition("@")[0] != ask:
+                elsewhere = await self._where(exchange, ask)
+                exchange.close(NodeUnreachable("another node listens there"))
+                assert isinstance(card, RemoteNode)
+                await self._attach_to(card.at(elsewhere))
+                return
         except BaseException as error:
             exchange.close(NodeUnreachable("attaching was given up"))
             if isinstance(error, AttachError):
@@ -310,7 +324,17 @@ class NodeClient:
         self._clock_ahead_s = welcome.node.now - time.time()
         self.state = "up"
 
-    async def _hello(self, card: Card, exchange: Exchange, failed: asyncio.Future[None]) -> wire.Welcome:
+    async def _where(self, exchange: Exchange, name: str) -> int:
+        answer = exchange.send("where", wire.WhereArgs(node=name))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return wire.Where.from_wire(await answer).port
+        except TimeoutError:
+            raise NodeUnreachable(f"whoever has the default port did not say where {name} is") from None
+        except ValidationError as error:
+            raise nonsense(name, error) from None
+
+    async def _hello(self, card: Reachable, exchange: Exchange, failed: asyncio.Future[None]) -> wire.Welcome:
         args = wire.HelloArgs(versions=list(wire.PROTOCOL_VERSIONS), client=f"observe {os.getpid()}")
         answer = exchange.send("hello", args)
         either: list[asyncio.Future[Any]] = [answer, failed]

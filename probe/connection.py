@@ -21,7 +21,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from observe.probe.codec import REPLY_LIMIT_BYTES
-from observe.probe.errors import AttachError, NodeUnreachable, NotAuthorised, ProtocolError
+from observe.probe.errors import AttachError, NodeUnreachable, NotAuthorised, ProtocolError, WrongNodeKey
 
 HEARTBEAT_MS: Final = 2000
 """How often a silent connection is checked."""
@@ -88,6 +88,7 @@ class Connection:
         self._socket = self._context.socket(zmq.DEALER)
         for option, value in (
             (zmq.LINGER, 0),
+            (zmq.IPV6, 1),  # names may have addresses of both kinds
             (zmq.IMMEDIATE, 1),  # nothing is queued for a peer that is not there
             (zmq.RECONNECT_IVL, -1),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
@@ -206,9 +207,11 @@ class Connection:
                 hint="use a key that the node lists, or attach as the user who runs it",
             )
         if event == zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
-            return NotAuthorised(
-                f"the key exchange with {self.endpoint} failed: whoever listens there does not have the key of the card",
-                hint="the node may have restarted meanwhile; try again",
+            return WrongNodeKey(
+                f"the key exchange with {self.endpoint} failed: whoever listens there does not have the key by which we "
+                "know the node, or ended in the middle of it; nothing was sent to it",
+                hint="a node that is just restarting: try again. A node elsewhere: its key was changed, or somebody is in "
+                "between; ask who runs it before `observe keys forget`",
             )
         if event == zmq.Event.CLOSED:
             return NodeUnreachable(

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from observe.probe import wire
+from observe.probe.addresses import is_loopback, parse_listen
 from observe.probe.asks import Answer, Asks
 from observe.probe.codec import REQUEST_DEPTH, REQUEST_LIMIT_BYTES, decode
 from observe.probe.commands import CommandGate
@@ -29,6 +30,7 @@ from observe.probe.picture import Picture
 from observe.probe.queries import answer, check_column
 from observe.probe.streams import Streams, Subscription
 from observe.probe.trees import strategies_of
+from observe.probe.whereabouts import where
 
 logger = logging.getLogger("observe.probe")
 
@@ -70,6 +72,8 @@ class Desk:
         self._send = send
         self._clients: dict[bytes, Client] = {}
         self.bad_frames = 0
+        self.more_statistics: Callable[[], dict[str, int]] = dict
+        """Further counters, of the server."""
         self.yielded = False
         """Somebody asked this probe to make way, and may: the server ends."""
         self._verbs: dict[str, Callable[[Client, Any, Reply, float], None]] = {
@@ -84,13 +88,14 @@ class Desk:
             "rewatch": self._rewatch,
             "credit": self._credit,
             "unwatch": self._unwatch,
+            "where": self._where,
             "kill": self._kill,
             "yield": self._yield,
         }
 
     def statistics(self) -> dict[str, int]:
         """How many clients there are, and how many frames could not be read."""
-        return {"clients": len(self._clients), "bad_frames": self.bad_frames}
+        return {"clients": len(self._clients), "bad_frames": self.bad_frames} | self.more_statistics()
 
     def serve(self, verb: str, handler: Callable[[Client, Any, Reply, float], None]) -> None:
         """Let `handler` answer a verb of the table."""
@@ -131,6 +136,19 @@ class Desk:
         """A client is gone."""
         if self._clients.pop(client_id, None) is not None:
             self._streams.close_all_of(client_id)
+
+    def end_sessions_of_others(self) -> None:
+        """End the sessions of keys that are not accepted any more, or not in that role."""
+        for client in list(self._clients.values()):
+            if not self._keys.accepts(client.holder):
+                # Told with id 0, which no request has. Who does not listen gets no answer and no push all the same.
+                error = {
+                    "code": "revoked",
+                    "message": "this key was revoked, or its role was changed, while it was attached",
+                    "hint": "ask whoever runs the node",
+                }
+                self._send(client.id, {"id": 0, "ok": False, "error": error})
+                self.forget(client.id)
 
     def _handle(
         self, client_id: bytes, user_id: str, message: dict[str, Any], reply: Reply, now: float
@@ -284,6 +302,11 @@ class Desk:
     def _unwatch(self, client: Client, args: wire.UnwatchArgs, reply: Reply, _now: float) -> None:
         self._streams.close(client.id, args.sub)
         reply({})
+
+    def _where(self, _client: Client, args: wire.WhereArgs, reply: Reply, _now: float) -> None:
+        config = self._picture.config
+        host, _ = parse_listen(config.listen)
+        reply(where(args.node, config.server_public, is_loopback(host)))
 
     def _kill(self, client: Client, args: wire.KillArgs, reply: Reply, now: float) -> None:
         picture = self._picture

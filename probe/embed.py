@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from observe.probe.addresses import parse_listen
 from observe.probe.errors import NameTaken, ProbeError
 from observe.runtime.node import Node
 
@@ -50,11 +51,11 @@ class Settings:
     tick_s: float
     record: str = ""
     keep_bytes: int = 200_000_000
+    keys: str = ""
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
-        if not self.listen.startswith("tcp://"):
-            raise ValueError(f"listen must be like tcp://127.0.0.1:*, not {self.listen!r}")
+        parse_listen(self.listen)
         if self.placement not in ("process", "thread"):
             raise ValueError(f'placement must be "process" or "thread", not {self.placement!r}')
         if not 0 < self.budget <= 1:
@@ -79,7 +80,8 @@ class Probe:
 
     Args:
         node: a started node, or a name: then the probe makes, starts and stops a node of that name (`probe.node`).
-        listen: where consoles connect; loopback and any free port unless told otherwise. Always encrypted.
+        listen: where consoles connect; loopback and any free port unless told otherwise. `tcp://0.0.0.0:4370` serves
+            other machines, to those whose keys are authorised. Always encrypted.
         placement: `process`, or `thread` where no child process is allowed. A thread cannot be reached while C code
             holds the interpreter lock, and is gone when the service is.
         linger_s: for how long the last picture is shown after the service died without a word.
@@ -87,6 +89,8 @@ class Probe:
         keep: how much of the recording is kept, such as `"200MB"`; the oldest goes first.
         budget: share of one core that telemetry may take from the scheduler.
         tick_s: seconds between two ticks of telemetry, when their cost allows it.
+        keys: the directory with the node's key and the authorised keys, when it listens to more than this machine;
+            that of `observe keys` unless told otherwise.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -104,10 +108,18 @@ class Probe:
         keep: str | int = "200MB",
         budget: float = 0.02,
         tick_s: float = 0.25,
+        keys: str | os.PathLike[str] | None = None,
         required: bool = True,
     ) -> None:
         self.settings = Settings(
-            listen, placement, linger_s, budget, tick_s, os.fspath(record) if record else "", read_size(keep)
+            listen,
+            placement,
+            linger_s,
+            budget,
+            tick_s,
+            os.fspath(record) if record else "",
+            read_size(keep),
+            os.fspath(keys or ""),
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

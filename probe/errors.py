@@ -6,6 +6,8 @@ ProbeError
  |    +-- NoSuchNode            there is no card of that name
  |    +-- NodeUnreachable       nobody answers at the card's address, or the connection was lost
  |    +-- NotAuthorised         the node does not know this key
+ |    |    +-- UnknownNodeKey   we do not know the node's key, so nothing is sent to it
+ |    |    +-- WrongNodeKey     whoever answers does not have the key by which we know the node
  |    +-- ProtocolError         the other side said something that the protocol does not allow
  |    +-- RemoteError           the node understood and said no; carries the protocol's error code
  +-- Refusal                    inside the probe: a request that is answered with an error of the protocol
@@ -29,6 +31,8 @@ ErrorCode = Literal[
     "forbidden",
     "no_such_agent",
     "no_such_column",
+    "no_such_node",
+    "revoked",
     "stale",
     "expired",
     "node_dead",
@@ -84,6 +88,23 @@ class NodeUnreachable(AttachError):
 
 class NotAuthorised(AttachError):
     """The node does not accept the key that was shown to it."""
+
+
+class UnknownNodeKey(NotAuthorised):
+    """Nobody has said which key this node must have."""
+
+    exit_code = 2
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"the key of {node} is not known here, so nothing is sent to it",
+            hint=f"on its machine: observe keys show --node; compare, then here: observe keys trust {node} KEY",
+        )
+        self.node = node
+
+
+class WrongNodeKey(NotAuthorised):
+    """Whoever answers does not have the key by which we know the node: it was changed, or it is somebody else."""
 
 
 class ProtocolError(AttachError):

@@ -10,9 +10,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from observe.probe import codec, wire
-from observe.probe.cards import Card
 from observe.probe.connection import Connection, Keys
-from observe.probe.errors import AttachError, BadFrame, NodeUnreachable, ProtocolError, RemoteError
+from observe.probe.errors import (
+    AttachError,
+    BadFrame,
+    NodeUnreachable,
+    NotAuthorised,
+    ProtocolError,
+    RemoteError,
+)
+from observe.probe.remote import Reachable
 
 Result = dict[str, Any]
 
@@ -30,7 +37,7 @@ class Exchange:
     """One use of one connection. Belongs to the running loop."""
 
     def __init__(
-        self, card: Card, *, on_push: Callable[[wire.Push], None], on_lost: Callable[[AttachError], None]
+        self, card: Reachable, *, on_push: Callable[[wire.Push], None], on_lost: Callable[[AttachError], None]
     ) -> None:
         """
         Raises:
@@ -96,6 +103,9 @@ class Exchange:
             self._lose(nonsense(self._title, error))
 
     def _on_reply(self, reply: wire.Reply) -> None:
+        if reply.id == 0 and reply.error is not None and reply.error.code == "revoked":
+            self._lose(NotAuthorised(reply.error.message, hint=reply.error.hint))
+            return
         asked = self._asked.get(reply.id)
         if asked is None or asked.future.done():
             return  # whoever asked has given up

@@ -63,6 +63,8 @@ class Config(BaseModel):
     server_secret: str
     client_public: str
     client_secret: str
+    keys: str = ""
+    """The directory of key files whose authorised keys are accepted as well; empty for none."""
     clients: list[Accepted] = Field(default_factory=list)
     """Further keys, with a role each."""
     dump_signal: int | None = None

@@ -7,6 +7,7 @@ every message as its `User-Id`, so identity is never taken from what a message s
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,6 +54,19 @@ class KeyRing:
         self.refused = 0
         """Connections turned away."""
 
+    def replace(self, holders: Iterable[KeyHolder]) -> None:
+        """Accept these from now on and no others. Those that stay as they are remain the same objects."""
+        before = self._holders
+        self._holders = {}
+        for holder in holders:
+            old = before.get(holder.key)
+            # setdefault: the first counts, so a line of a file cannot change what the node's own card may do
+            self._holders.setdefault(holder.key, old if old == holder else holder)
+
+    def accepts(self, holder: KeyHolder) -> bool:
+        """Whether this very key still has this role."""
+        return self._holders.get(holder.key) is holder
+
     def holder(self, user_id: str) -> KeyHolder:
         """Whose key this is.
 
@@ -83,6 +97,15 @@ class KeyRing:
     def _turn_away(self, number: bytes, why: bytes) -> list[bytes]:
         self.refused += 1
         return [ZAP_VERSION, number, b"400", why, b"", b""]
+
+
+def zap_client(request: list[bytes]) -> tuple[str, str]:
+    """Whose key a ZAP request is about (a fingerprint, or words), and from where it came; for people."""
+    address = request[3].decode("ascii", "replace") if len(request) > 3 else "an unknown address"
+    if len(request) != 7 or len(request[6]) != 32:
+        return "without a key", address
+    digest = hashlib.sha256(request[6]).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("="), address
 
 
 def new_key_pair() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""From what a person types (``shop``, ``shop@localhost``) to the card of a node on this machine."""
+"""From what a person types (``shop``, ``shop@localhost``, ``shop@10.0.0.5``) to what it takes to attach to it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import socket
 
 from observe.probe.cards import NODE_NAME, Card, list_cards, read_card
 from observe.probe.errors import NodeUnreachable, NoSuchNode, NotAuthorised, UnsafeDirectory
+from observe.probe.remote import RemoteNode, parse_remote, remote_node
 
 
-def resolve(node: str) -> Card:
-    """The card of a node on this machine, by `shop`, `shop@localhost` or `shop@<this host's name>`.
+def resolve(node: str) -> Card | RemoteNode:
+    """The card of a node on this machine, by `shop`, `shop@localhost` or `shop@<this host's name>`; or what it takes to
+    attach to one elsewhere, by `shop@10.0.0.5` or `shop@host:port`.
 
     Raises:
         NoSuchNode: no node of this name is known to this user here.
-        NodeUnreachable: its card is there and its probe is not, or the node is on another machine.
-        NotAuthorised: the directory of cards is not ours alone, so that no card in it can be trusted.
+        NodeUnreachable: its card is there and its probe is not, or there is no such host.
+        NotAuthorised: the directory of cards is not ours alone, so that no card in it can be trusted; or for a node
+            elsewhere there is no key of ours. `UnknownNodeKey`: or we do not know which key it has.
     """
     try:
         return _resolve(node)
@@ -22,7 +25,7 @@ def resolve(node: str) -> Card:
         raise NotAuthorised(str(error)) from None
 
 
-def _resolve(node: str) -> Card:
+def _resolve(node: str) -> Card | RemoteNode:
     name, at, host = node.strip().partition("@")
     if not NODE_NAME.fullmatch(name):
         raise NoSuchNode(
@@ -30,10 +33,10 @@ def _resolve(node: str) -> Card:
         )
     card = read_card(name)
     if at and not _is_here(host, card):
-        raise NodeUnreachable(
-            f"{node} is on another machine, and attaching from elsewhere needs keys that both sides know",
-            hint=f"attach from {host} itself, for instance: ssh {host} -t observe attach {name}",
-        )
+        remote = parse_remote(node)
+        if remote is None:
+            raise NoSuchNode(node, hint="a node elsewhere is named like shop@10.0.0.5 or shop@host:4371")
+        return remote_node(*remote)
     if card is None:
         raise NoSuchNode(node, hint=_who_is_up())
     if card.state == "stale":

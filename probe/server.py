@@ -24,7 +24,7 @@ from observe.audit.log import AuditLog, AuditUnavailable
 from observe.probe import keyframe
 from observe.probe.asks import Answer, Asks
 from observe.probe.cards import Card, NodeLock, card_path, write_card
-from observe.probe.codec import decode, encode
+from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
 from observe.probe.commands import CommandGate, local_user
 from observe.probe.coroner import Coroner
 from observe.probe.desk import Client, Desk, Reply
@@ -32,12 +32,15 @@ from observe.probe.errors import BadFrame, Refusal, TooLarge
 from observe.probe.feed import Feed
 from observe.probe.frames import Config
 from observe.probe.holding import describe_holder, held_by
-from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing
+from observe.probe.keyfiles import AuthorisedKeys
+from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing, zap_client
+from observe.probe.listening import Listener
 from observe.probe.node_watch import Holding, NodeWatch
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder
 from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
 from observe.probe.streams import EventItem, Streams
+from observe.probe.turned_away import TurnedAway
 from observe.probe.wire import PROTOCOL_VERSIONS, DeathsArgs, Stack
 
 logger = logging.getLogger("observe.probe")
@@ -59,6 +62,9 @@ CONTROL_SHARE: Final = 100
 
 CLIENT_SHARE_S: Final = 0.05
 """Seconds for the requests of clients in one turn: a query of a million agents takes some tens of milliseconds."""
+
+KEYS_S: Final = 0.2
+"""How often the authorised keys are looked at, so that a revoked one loses its session within a second."""
 
 FLUSH_MS: Final = 500
 """How long the last messages to clients may take before the process ends."""
@@ -92,17 +98,22 @@ class Server:
             config.scheduler_thread,
         )
         self._keys = KeyRing(_holders(config))
+        self._authorised = AuthorisedKeys(Path(config.keys), logger.error) if config.keys else None
+        self._keys_at = 0.0
         self._streams = Streams()
         self._applying = False
         self._picture = Picture(config, self._publish)
         self._feed = Feed(self._picture)
         self._recorder = self._make_recorder()
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
+        self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
+        self._listener = Listener(self._router, config.listen, config.port)
         self._asks = Asks(self._send_control)
         self._audit = _open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}")
         commands = CommandGate(self._audit, config.incarnation)
         self._desk = Desk(self._picture, self._keys, self._streams, commands, self._asks, self._send_client)
         self._desk.serve("deaths", self._deaths)
+        self._desk.more_statistics = self._turned_away.statistics
 
     # -- opening and closing --------------------------------------------------------------------------------------------
 
@@ -113,6 +124,7 @@ class Server:
             zmq.ZMQError: the address cannot be bound.
             OSError: the card cannot be written.
         """
+        self._read_authorised(time.monotonic())
         self._zap.linger = 0
         self._zap.bind("inproc://zeromq.zap.01")
         router = self._router
@@ -132,16 +144,22 @@ class Server:
             zmq.HEARTBEAT_TIMEOUT: 6000,
             zmq.HANDSHAKE_IVL: 3000,
             zmq.TCP_KEEPALIVE: 1,
+            zmq.IPV6: 1 if "[" in self.config.listen else 0,
         }.items():
             router.setsockopt(option, value)
-        self._bind()
+        self._monitor = self._turned_away.watch(router)
+        self._listener.bind()
+        self.endpoint = self._listener.endpoint
         self._feed_socket.setsockopt(zmq.RCVHWM, 2000)
+        self._feed_socket.setsockopt(zmq.MAXMSGSIZE, REPLY_LIMIT_BYTES)
         self._feed_socket.linger = 0
         self._feed_socket.connect(self.config.feed)
         self._control.setsockopt(zmq.SNDHWM, 1000)
+        self._control.setsockopt(zmq.RCVHWM, 1000)
+        self._control.setsockopt(zmq.MAXMSGSIZE, REPLY_LIMIT_BYTES)
         self._control.linger = 0
         self._control.connect(self.config.control)
-        for socket in (router, self._zap, self._feed_socket, self._control):
+        for socket in (router, self._zap, self._feed_socket, self._control, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
         pidfd = self._watch.fileno()
         if pidfd is not None:
@@ -149,19 +167,6 @@ class Server:
         self._write_card("up")
         fields = {"endpoint": self.endpoint, "public_key": self.config.server_public}
         self._asks.ask("ready", fields, _ignore, time.monotonic())
-
-    def _bind(self) -> None:
-        listen = self.config.listen
-        if self.config.port is not None and listen.endswith(":*"):
-            try:
-                self._router.bind(f"{listen[:-1]}{self.config.port}")
-            except zmq.ZMQError:
-                logger.warning("port %s is taken; listening on another one", self.config.port)
-            else:
-                self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
-                return
-        self._router.bind(listen)
-        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def _write_card(self, state: str) -> None:
         config, info = self.config, self._picture.info()
@@ -193,6 +198,7 @@ class Server:
         if self._recorder is not None:
             self._recorder.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
+        self._turned_away.close()
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
             socket.close(linger=0)
@@ -223,8 +229,13 @@ class Server:
             )
             ready = dict(self._poller.poll(math.ceil(wait_s * 1000)))
             now = time.monotonic()
+            if now >= self._keys_at:
+                self._read_authorised(now)
+            self._listener.retry(now)
             if self._zap in ready:
-                self._take_zap()
+                self._take_zap(now)
+            if self._monitor in ready:
+                self._turned_away.receive(now, CLIENT_SHARE)
             self._feed.wants_events = self._streams.wants_events
             if self._feed_socket in ready:
                 self._take_feed()
@@ -246,13 +257,25 @@ class Server:
             if self._desk.yielded or (self._end_at is not None and now >= self._end_at):
                 self._stopping = True
 
-    def _take_zap(self) -> None:
+    def _read_authorised(self, now: float) -> None:
+        """Accept whom the file names, and nobody else any more, in an open session either."""
+        self._keys_at = now + KEYS_S
+        holders = self._authorised.changed() if self._authorised is not None else None
+        if holders is not None:
+            self._keys.replace([*_holders(self.config), *holders])
+            self._desk.end_sessions_of_others()
+
+    def _take_zap(self, now: float) -> None:
         for _ in range(CLIENT_SHARE):
             try:
                 request = self._zap.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._zap.send_multipart(self._keys.zap_reply(request))
+            reply = self._keys.zap_reply(request)
+            if reply[2] != b"200":
+                who, address = zap_client(request)
+                self._turned_away.refused_key(who, address, reply[3].decode(), now)
+            self._zap.send_multipart(reply)
 
     def _take_feed(self) -> None:
         for _ in range(FEED_SHARE):

@@ -26,12 +26,14 @@ from typing import Any, Final
 
 import zmq
 
+from observe.probe.addresses import is_private
 from observe.probe.answers import Answers
 from observe.probe.cards import node_directory
 from observe.probe.embed import NodeNameTaken, ProbeNotStarted, Settings
 from observe.probe.emit import Emitter
 from observe.probe.errors import UnsafeDirectory
 from observe.probe.frames import Config
+from observe.probe.keyfiles import NODE_KEY, BadKeyFile, config_directory, make_key_pair, read_authorised
 from observe.probe.keys import new_key_pair
 from observe.probe.launch import Launcher, Launches
 from observe.probe.link import ControlLink
@@ -91,7 +93,7 @@ class Service:
         self._ready = self._loop.create_future()
         try:
             self._set_up()
-        except (UnsafeDirectory, OSError, ValueError, zmq.ZMQError) as error:
+        except (UnsafeDirectory, BadKeyFile, OSError, ValueError, zmq.ZMQError) as error:
             raise ProbeNotStarted(f"the probe of {self._node.name} could not be started: {error}") from error
         try:
             async with asyncio.timeout(timeout_s):
@@ -120,7 +122,8 @@ class Service:
         self._emitter = emitter = Emitter(
             node, outlet, words, tick_s=settings.tick_s, budget=settings.budget, version=_version()
         )
-        server_keys, client_keys = new_key_pair(), new_key_pair()
+        keys, server_keys = _server_keys(settings)
+        client_keys = new_key_pair()
 
         def config(port: int | None) -> str:
             made = Config(
@@ -132,6 +135,7 @@ class Service:
                 control=control,
                 directory=str(directory),
                 listen=settings.listen,
+                keys=keys,
                 port=port,
                 server_public=server_keys[0],
                 server_secret=server_keys[1],
@@ -280,6 +284,20 @@ class Service:
         if self._launcher is not None:
             facts["probe_pid"] = self._launcher.pid
         return facts
+
+
+def _server_keys(settings: Settings) -> tuple[str, tuple[str, str]]:
+    """The directory of key files (empty: none are used) and the key pair of the node.
+
+    A node that only this machine can reach has keys of its own at each start, and its card says them. One that others
+    reach keeps its key, by which they know it again.
+    """
+    if is_private(settings.listen) and not settings.keys:
+        return "", new_key_pair()
+    directory = Path(settings.keys).expanduser() if settings.keys else config_directory()
+    pair = make_key_pair(directory / NODE_KEY)
+    read_authorised(directory)  # a file that cannot be read is told now, not when somebody is locked out
+    return str(directory), (pair.public, pair.secret)
 
 
 _installed: list[int] = []

@@ -195,6 +195,11 @@ class UnwatchArgs(Asked):
     sub: int
 
 
+class WhereArgs(Asked):
+    node: str = Field(min_length=1, max_length=63)
+    """Name without the host."""
+
+
 class Command(Asked):
     """What every verb that changes something carries beside its own arguments."""
 
@@ -484,6 +489,13 @@ class Events(Told):
     events: list[Event]
 
 
+class Where(Told):
+    """The result of `where`."""
+
+    node: str
+    port: int
+
+
 class Subscription(Told):
     """The result of `watch` and `rewatch`."""
 
@@ -506,6 +518,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "rewatch": ("viewer", RewatchArgs),
     "credit": ("viewer", CreditArgs),
     "unwatch": ("viewer", UnwatchArgs),
+    "where": ("viewer", WhereArgs),
     "kill": ("operator", KillArgs),
     "yield": ("admin", NoArgs),
 }

@@ -30,6 +30,7 @@ from observe.probe.errors import (
     NotAuthorised,
     ProtocolError,
     RemoteError,
+    UnknownNodeKey,
 )
 from observe.probe.resolving import resolve
 from observe.runtime import Agent, Node
@@ -165,7 +166,7 @@ def test_an_unknown_node_says_which_are_up() -> None:
             assert "shop@here" in caught.value.hint
             assert caught.value.exit_code == 2
             assert resolve("shop@localhost").endpoint == probe.endpoint
-            with pytest.raises(NodeUnreachable, match="another machine"):
+            with pytest.raises(UnknownNodeKey, match="not known here"):
                 resolve("shop@elsewhere")
         with pytest.raises(NodeUnreachable, match="has ended"):
             resolve("shop")  # its lock is free: the card of a dead process
@@ -201,6 +202,7 @@ async def test_a_key_that_the_node_does_not_know_is_refused() -> None:
     """Silence would be the worst answer; libzmq gives no other by itself."""
     async with Node("shop") as node, Probe(node):
         card = resolve("shop")
+        assert isinstance(card, Card)
         public, secret = zmq.curve_keypair()
         error = await failing(
             card.model_copy(
