@@ -9,6 +9,7 @@ from observe.console.node_view import CONTROL_S, Taken
 from observe.console.state import Identity
 from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.kill_dialog import KillDialog
+from observe.console.widgets.kill_many_dialog import KillManyDialog
 
 _KILL = find("agents", "kill")
 
@@ -48,17 +49,37 @@ class ActingApp(PlacesApp):
 
     def ask_to_kill(self, agent: Identity | None) -> None:
         """The question before a kill; for those who may not kill, why not."""
-        if agent is None:
-            return
-        if self.node.readonly:
+        if agent is not None and self._may_act():
+            self.push_screen(KillDialog(agent, self.attachment, self._why))
+
+    def ask_to_kill_many(self, agents: list[Identity]) -> None:
+        """The question before several are killed."""
+        if len(agents) == 1:
+            self.ask_to_kill(agents[0])
+        elif agents and self._may_act():
+            self.push_screen(
+                KillManyDialog(agents, self.attachment, self.node.name, self._why), self._killed_many
+            )
+
+    def _killed_many(self, _result: None) -> None:
+        self.agents_page.action_unmark()
+
+    @property
+    def _why(self) -> str:
+        return self.node.control.reason if self.node.control is not None else ""
+
+    def _may_act(self) -> bool:
+        """Whether this person may act now; if not, they are told why."""
+        node = self.node
+        if node.readonly:
             self.say("attached read-only: leave out --read-only to act on agents", "warn")
-        elif not permitted(_KILL, self.node.role, readonly=False):
-            self.say(f"your key has the role {self.node.role}; killing takes operator", "warn")
-        elif self.node.only_looks:
+        elif not permitted(_KILL, node.role, readonly=False):
+            self.say(f"your key has the role {node.role}; killing takes operator", "warn")
+        elif node.only_looks:
             self.say("view mode: W takes control first", "warn")
         else:
-            why = self.node.control.reason if self.node.control is not None else ""
-            self.push_screen(KillDialog(agent, self.attachment, why))
+            return True
+        return False
 
     def ask_to_kill_pid(self, pid: int) -> None:
         """The same for an agent of which only the pid is at hand."""

@@ -16,6 +16,9 @@ FLASH_S: Final = 2.5
 MAX_WINDOW: Final = 1000
 """The most rows in one page of the protocol."""
 
+MOST_MARKED: Final = 100
+"""Agents marked at once: more is not a choice any more but a filter."""
+
 NO_PID: Final = -1
 """No agent has it: stands for a pid that is not known any more."""
 
@@ -131,6 +134,9 @@ class AgentsView:
 
     gone: bool = False
     """The chosen agent is not on the node, nor has it a successor there."""
+
+    marked: dict[int, Identity] = field(default_factory=dict)
+    """By pid: a successor was never marked by anybody."""
 
     follow: bool = False
     """Scroll along with the chosen agent."""
@@ -274,6 +280,19 @@ class AgentsView:
             base = self.top + self.line
         self.choose(base + rows)
 
+    def toggle_mark(self) -> bool:
+        """Mark the chosen agent, or take its mark away. Returns False when there are marks enough."""
+        agent = self.chosen
+        if agent is None or self.gone:
+            return True
+        if agent.pid in self.marked:
+            del self.marked[agent.pid]
+        elif len(self.marked) >= MOST_MARKED:
+            return False
+        else:
+            self.marked[agent.pid] = agent
+        return True
+
     def order_by(self, column: str, *, descending: bool | None = None) -> None:
         """Sort by a column: text from a to z and numbers from the largest, unless told otherwise."""
         self.sort = column
@@ -309,6 +328,7 @@ class AgentsView:
         """Forget all rows, as those of another incarnation of the node; the choice stays, by name and place."""
         self.rows, self.matched, self.offset, self.loaded = [], 0, 0, False
         self.generation += 1
+        self.marked.clear()
         if self.chosen is not None:
             # Its pid may be somebody else's in the other process.
             self.chosen, self.index = replace(self.chosen, pid=NO_PID), None

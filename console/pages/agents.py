@@ -15,7 +15,7 @@ from observe.console.format import count, duration, plural
 from observe.console.messages import PageArrived
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
-from observe.console.state import AgentsView
+from observe.console.state import MOST_MARKED, AgentsView
 from observe.console.widgets.agents_table import AgentsTable
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.sort_menu import SortMenu
@@ -94,6 +94,8 @@ class AgentsPage(ConsolePage):
         arrow = "▼" if view.descending else "▲"
         pieces.append((f"by {view.sort} {arrow}  ", "dim"))
         pieces += self._chosen()
+        if view.marked:
+            pieces.append((f"◆ {len(view.marked):,} marked  ", "accent"))
         if view.follow:
             pieces.append(("following  ", "info"))
         return pieces
@@ -266,8 +268,25 @@ class AgentsPage(ConsolePage):
             self.observer.visit(Place("detail", self.view.chosen))
 
     def action_kill(self) -> None:
-        """End the chosen agent, after a question."""
-        self.observer.ask_to_kill(self.view.chosen)
+        """End the chosen agent or all marked ones, after a question."""
+        if self.view.marked:
+            self.observer.ask_to_kill_many(list(self.view.marked.values()))
+        else:
+            self.observer.ask_to_kill(self.view.chosen)
+
+    def action_mark(self) -> None:
+        """Mark the chosen agent or unmark it, and go one down."""
+        if self.view.toggle_mark():
+            self.table.move(1)
+        else:
+            self.observer.say(f"no more than {MOST_MARKED} agents can be marked at once", "warn")
+        self.observer.show_where()
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self.view.marked.clear()
+        self.table.refresh()
+        self.observer.show_where()
 
     def action_copy(self) -> None:
         """Put the chosen agent's name and pid on the clipboard."""

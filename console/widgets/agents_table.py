@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from observe.console.columns import GAP, Column, Row, fit
+from observe.console.columns import GAP, PID, Column, Row, fit
 from observe.console.format import pad
 from observe.console.state import AgentsView, Change
 from observe.console.tones import Ground, Tones, tones_of
@@ -238,6 +238,8 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         elif self.view.flashing(row, monotonic()):
             ground = "flash"
             mark = "↻ "
+        if row[PID] in self.view.marked:
+            mark = mark[0] + "◆"
         if not self._painted:
             self._painted = True
             # Read after the picture that is being made now has been shown. Without a sender of our own it would pass

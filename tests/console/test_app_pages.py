@@ -252,7 +252,7 @@ async def test_the_palette_finds_actions_by_name() -> None:
     """For those who know what they want and not its key."""
     async with console() as driver:
         await driver.press("colon")
-        await driver.until(lambda: driver.shows("Kill agent…"))
+        await driver.until(lambda: driver.shows("Kill…"))
         await driver.press(*"supervision")
         await driver.until(lambda: driver.shows("Supervision tree  (t)"))
         await driver.press("enter")

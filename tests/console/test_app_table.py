@@ -185,7 +185,7 @@ async def test_a_filter_that_the_node_refuses_is_explained_in_words() -> None:
 async def test_a_paused_view_does_not_change() -> None:
     """To read what would scroll away; the node goes on."""
     async with console() as driver:
-        await driver.press("space")
+        await driver.press("P")
         driver.node.set(4, mailbox=777)
         asked = len(driver.node.requests)
         driver.app.attachment.rows.wake()
@@ -193,7 +193,7 @@ async def test_a_paused_view_does_not_change() -> None:
         assert not any(verb == "agents" and query.limit > 1 for verb, query in driver.node.requests[asked:])
         assert driver.shows("PAUSED")
         assert not driver.shows("777")
-        await driver.press("space")
+        await driver.press("P")
         await driver.until(lambda: driver.shows("777"))
 
 
