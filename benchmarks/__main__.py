@@ -14,6 +14,7 @@ BENCHMARKS = {
     "agents": "spawn rate and memory",
     "telemetry": "what observation costs",
     "attach": "from attach to the first painted table",
+    "processes": "messages between two processes",
     "fairness": "lateness of 10,000 agents beside endless loops",
 }
 

@@ -20,7 +20,7 @@ from observe.runtime.agent import EXITED, Agent
 from observe.runtime.checkpoint import discard
 from observe.runtime.children import Child, ChildSpec, Delay
 from observe.runtime.clock import now_ns
-from observe.runtime.errors import BadChildSpec, InitFailed, NameTaken, NoSuchChild, RuntimeFault
+from observe.runtime.errors import BadChildSpec, InitFailed, NameTaken, NoSuchChild, RuntimeFault, WorkerDied
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.ladder import climb
 from observe.runtime.supervisor_ref import SupervisorRef
@@ -63,7 +63,7 @@ class Supervisor(Agent):
     subclass it, set `strategy`, `intensity`, `period_s` and `auto_shutdown`, and return the child specs from `init`.
     """
 
-    __slots__ = ("__dict__", "_o_auto_id", "_o_children", "_o_restart_times")
+    __slots__ = ("__dict__", "_o_auto_id", "_o_children", "_o_last_death", "_o_restart_times")
 
     _o_system = True
     _o_is_dynamic: ClassVar[bool] = False
@@ -85,6 +85,8 @@ class Supervisor(Agent):
 
     _o_children: dict[Hashable, Child]
     _o_restart_times: deque[int] | None
+    _o_last_death: WorkerDied | None
+    """The newest end of a worker process that children were in."""
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """Return the specs of the children to start, in order. Subclasses take what arguments they like.
@@ -135,6 +137,7 @@ class Supervisor(Agent):
     def _o_init(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self._o_children = {}
         self._o_restart_times = None
+        self._o_last_death = None
         self._o_auto_id = 0
         return self._o_boot(args, kwargs)
 
@@ -368,7 +371,15 @@ class Supervisor(Agent):
                 return
 
     def _o_may_restart(self, old: Agent, reason: ExitReason) -> bool:
-        """Count a restart, over a sliding window as OTP does. One too many, and the supervisor ends."""
+        """Count a restart, over a sliding window as OTP does. One too many, and the supervisor ends.
+
+        The end of a worker process counts once, however many children were in it.
+        """
+        death = reason.error
+        if isinstance(death, WorkerDied):
+            if death is self._o_last_death:
+                return True
+            self._o_last_death = death
         if self._o_restart_times is None:
             self._o_restart_times = deque(maxlen=self.intensity + 1)
         times = self._o_restart_times

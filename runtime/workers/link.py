@@ -12,7 +12,7 @@ import asyncio
 import logging
 import marshal
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 logger = logging.getLogger("observe.runtime")
 
@@ -102,9 +102,8 @@ class Link(asyncio.Protocol):
     # -- The protocol of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=4 * PIECE_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
+        self._transport.set_write_buffer_limits(high=4 * PIECE_BYTES)
         self._is_paused = False
         self._flush()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from observe.runtime import (
     Agent,
@@ -303,6 +304,27 @@ async def test_agents_spread_over_the_workers_of_a_node() -> None:
         assert await refs[1].call("x") == 2
 
 
+async def test_the_end_of_a_worker_counts_once_for_its_supervisor() -> None:
+    async with Node("shared", workers=1) as node:
+        specs = [ChildSpec(Odd, name=f"odd-{number}") for number in range(5)]
+        tree = await node.spawn(Supervisor, specs, intensity=1)
+        before = [node.whereis(f"odd-{number}") for number in range(5)]
+        os.kill(node.workers()[0].os_pid, signal.SIGKILL)
+        await eventually(lambda: not any(ref is not None and ref.is_alive for ref in before))
+        assert [await node.ref(f"odd-{number}").call("x", timeout=30) for number in range(5)] == [1] * 5
+        assert tree.is_alive
+
+
+async def test_a_spinning_agent_of_a_shared_worker_is_killed_and_its_siblings_go_on() -> None:
+    async with Node("shared", workers=1) as node:
+        spinning, sibling = await node.spawn(Odd), await node.spawn(Odd)
+        spinning.cast("spin")
+        waiting = asyncio.create_task(sibling.call("x", timeout=None))
+        await eventually(lambda: node.control.stack(node.agents[spinning.pid]).status == "running")
+        spinning.exit("killed")
+        assert await waiting == 1
+
+
 KILLED_NODE = """
 import asyncio, sys
 from observe.runtime import Node
@@ -333,6 +355,18 @@ async def test_processes_do_not_outlive_a_node_that_is_killed() -> None:
     service.wait()
     service.stdout.close()
     await eventually(lambda: not any(map(is_alive, pids)))
+
+
+def test_workers_run_on_uvloop_when_the_node_does() -> None:
+    async def main() -> None:
+        async with Node("fast", intensity=100) as node:
+            ref = await node.spawn(Odd, isolation="process")
+            assert await ref.call("x") == 1
+            with pytest.raises(AgentExited, match="SIGSEGV"):
+                await ref.call("segfault", timeout=30)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 def test_agents_of_the_main_module_are_found(tmp_path: Path) -> None:
