@@ -1,0 +1,56 @@
+"""A log record names its agent and its trace, so that one leads to the other."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from observe.runtime import Agent, Node
+from observe.runtime.testing import settled
+from observe.tracing import setup
+from observe.tracing.logs import AgentFilter, LogHandler, add_agent, where
+from tests.tracing.receiver import Receiver, attributes
+
+
+class Writer(Agent):
+    async def handle(self, message: Any) -> Any:
+        async with self.activity("tool:write"):
+            logging.getLogger("shop").error("declined, token=%s", "abc123")
+            return add_agent(None, "info", {"event": "declined"})
+
+
+async def test_a_record_goes_out_with_its_agent_and_trace_and_without_secrets() -> None:
+    logger = logging.getLogger("shop")
+    with Receiver() as backend:
+        async with Node("logs@localhost") as node:
+            with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05) as tracing:
+                handler = LogHandler(tracing)
+                logger.addHandler(handler)
+                try:
+                    writer = await node.spawn(Writer, name="writer")
+                    event = await writer.call("go")
+                    await settled(node)
+                    logging.getLogger("observe.tracing").error("an export failed")
+                finally:
+                    logger.removeHandler(handler)
+        (record,) = backend.logs
+        span = backend.span("execute_tool write")
+    assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
+    assert record.severity_text == "ERROR"
+    assert record.body.string_value == "declined, token=<masked>"
+    assert attributes(record)["gen_ai.agent.id"] == "writer"
+    assert event == {
+        "event": "declined",
+        "agent": "writer",
+        "pid": writer.pid,
+        "trace_id": span.trace_id.hex(),
+        "span_id": span.span_id.hex(),
+    }
+
+
+def test_outside_of_agents_the_fields_are_there_and_empty() -> None:
+    """A format that names them must not fail for the service's other records."""
+    record = logging.LogRecord("shop", logging.INFO, "f.py", 1, "hello", (), None)
+    assert AgentFilter().filter(record)
+    assert logging.Formatter("%(agent)s|%(pid)d|%(trace_id)s|%(message)s").format(record) == "|0||hello"
+    assert where() == {"agent": "", "pid": 0, "trace_id": "", "span_id": ""}

@@ -1,0 +1,97 @@
+"""Log records that say which agent wrote them, in which trace; and out over OTLP.
+
+logging.getLogger().addHandler(LogHandler(tracing))     to the backend
+handler.addFilter(AgentFilter())                        %(agent)s %(pid)s %(trace_id)s %(span_id)s for any format
+structlog.configure(processors=[..., add_agent, ...])   the same for structlog
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import trace
+from opentelemetry._logs import SeverityNumber
+
+from observe.runtime.scheduler import current_agent
+from observe.tracing import genai
+from observe.tracing.masking import mask_text
+
+if TYPE_CHECKING:
+    from observe.tracing.export import Tracing
+
+BODY: Final = 4000
+"""Characters of one record's text."""
+
+_OURS: Final = ("observe.tracing", "opentelemetry")
+"""Loggers that tell of failed exports: what they say must not be exported in turn."""
+
+
+def where() -> dict[str, Any]:
+    """`agent`, `pid`, `trace_id`, `span_id` of the code that runs; an empty text, or 0, for what there is not."""
+    agent = current_agent()
+    span = trace.get_current_span().get_span_context()
+    return {
+        "agent": "" if agent is None else agent.ref.name or type(agent).__name__,
+        "pid": 0 if agent is None else agent.ref.pid,
+        "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else "",
+        "span_id": trace.format_span_id(span.span_id) if span.is_valid else "",
+    }
+
+
+class AgentFilter(logging.Filter):
+    """Adds `where()` to each record, so that formats can name it. Lets every record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in where().items():
+            setattr(record, name, value)
+        return True
+
+
+def add_agent(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor that adds `where()`; what the event says itself stays."""
+    for name, value in where().items():
+        event.setdefault(name, value)
+    return event
+
+
+class LogHandler(logging.Handler):
+    """Sends records to the backend, masked, with the agent and the trace they belong to. Never waits for it."""
+
+    def __init__(self, tracing: Tracing, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._logger = tracing.logger_provider.get_logger("observe.logs")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith(_OURS):
+            return
+        try:
+            attributes: dict[str, Any] = {"code.lineno": record.lineno, "logger.name": record.name}
+            agent = current_agent()
+            if agent is not None:
+                attributes |= genai.whose(agent)
+            if record.exc_info and record.exc_info[0] is not None:
+                attributes["exception.type"] = record.exc_info[0].__qualname__
+                attributes["exception.message"] = mask_text(str(record.exc_info[1])[:BODY])[0]
+            self._logger.emit(
+                timestamp=int(record.created * 1e9),
+                severity_number=_severity(record.levelno),
+                severity_text=record.levelname,
+                body=mask_text(record.getMessage()[:BODY])[0],
+                attributes=attributes,
+            )
+        except Exception:  # noqa: BLE001  # as every handler: a record's own arguments may raise
+            self.handleError(record)
+
+
+def _severity(level: int) -> SeverityNumber:
+    for least, severity in (
+        (logging.CRITICAL, SeverityNumber.FATAL),
+        (logging.ERROR, SeverityNumber.ERROR),
+        (logging.WARNING, SeverityNumber.WARN),
+        (logging.INFO, SeverityNumber.INFO),
+    ):
+        if level >= least:
+            return severity
+    return SeverityNumber.DEBUG
