@@ -26,6 +26,7 @@ COMMANDS: Final = (
     "tree",
     "crashes",
     "autopsy",
+    "findings",
     "vitals",
     "watch",
     "kill",

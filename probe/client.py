@@ -30,6 +30,7 @@ from observe.probe.errors import AttachError, NodeUnreachable, ProtocolError, Re
 from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.remote import Reachable, RemoteNode
 from observe.probe.resolving import resolve
+from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
 
 __all__ = ["ClientState", "NodeClient", "Watch", "WatchPush", "connect", "resolve"]
@@ -182,6 +183,10 @@ class NodeClient:
     async def deaths(self, limit: int = 1) -> Deaths:
         """The newest reports of this node's deaths, also of incarnations before this one."""
         return await self._ask("deaths", wire.DeathsArgs(limit=limit), Deaths)
+
+    async def findings(self) -> StandingFindings:
+        """What the node has diagnosed of itself and is not over."""
+        return await self._ask("findings", wire.NoArgs(), StandingFindings)
 
     async def kill(self, agent: int | str, reason: str = "") -> wire.Outcome:
         """End an agent; its supervisor decides what follows.

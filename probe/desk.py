@@ -28,6 +28,7 @@ from observe.probe.holding import describe_holder, explain
 from observe.probe.keys import KeyHolder, KeyRing
 from observe.probe.picture import Picture
 from observe.probe.queries import answer, check_column
+from observe.probe.standing import Standing
 from observe.probe.streams import Streams, Subscription
 from observe.probe.trees import strategies_of
 from observe.probe.whereabouts import where
@@ -71,6 +72,7 @@ class Desk:
         self._asks = asks
         self._send = send
         self._clients: dict[bytes, Client] = {}
+        self.standing = Standing()
         self.bad_frames = 0
         self.more_statistics: Callable[[], dict[str, int]] = dict
         """Further counters, of the server."""
@@ -84,6 +86,7 @@ class Desk:
             "stack": self._stack,
             "tree": self._tree,
             "crashes": self._crashes,
+            "findings": self._findings,
             "watch": self._watch,
             "rewatch": self._rewatch,
             "credit": self._credit,
@@ -214,6 +217,9 @@ class Desk:
 
     def _crashes(self, _client: Client, args: wire.CrashesArgs, reply: Reply, _now: float) -> None:
         reply(self._picture.crashes(args.limit))
+
+    def _findings(self, _client: Client, _args: wire.NoArgs, reply: Reply, _now: float) -> None:
+        reply(self.standing.statement())
 
     def _inspect(self, _client: Client, args: wire.InspectArgs, reply: Reply, now: float) -> None:
         picture = self._picture

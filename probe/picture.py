@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from observe.probe.chains import RestartChains
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config, CrashFrame, HelloFrame
 from observe.probe.queries import line
@@ -46,6 +47,7 @@ class Picture:
         self.config = config
         self.trees = Trees(Table())
         self.vitals = VitalSigns()
+        self.restarts = RestartChains()
         self.strategies: Strategies = {}
         self.held: Held | None = None
         self.ended: str | None = None
@@ -170,6 +172,7 @@ class Picture:
 
     def restarted(self, old: int, new: int) -> None:
         """`new` came in the place of `old`."""
+        self.restarts.restarted(old, new, self.now_us() / 1e6)
         for kept in reversed(self._crashes):
             if kept.crash["pid"] == old:
                 kept.crash["restarted"] = new
@@ -190,6 +193,16 @@ class Picture:
                 break
             chosen.append(kept.crash)
         return {"crashes": chosen, "total": self._crashes_total}
+
+    def recent_crashes(self, within_s: float) -> list[dict[str, Any]]:
+        """Crashes of the last `within_s` seconds that are still held, newest first."""
+        since = self.wall(self.now_us()) - within_s
+        recent: list[dict[str, Any]] = []
+        for kept in reversed(self._crashes):
+            if kept.crash["at"] < since:
+                break
+            recent.append(kept.crash)
+        return recent
 
     def last_crash_of(self, name: str | None, child: str, supervisor: int) -> dict[str, Any] | None:
         """The newest crash in the same place of the tree."""

@@ -469,6 +469,7 @@ class Server:
             held = picture.held.to_wire() if picture.held is not None else None
             facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
             self._record(SAMPLE, encode(facts))
+        self._desk.standing.look(picture, time.monotonic(), at)
 
     @property
     def _name(self) -> str:

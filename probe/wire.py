@@ -514,6 +514,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "tree": ("viewer", TreeArgs),
     "crashes": ("viewer", CrashesArgs),
     "deaths": ("viewer", DeathsArgs),
+    "findings": ("viewer", NoArgs),
     "watch": ("viewer", WatchArgs),
     "rewatch": ("viewer", RewatchArgs),
     "credit": ("viewer", CreditArgs),

@@ -77,7 +77,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
         for role in ("viewer", "operator", "admin")
     }
     reading = {
-        "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "deaths", "watch",
+        "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
         "rewatch", "credit", "unwatch", "where",
     }  # fmt: skip
     assert may["viewer"] == reading

@@ -1,0 +1,238 @@
+"""The checks by which a node diagnoses itself: small, over what the probe knows anyway. No I/O, no clock.
+
+Each check looks at the picture once a second and says which condition it sees, if any: one for all agents that have
+it, with their number and the worst of them. Whether it has lasted long enough to be told is not decided here but in
+`observe.probe.standing`. docs/findings.md lists the checks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.probe.holding import describe_holder
+from observe.probe.picture import Picture
+
+MANY_WAITING: Final = 100
+"""Messages in a mailbox from which on it may be said to grow."""
+
+STILL_FULL: Final = 0.9
+"""A mailbox that has fallen below this share of its fullest is on its way down."""
+
+LOOP_RESTARTS: Final = 3
+LOOP_S: Final = 60.0
+"""So many restarts of one child within so long are a loop."""
+
+LONG_ACTIVITY_S: Final = 60.0
+"""In one activity for longer: stuck. Activities named `wait:…` are meant to wait, and are left out."""
+
+ONE_CAUSE: Final = 5
+"""Crashes of one fingerprint within a minute that have one cause."""
+
+LATE_S: Final = 0.1
+"""Every timer and time-out on the node is off by as much as the loop is late."""
+
+FOLLOWED: Final = 1000
+"""Agents that a check remembers from one look to the next: the worst."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a check sees at this moment."""
+
+    text: str
+    count: int = 1
+    pid: int = 0
+    filter: str = ""
+    cause: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: what it looks for, for how long that must have lasted, and what to do about it."""
+
+    name: str
+    look: Callable[[Picture, float], Condition | None]
+    """Given the picture and monotonic seconds."""
+    lasting_s: float
+    advice: str
+
+
+def checks() -> list[Check]:
+    """All checks, each with a memory of its own."""
+    return [
+        Check(
+            "holds_scheduler", _holds_scheduler, 0.0,
+            "nothing else runs meanwhile: look at its stack; move long computations to a thread or process, or kill it",
+        ),
+        Check(
+            "blocks", _blocks, 0.0,
+            "await asyncio.sleep() instead of time.sleep(), and call blocking C code in a thread",
+        ),
+        Check("one_cause", _one_cause, 0.0, "one fault fails them all: `observe crashes` has its traceback"),
+        Check("restart_loop", _restart_loop, 0.0, "it fails again with the same input: see its last crash"),
+        Check("mailbox_grows", Mailboxes().look, 5.0, "it gets more than it handles: see its stack and its load"),
+        Check("stuck", _stuck, 1.0, "what it waits for may never answer: see its stack, give it a time-out"),
+        Check("orphan", _orphan, 5.0, "its supervisor is gone, so nobody restarts it: report this as a fault"),
+        Check("loop_lag", _loop_lag, 3.0, "sort the agents by load; what runs long delays every timer"),
+    ]  # fmt: skip
+
+
+# -- who holds the scheduler -------------------------------------------------------------------------------------------
+
+
+def _is_blocked(picture: Picture) -> bool:
+    """In C code that keeps the interpreter lock, or asleep."""
+    held = picture.held
+    if held is None:
+        return False
+    inner = held.stack[-1].source if held.stack else ""
+    return held.where == "c" or "sleep(" in inner
+
+
+def _held(picture: Picture, verb: str) -> Condition | None:
+    held = picture.held
+    if held is None:
+        return None
+    stack = [
+        f"{frame.function} {frame.file}:{frame.line} {frame.source}".strip() for frame in held.stack[-10:]
+    ]
+    text = f"{describe_holder(held)} {verb}"
+    return Condition(
+        text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack}
+    )
+
+
+def _holds_scheduler(picture: Picture, _now: float) -> Condition | None:
+    return None if _is_blocked(picture) else _held(picture, "holds the scheduler")
+
+
+def _blocks(picture: Picture, _now: float) -> Condition | None:
+    return (
+        _held(picture, "blocks the scheduler in a call that does not return")
+        if _is_blocked(picture)
+        else None
+    )
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def _one_cause(picture: Picture, _now: float) -> Condition | None:
+    recent = picture.recent_crashes(60.0)
+    counts = Counter(crash["fingerprint"] for crash in recent)
+    if not counts:
+        return None
+    fingerprint, count = counts.most_common(1)[0]
+    if count < ONE_CAUSE:
+        return None
+    newest = next(crash for crash in recent if crash["fingerprint"] == fingerprint)
+    return Condition(
+        f"{count:,} crashes in a minute have one cause: {newest['class']} {newest['reason']}"[:300],
+        count=count, pid=newest["pid"], cause=newest["reason"], evidence={"fingerprint": fingerprint},
+    )  # fmt: skip
+
+
+def _restart_loop(picture: Picture, _now: float) -> Condition | None:
+    counts = picture.restarts.since(picture.now_us() / 1e6 - LOOP_S)
+    looping = [(times, pid) for pid, times in counts.items() if times >= LOOP_RESTARTS]
+    if not looping:
+        return None
+    times, pid = max(looping)
+    table, row = picture.table, picture.table.row_of(pid)
+    crash = None
+    if row is not None:
+        place = (table.text("child", row) or "", int(table.ints("supervisor")[row]))
+        crash = picture.last_crash_of(table.text("name", row), *place)
+    return Condition(
+        f"{_agents(len(looping))} in a restart loop, worst {picture.label(pid)}: {times} restarts in a minute",
+        count=len(looping), pid=pid, filter=f"restarts>={LOOP_RESTARTS} age_s<60s",
+        cause=crash["reason"] if crash else "", evidence={"restarts": times},
+    )  # fmt: skip
+
+
+# -- agents that do not get on -----------------------------------------------------------------------------------------
+
+
+class Mailboxes:
+    """Mailboxes that are full and do not get emptier."""
+
+    def __init__(self) -> None:
+        self._fullest: dict[int, int] = {}
+
+    def look(self, picture: Picture, _now: float) -> Condition | None:
+        table = picture.table
+        mailbox = table.ints("mailbox")
+        rows = _worst(np.flatnonzero((mailbox >= MANY_WAITING) & table.alive_mask()), mailbox)
+        fullest, self._fullest = self._fullest, {}
+        growing: list[tuple[int, int]] = []
+        for pid, waiting in zip(table.ints("pid")[rows].tolist(), mailbox[rows].tolist(), strict=True):
+            most = self._fullest[pid] = max(fullest.get(pid, 0), waiting)
+            if waiting >= STILL_FULL * most:
+                growing.append((waiting, pid))
+        if not growing:
+            return None
+        waiting, pid = max(growing)
+        return Condition(
+            f"{_agents(len(growing))} with a mailbox that does not get emptier, "
+            f"fullest {picture.label(pid)}: {waiting:,} messages",
+            count=len(growing), pid=pid, filter=f"mailbox>={MANY_WAITING}", evidence={"mailbox": waiting},
+        )  # fmt: skip
+
+
+def _stuck(picture: Picture, _now: float) -> Condition | None:
+    table = picture.table
+    since = table.ints("activity_since_us")
+    long_ago = picture.now_us() - since > LONG_ACTIVITY_S * 1e6
+    rows = np.flatnonzero((table.ints("activity") > 0) & long_ago & table.alive_mask())
+    names = {number: table.strings[number] for number in np.unique(table.ints("activity")[rows]).tolist()}
+    meant = [number for number, name in names.items() if name.startswith("wait:")]
+    rows = rows[~np.isin(table.ints("activity")[rows], meant)]
+    if not len(rows):
+        return None
+    row = int(rows[np.argmin(since[rows])])
+    pid, seconds = int(table.ints("pid")[row]), (picture.now_us() - int(since[row])) / 1e6
+    return Condition(
+        f"{_agents(len(rows))} stuck in one activity, longest {picture.label(pid)}: "
+        f"{table.text('activity', row)} for {seconds:,.0f} s",
+        count=len(rows), pid=pid, filter=f"activity_s>{LONG_ACTIVITY_S:g}s -activity~wait:",
+        evidence={"activity": table.text("activity", row), "seconds": seconds},
+    )  # fmt: skip
+
+
+def _orphan(picture: Picture, _now: float) -> Condition | None:
+    table = picture.table
+    supervisors = table.ints("supervisor")
+    alive = table.alive_mask()
+    rows = np.flatnonzero(alive & (supervisors > 0) & ~np.isin(supervisors, table.ints("pid")[alive]))
+    if not len(rows):
+        return None
+    pid = int(table.ints("pid")[rows[0]])
+    return Condition(
+        f"{_agents(len(rows))} without a supervisor, first {picture.label(pid)}", count=len(rows), pid=pid,
+        filter=f"pid={pid}", evidence={"supervisor": int(supervisors[rows[0]])},
+    )  # fmt: skip
+
+
+def _loop_lag(picture: Picture, _now: float) -> Condition | None:
+    lag_s = picture.current_vitals().lag_s
+    if picture.held is not None or lag_s < LATE_S:
+        return None
+    return Condition(f"the event loop runs {lag_s:.2f} s late", evidence={"lag_s": lag_s})
+
+
+def _worst(rows: NDArray[np.intp], column: NDArray[np.int64]) -> NDArray[np.intp]:
+    """At most `FOLLOWED` of these rows, those with the largest values."""
+    if len(rows) <= FOLLOWED:
+        return rows
+    return rows[np.argpartition(column[rows], -FOLLOWED)[-FOLLOWED:]]
+
+
+def _agents(count: int) -> str:
+    return "1 agent" if count == 1 else f"{count:,} agents"

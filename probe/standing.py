@@ -1,0 +1,100 @@
+"""Which findings stand: a condition speaks only when it has lasted, and is cleared when it has been over for a while.
+
+Beginning and end are told as events, for one check at most once in `QUIET_S`; what stands can be asked for at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from observe.probe.diagnosis import Check, Condition, checks
+from observe.probe.picture import Picture
+from observe.probe.verbs_findings import StandingFinding, StandingFindings
+
+logger = logging.getLogger("observe.probe")
+
+OVER_S: Final = 3.0
+"""A condition that has not been seen for so long is over. One that flickers is one finding."""
+
+QUIET_S: Final = 10.0
+"""Beginnings of one check's findings are told at most so often."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """A condition that one check sees, and since when."""
+
+    condition: Condition
+    began: float
+    """Monotonic, as is `last`."""
+    last: float
+    since: float
+    stands: bool = False
+    is_told: bool = False
+
+
+class Standing:
+    """All findings of one node that the probe makes. `allowed` names checks that are not to speak."""
+
+    def __init__(self, *, allowed: Collection[str] = (), checks: Sequence[Check] = ()) -> None:
+        self._checks = [check for check in checks or _all() if check.name not in allowed]
+        self._seen: dict[str, Seen] = {}
+        self._told_at: dict[str, float] = {}
+        self._begun = 0
+        self._untold = 0
+
+    def look(self, picture: Picture, now: float, at: float) -> None:
+        """Ask every check. Call it about once a second, with monotonic `now` and the Unix time."""
+        for check in list(self._checks):
+            try:
+                condition = check.look(picture, now)
+            except Exception:  # a fault in one check must not end the probe, nor the other checks
+                logger.exception("the check %s failed and is left out from now on", check.name)
+                self._checks.remove(check)
+                condition = None
+            self._judge(check, condition, picture, now, at)
+
+    def statement(self) -> dict[str, Any]:
+        """The result of `findings`."""
+        standing = [
+            StandingFinding(
+                check=check.name, text=seen.condition.text, advice=check.advice, count=seen.condition.count,
+                since=seen.since, pid=seen.condition.pid, filter=seen.condition.filter, cause=seen.condition.cause,
+                evidence=seen.condition.evidence,
+            )
+            for check in self._checks
+            if (seen := self._seen.get(check.name)) is not None and seen.stands
+        ]  # fmt: skip
+        standing.sort(key=lambda finding: finding.since)
+        return StandingFindings(findings=standing, begun=self._begun, untold=self._untold).to_wire()
+
+    def _judge(
+        self, check: Check, condition: Condition | None, picture: Picture, now: float, at: float
+    ) -> None:
+        seen = self._seen.get(check.name)
+        if condition is None:
+            if seen is not None and (not seen.stands or now - seen.last >= OVER_S):
+                del self._seen[check.name]
+                if seen.is_told:
+                    text = f"over: {seen.condition.text}"
+                    picture.event("finding", at, text, pid=seen.condition.pid, reason=check.name)
+            return
+        if seen is None:
+            seen = self._seen[check.name] = Seen(condition, now, now, at)
+        seen.condition, seen.last = condition, now
+        if not seen.stands and now - seen.began >= check.lasting_s:
+            seen.stands = True
+            self._begun += 1
+            if now - self._told_at.get(check.name, float("-inf")) >= QUIET_S:
+                self._told_at[check.name] = now
+                seen.is_told = True
+                picture.event("finding", at, condition.text, pid=condition.pid, reason=check.name)
+            else:
+                self._untold += 1
+
+
+def _all() -> list[Check]:
+    return checks()
