@@ -73,6 +73,7 @@ STATUS_TONES: Final = {
     "starting": "info",
     "idle": "dim",
     "runnable": "text",
+    "frozen": "warn",
     "running": "good",
     "waiting": "info",
     "suspended": "accent",

@@ -16,6 +16,7 @@ STATUS_GLYPHS = {
     "starting": "◌",
     "idle": "·",
     "runnable": "○",
+    "frozen": "❄",
     "running": "●",
     "waiting": "◐",
     "suspended": "‖",

@@ -41,6 +41,7 @@ PIPE_WIDTH: Final = 100_000
 STATUS_STYLES: Final = {
     "running": "bold green",
     "runnable": "yellow",
+    "frozen": "bold yellow",
     "waiting": "cyan",
     "suspended": "magenta",
     "starting": "blue",

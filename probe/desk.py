@@ -329,7 +329,7 @@ class Desk:
         def carry_out(done: Reply) -> None:
             def answered(result: Answer) -> None:
                 if isinstance(result, Refusal):
-                    done(explain(result, picture))
+                    done(explain(result, picture, "kill"))
                     return
                 try:
                     done(wire.Outcome.from_wire(result).to_wire())

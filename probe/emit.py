@@ -8,13 +8,15 @@ It is a guest. No turn of it holds the loop for longer than 5 ms; what is left g
 when they cost more than their budget. What the socket does not take is dropped, and the probe is told all of it anew
 when it asks. Nothing here waits, and nothing raises into the service.
 
-Facts (spawn, exit, crash, restart) are batched per tick and never sampled. While nobody takes the feed, spawns and
-exits need not be kept (everything alive is told again); crashes and restarts are, the newest `KEPT_FACTS` of them.
+Facts (spawn, exit, crash, restart, and the reports of `probe/reports.py`) are batched per tick and never sampled. While
+nobody takes the feed, spawns and exits need not be kept (everything alive is told again); the others are, the newest
+`KEPT_FACTS` of each sort.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from array import array
@@ -22,11 +24,16 @@ from collections import deque
 from typing import Any, Final
 
 from observe.probe.outlet import Outlet
+from observe.probe.reports import Report, finding_report, limit_report, rung_report
 from observe.probe.telling import FeedLost, Teller, Telling
 from observe.probe.words import WORD_LOOP_NS, Words
 from observe.runtime.agent import Agent
+from observe.runtime.children import Child
+from observe.runtime.errors import BudgetExceeded
 from observe.runtime.exits import Crash, ExitReason
+from observe.runtime.findings import Finding
 from observe.runtime.instrument import Instrument
+from observe.runtime.ladder import Failure, Rung
 from observe.runtime.node import Node
 from observe.runtime.snapshot import spawn_facts
 
@@ -90,6 +97,7 @@ class Emitter(Instrument):
         self._exited = array("q")
         self._crashes: deque[Crash] = deque()
         self._restarts: deque[dict[str, Any]] = deque()
+        self._reports: deque[Report] = deque()
         self._dropped_facts = 0
         self._cost_ns = 0
         self._longest_turn_ns = 0
@@ -176,6 +184,21 @@ class Emitter(Instrument):
         )
         self._bound(self._restarts)
 
+    def on_rung(self, child: Child, rung: Rung, failure: Failure) -> None:
+        self._report(rung_report(child, rung, failure))
+
+    def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
+        self._report(limit_report(owner, error))
+
+    def on_finding(self, finding: Finding) -> None:
+        # In the watchdog's thread. Whoever holds the scheduler is seen by the probe meanwhile, in the words.
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._report, finding_report(finding))
+
+    def _report(self, report: Report) -> None:
+        self._reports.append(report)
+        self._bound(self._reports)
+
     def _bound(self, facts: deque[Any]) -> None:
         most = QUEUED_FACTS if self._is_live else KEPT_FACTS
         while len(facts) > most:
@@ -241,6 +264,7 @@ class Emitter(Instrument):
             yield from teller.discard_changed()
             yield from teller.tell_crashes(self._crashes)
             yield from teller.tell_restarts(self._restarts)
+            yield from teller.tell_reports(self._reports)
             return
         if self._outlet.texts > max(MOST_STRINGS, 4 * len(self._node.agents)):
             self._sweep_wanted = True
@@ -251,6 +275,7 @@ class Emitter(Instrument):
         yield from teller.tell_spawned(spawned)
         yield from teller.tell_crashes(self._crashes)
         yield from teller.tell_restarts(self._restarts)
+        yield from teller.tell_reports(self._reports)
         yield from teller.tell_changed()
         yield from teller.tell_watched()
         yield from teller.tell_exited(exited)
@@ -277,6 +302,7 @@ class Emitter(Instrument):
         self._teller.forget_all()
         self._bound(self._crashes)
         self._bound(self._restarts)
+        self._bound(self._reports)
 
     def _flush(self) -> None:
         """The facts of the last moments, as far as they fit into one turn."""

@@ -24,8 +24,10 @@ from observe.probe.frames import (
     FeedFrame,
     FindingFrame,
     HelloFrame,
+    LimitFrame,
     RestartFrame,
     RowsFrame,
+    RungFrame,
     SpawnFrame,
     StringsFrame,
     VitalsFrame,
@@ -169,6 +171,12 @@ class Feed:
             case FindingFrame():
                 facts = self._named(self.picture.table, frame.pid)
                 self.picture.event("finding", frame.at, frame.text, pid=frame.pid, reason=frame.kind, **facts)
+            case RungFrame():
+                facts = self._named(self.picture.table, frame.pid)
+                self.picture.event("rung", frame.at, frame.text, pid=frame.pid, reason=frame.rung, **facts)
+            case LimitFrame():
+                facts = self._named(self.picture.table, frame.pid)
+                self.picture.event("limit", frame.at, frame.text, pid=frame.pid, reason=frame.limit, **facts)
             case ByeFrame():
                 self.bye = frame
 

@@ -159,6 +159,32 @@ class FindingFrame(FeedFrame):
     kind: str
     pid: Pid = 0
     text: str
+    cleared: bool = False
+    """What was found is over."""
+
+
+class RungFrame(FeedFrame):
+    """A child with a ladder has failed, and this rung is taken."""
+
+    at: float
+    pid: Pid
+    """Of the agent that failed."""
+    supervisor: Pid
+    child: str
+    rung: str
+    attempt: Number
+    text: str
+
+
+class LimitFrame(FeedFrame):
+    """An agent, or the supervisor of a tree, has reached a limit of its budget."""
+
+    at: float
+    pid: Pid
+    limit: str
+    used: float
+    allowed: float
+    text: str
 
 
 class VitalsFrame(FeedFrame):
@@ -190,6 +216,8 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "crash": CrashFrame,
     "restart": RestartFrame,
     "finding": FindingFrame,
+    "rung": RungFrame,
+    "limit": LimitFrame,
     "vitals": VitalsFrame,
     "bye": ByeFrame,
 }

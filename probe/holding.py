@@ -39,11 +39,17 @@ def describe_holder(held: Held) -> str:
     return text
 
 
-def explain(refusal: Refusal, picture: Picture) -> Refusal:
+def explain(refusal: Refusal, picture: Picture, op: str = "") -> Refusal:
     """Why the node did not answer, when the words can tell; else the refusal as it is."""
     held = picture.held
     if refusal.code not in ("node_timeout", "scheduler_held") or held is None:
         return refusal
+    if op == "kill" and held.where == "c":
+        return Refusal(
+            "scheduler_held",
+            f"the node cannot answer: its scheduler is held by {describe_holder(held)}",
+            "a call of C code cannot be interrupted; look again when it has returned",
+        )
     return Refusal(
         "scheduler_held",
         f"the node cannot answer: its scheduler is held by {describe_holder(held)}",

@@ -132,6 +132,14 @@ class Teller:
             if restarts and restarts[0] is restart:
                 restarts.popleft()
 
+    def tell_reports(self, reports: deque[tuple[str, dict[str, Any]]]) -> Telling:
+        """Findings, rungs and limits, oldest first; each is taken out when it has been told."""
+        while reports:
+            report = reports[0]
+            yield from self._insist(partial(self._outlet.offer, *report))
+            if reports and reports[0] is report:
+                reports.popleft()
+
     def discard_changed(self) -> Telling:
         """Nobody listens: let go of the agents that have changed."""
         scheduler = self._node.scheduler

@@ -16,7 +16,7 @@ PROTOCOL_VERSION: Final = 1
 PROTOCOL_VERSIONS: Final[tuple[int, ...]] = (1,)
 """All that this installation speaks, for `hello` and for cards."""
 
-STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "suspended", "exited")
+STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "suspended", "exited", "frozen")
 """The index is the status number of the feed."""
 
 COLUMNS: Final = (
@@ -473,7 +473,7 @@ class Event(Told):
     seq: int
     at: float
     kind: str
-    """`spawn`, `exit`, `crash`, `restart`, `finding` or `node`."""
+    """`spawn`, `exit`, `crash`, `restart`, `finding`, `rung`, `limit` or `node`."""
     pid: int = 0
     name: str | None = None
     class_name: str | None = Field(default=None, validation_alias="class", serialization_alias="class")

@@ -31,8 +31,10 @@ RUNNING = 3
 WAITING = 4
 SUSPENDED = 5
 EXITED = 6
+FROZEN = 7
+"""Only told, never held: to the scheduler a frozen agent is runnable."""
 
-STATUS_NAMES = ("starting", "idle", "runnable", "running", "waiting", "suspended", "exited")
+STATUS_NAMES = ("starting", "idle", "runnable", "running", "waiting", "suspended", "exited", "frozen")
 
 
 class Agent:

@@ -120,7 +120,7 @@ def import_greenlet() -> Any:
         import greenlet
     except ImportError:
         raise PreemptionUnavailable(
-            "preempt=True needs greenlet, which is not installed: pip install 'observe-agents[preempt]'"
+            "preempt=True needs greenlet, which is not installed: pip install greenlet"
         ) from None
     if not getattr(sys, "_is_gil_enabled", lambda: True)() or sys.version_info >= (3, 14):
         raise PreemptionUnavailable(

@@ -100,8 +100,8 @@ class Node:
         intensity, period_s: of the root supervisor; when it gives up, the node ends.
         store: where checkpoints, results of keyed activities and parked messages are kept.
         watchdog_s: an agent whose slice takes longer is a finding; None for no watchdog.
-        preempt: freeze steps that overrun and let others run in between (docs/preemption.md). Needs greenlet, and
-            the event loop in the main thread: `start` raises PreemptionUnavailable where that is not so.
+        preempt: freeze steps that overrun and let others run in between (docs/preemption.md). Needs greenlet (which
+            comes with the package on CPython) and the event loop in the main thread: `start` raises PreemptionUnavailable where that is not so.
         rare_full_gc: make Python's full garbage collections rare while the node runs. It doubles the rate at which very
             many agents are started. For the whole process, so off unless asked for: cyclic garbage that has grown old
             stays longer.

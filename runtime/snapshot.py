@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from observe.runtime.agent import STATUS_NAMES
+from observe.runtime.agent import FROZEN, RUNNABLE, STATUS_NAMES
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -47,6 +47,11 @@ def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> ar
         old = agent._o_backlog
         queued = (len(new) if new else 0) + (len(old) if old else 0)
         agent._o_mailbox_max = max(agent._o_mailbox_max, queued)
+        status = agent._o_status
+        if status == RUNNABLE:
+            preempter = agent._o_scheduler.preempter
+            if preempter is not None and preempter.holds(agent) is not None:
+                status = FROZEN
         activities = agent._o_activities
         if activities:
             activity = activities[-1]
@@ -56,7 +61,7 @@ def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> ar
         extend(
             (
                 agent._o_pid,
-                agent._o_status,
+                status,
                 queued,
                 agent._o_mailbox_max,
                 agent._o_handled,

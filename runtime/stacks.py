@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from observe.runtime.agent import RUNNING, STATUS_NAMES
+from observe.runtime.agent import FROZEN, RUNNING, STATUS_NAMES
 from observe.runtime.calls import Call
 from observe.runtime.moments import step_frames
 
@@ -62,7 +62,7 @@ def stack_of(agent: Agent) -> Stack:
     if preempter is not None and frozen is not None:
         places = [_place(one) for one in reversed(preempter.frames_of(frozen))]
         note = f"frozen: preempted after {frozen.ran_ns / 1e9:.2f} s of computing in this step, and resumed in its turn"
-        return Stack(name, _cut([_frame(*place) for place in places]), None, note)
+        return Stack(STATUS_NAMES[FROZEN], _cut([_frame(*place) for place in places]), None, note)
     step = agent._o_step
     if step is None:
         note = "it waits for a message" if name == "idle" else "no step is in hand"

@@ -8,7 +8,7 @@ import click
 
 from observe.console.options import json_option, node_argument, timeout_option
 
-KINDS = ("spawn", "exit", "crash", "restart", "finding", "node")
+KINDS = ("spawn", "exit", "crash", "restart", "finding", "rung", "limit", "node")
 
 
 @click.command("watch")

@@ -28,7 +28,8 @@ from observe.examples.shop.model_server import MODEL
 from observe.examples.shop.sessions import FIRST_PAUSE_S, Session, Team
 from observe.examples.shop.tools import DocumentSearch, ModelGate, OrderDesk, ToolAgent
 from observe.probe import NodeNameTaken, Probe
-from observe.runtime import ChildSpec, Node, Supervisor
+from observe.runtime import ChildSpec, Node, PreemptionUnavailable, Supervisor
+from observe.runtime.frozen import import_greenlet
 
 DESK_SIZE: Final = 50
 """Sessions to a supervisor."""
@@ -123,6 +124,17 @@ def endpoint_from(arguments: argparse.Namespace) -> Endpoint:
     )
 
 
+def can_preempt() -> bool:
+    """Whether this interpreter can freeze steps. Where it cannot, the shop works as well: an endless loop then holds
+    the scheduler, and is named and killed instead of frozen."""
+    try:
+        import_greenlet()
+    except PreemptionUnavailable as error:
+        print(f"the demo goes on without preemption: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 async def serve(arguments: argparse.Namespace) -> None:
     """Run the shop until told to stop; say on stdout when it is open."""
     directory: Path = arguments.directory
@@ -132,7 +144,10 @@ async def serve(arguments: argparse.Namespace) -> None:
     model = ChatModel(endpoint_from(arguments))
     team = Team(ledger, model, seed=arguments.seed, think_s=arguments.think)
     try:
-        async with Node(f"{arguments.name}@localhost", intensity=3, period_s=30.0) as node, Probe(node):
+        async with (
+            Node(f"{arguments.name}@localhost", intensity=3, period_s=30.0, preempt=can_preempt()) as node,
+            Probe(node),
+        ):
             await node.spawn(Shop, plan(arguments.sessions, team, database), name="shop", restart="permanent")
             print(json.dumps({"node": node.name, "pid": os.getpid()}), flush=True)
             await until_told(arguments.until_stdin_closes)

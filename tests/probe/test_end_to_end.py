@@ -214,6 +214,11 @@ async def test_an_endless_loop_is_named_with_its_stack(service: LiveService) -> 
         with pytest.raises(RemoteError) as caught:
             await node.kill("waiter-0")
         assert caught.value.code == "scheduler_held"
+        pid = stack.pid
+        outcome = await node.kill("holder", reason="it loops")
+        assert (outcome.done, outcome.pid) == (True, pid)
+        assert "it loops" in outcome.reason
+        await eventually(node.vitals, lambda vitals: vitals.state == "up")
 
 
 async def test_a_command_that_came_too_late_is_never_carried_out(service: LiveService) -> None:
@@ -239,6 +244,10 @@ async def test_a_c_call_that_keeps_the_interpreter_is_named_with_its_stack(servi
         assert [frame.function for frame in vitals.held.stack][-2:] == ["handle", "spin_in_c"]
         stack = await node.stack("holder")
         assert stack.frames[-1].source == "return sum(range(amount))"
+        with pytest.raises(RemoteError) as caught:
+            await node.kill("holder")
+        assert caught.value.code == "scheduler_held"
+        assert "C code cannot be interrupted" in caught.value.hint
         assert (await node.agents()).total == AGENTS
 
 
