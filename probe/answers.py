@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from observe.probe.answers_actions import Actions
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.words import Words
@@ -94,6 +95,8 @@ class Answers:
             "tree": self._tree,
             "resync": self._begin_resync,
         }
+        self._actions = Actions(node)
+        self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
 
     def take(self, job: Job, now: float) -> None:
         """Answer now, or have the scheduler answer."""
@@ -208,6 +211,16 @@ class Answers:
     def _begin_resync(self, job: Job) -> None:
         self._emitter.resync()
         job.done({})
+
+    def _act(self, job: Job) -> None:
+        def fail(code: str, message: str, hint: str) -> None:
+            job.done(Problem(code, line(message), hint))
+
+        def tell(acted: dict[str, Any]) -> None:
+            self._emitter.hurry()  # whoever looks now should see what was done
+            job.done(acted)
+
+        self._actions.take(str(job.request["op"]), job.request, tell, fail)
 
     def _kill(self, job: Job) -> None:
         began = time.monotonic()

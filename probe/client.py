@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from observe.probe import wire
 from observe.probe.cards import Card
+from observe.probe.client_actions import ActionsClient
 from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NodeUnreachable, ProtocolError, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
@@ -78,7 +79,7 @@ def connect(
     return client
 
 
-class NodeClient:
+class NodeClient(ActionsClient):
     """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
 
     All methods raise `NodeUnreachable` when the node is lost or does not answer in time, `RemoteError` when it says no,
@@ -193,14 +194,15 @@ class NodeClient:
 
         The command names the incarnation that we know and expires: it never reaches a restarted node by mistake.
         """
-        args = wire.KillArgs(
-            agent=agent,
-            incarnation=self.info.incarnation,
-            expires_at=time.time() + self._clock_ahead_s + COMMAND_LIFE_S,
-            command_id=secrets.token_hex(16),
-            reason=reason,
-        )
+        args = wire.KillArgs(agent=agent, reason=reason, **self._command_fields())
         return await self._ask("kill", args, wire.Outcome)
+
+    def _command_fields(self) -> dict[str, Any]:
+        return {
+            "incarnation": self.info.incarnation,
+            "expires_at": time.time() + self._clock_ahead_s + COMMAND_LIFE_S,
+            "command_id": secrets.token_hex(16),
+        }
 
     # -- watches ----------------------------------------------------------------------------------------------------
 

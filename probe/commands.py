@@ -25,7 +25,7 @@ from observe.audit.log import AuditLog, AuditUnavailable
 from observe.audit.record import Phase, Who
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder
-from observe.probe.wire import COMMAND_HORIZON_S, Command
+from observe.probe.wire_base import COMMAND_HORIZON_S, Command
 
 logger = logging.getLogger("observe.probe")
 

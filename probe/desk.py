@@ -12,16 +12,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import verbs_actions, wire
 from observe.probe.addresses import is_loopback, parse_listen
 from observe.probe.asks import Answer, Asks
 from observe.probe.codec import REQUEST_DEPTH, REQUEST_LIMIT_BYTES, decode
 from observe.probe.commands import CommandGate
+from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import BadFrame, Refusal
 from observe.probe.filters import parse
 from observe.probe.holding import describe_holder, explain
@@ -44,19 +44,11 @@ SILENT_S: Final = 60.0
 TREE_TIMEOUT_S: Final = 0.5
 """A tree does not wait longer for the strategies of supervisors; those known from before are used instead."""
 
-Reply = Callable[[Answer], None]
+MODULES: Final = (verbs_actions,)
+"""The modules that answer verbs beside the desk's own. `observe.probe.counter` says what such a module is."""
+
 M = TypeVar("M", bound=wire.Asked)
 Send = Callable[[bytes, dict[str, Any]], bool]
-
-
-@dataclass(slots=True)
-class Client:
-    """A connection that has said hello."""
-
-    id: bytes
-    holder: KeyHolder
-    version: int
-    seen_at: float
 
 
 class Desk:
@@ -78,7 +70,7 @@ class Desk:
         """Further counters, of the server."""
         self.yielded = False
         """Somebody asked this probe to make way, and may: the server ends."""
-        self._verbs: dict[str, Callable[[Client, Any, Reply, float], None]] = {
+        self._verbs: dict[str, Handler] = {
             "ping": self._ping,
             "vitals": self._vitals,
             "agents": self._agents,
@@ -95,6 +87,9 @@ class Desk:
             "kill": self._kill,
             "yield": self._yield,
         }
+        hands = Hands(picture, streams, commands, asks)
+        for module in MODULES:
+            self._verbs |= module.handlers(hands)
 
     def statistics(self) -> dict[str, int]:
         """How many clients there are, and how many frames could not be read."""

@@ -27,7 +27,8 @@ from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
 from observe.probe.commands import CommandGate, local_user
 from observe.probe.coroner import Coroner
-from observe.probe.desk import Client, Desk, Reply
+from observe.probe.counter import Client, Reply
+from observe.probe.desk import Desk
 from observe.probe.errors import BadFrame, Refusal, TooLarge
 from observe.probe.feed import Feed
 from observe.probe.frames import Config

@@ -8,9 +8,24 @@ Times of the clock are Unix time in seconds; durations end in `_s` and are secon
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from observe.probe import wire_actions
+from observe.probe.wire_base import (
+    COMMAND_HORIZON_S,
+    AgentArgument,
+    Asked,
+    Command,
+    Pid,
+    Role,
+    Told,
+    class_name_field,
+)
+
+__all__ = ["COMMAND_HORIZON_S", "AgentArgument", "Asked", "Command", "Pid", "Role", "Told"]
+"""Of `wire_base`, for those who know this module alone."""
 
 PROTOCOL_VERSION: Final = 1
 PROTOCOL_VERSIONS: Final[tuple[int, ...]] = (1,)
@@ -32,44 +47,6 @@ MAX_ROWS: Final = 1000
 
 MAX_HISTORY_S: Final = 600.0
 """How far back the history of the vital signs goes."""
-
-COMMAND_HORIZON_S: Final = 30.0
-"""How far ahead `expires_at` may lie. The probe remembers command ids for so long, so none is carried out twice."""
-
-Pid = Annotated[int, Field(ge=0, lt=2**63)]
-AgentArgument = Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=1024)]
-Role = Literal["viewer", "operator", "admin"]
-
-
-class Asked(BaseModel):
-    """What a client sends: strict types, no unknown keys."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def to_wire(self) -> dict[str, Any]:
-        """The map for a frame."""
-        return self.model_dump(by_alias=True)
-
-
-class Told(BaseModel):
-    """What a node sends: strict types, unknown keys are passed over."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
-
-    def to_wire(self) -> dict[str, Any]:
-        """The map for a frame."""
-        return self.model_dump(by_alias=True)
-
-    @classmethod
-    def from_wire(cls, data: object) -> Self:
-        """Read what a node sent. Raises pydantic's ValidationError."""
-        return cls.model_validate(data)
-
-
-def _class_name() -> Any:
-    """A field `class` on the wire, which Python keeps for itself: attribute `class_name`."""
-    return Field(validation_alias="class", serialization_alias="class")
-
 
 # -- envelopes ---------------------------------------------------------------------------------------------------------
 
@@ -200,19 +177,6 @@ class WhereArgs(Asked):
     """Name without the host."""
 
 
-class Command(Asked):
-    """What every verb that changes something carries beside its own arguments."""
-
-    incarnation: str = Field(min_length=1, max_length=128)
-    """The node's, as `hello` gave it. A command for another is `stale`."""
-    expires_at: float
-    """By the server's clock; at most `COMMAND_HORIZON_S` ahead."""
-    command_id: str = Field(min_length=1, max_length=64)
-    """Unique. A repeated one gets its first answer and is not carried out again."""
-    reason: str = Field(default="", max_length=1024)
-    """Why, for the audit log."""
-
-
 class KillArgs(Command):
     agent: AgentArgument
 
@@ -299,7 +263,7 @@ class Held(Told):
     pid: int
     """The agent; 0 when it is other code on the loop's thread."""
     name: str | None = None
-    class_name: str = _class_name()
+    class_name: str = class_name_field()
     since_s: float
     where: str
     """`python`: other threads still run beside it; `c`: C code that keeps the GIL."""
@@ -367,7 +331,7 @@ class Crash(Told):
     at: float
     pid: int
     name: str | None = None
-    class_name: str = _class_name()
+    class_name: str = class_name_field()
     child: str
     supervisor: int
     reason: str
@@ -395,7 +359,7 @@ class AgentName(Told):
 
     pid: int
     name: str | None = None
-    class_name: str = _class_name()
+    class_name: str = class_name_field()
 
 
 class ChildLine(AgentName):
@@ -439,7 +403,7 @@ class Branch(Told):
 
     pid: int
     name: str | None = None
-    class_name: str = _class_name()
+    class_name: str = class_name_field()
     status: str
     child: str
     restarts: int
@@ -521,6 +485,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "unwatch": ("viewer", UnwatchArgs),
     "where": ("viewer", WhereArgs),
     "kill": ("operator", KillArgs),
+    **wire_actions.VERBS,
     "yield": ("admin", NoArgs),
 }
 """Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

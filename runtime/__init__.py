@@ -8,6 +8,8 @@ from observe.runtime.children import Backoff, ChildSpec
 from observe.runtime.dynamic_supervisor import DynamicSupervisor
 from observe.runtime.encoding import storable
 from observe.runtime.errors import (
+    ActionRefused,
+    ActivityCancelled,
     AgentExited,
     BadChildSpec,
     BudgetExceeded,
@@ -15,6 +17,7 @@ from observe.runtime.errors import (
     InitFailed,
     Interrupted,
     MailboxFull,
+    MessageDropped,
     NameTaken,
     NodeDown,
     NoSuchAgent,
@@ -51,7 +54,9 @@ __all__ = [
     "KILLED",
     "NORMAL",
     "SHUTDOWN",
+    "ActionRefused",
     "Activity",
+    "ActivityCancelled",
     "Agent",
     "AgentExited",
     "Backoff",
@@ -77,6 +82,7 @@ __all__ = [
     "Limits",
     "MailboxFull",
     "MemoryStore",
+    "MessageDropped",
     "Monitor",
     "NameTaken",
     "NoSuchAgent",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from asyncio import CancelledError
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -21,6 +22,7 @@ from observe.runtime import budget, encoding
 from observe.runtime.care import save_in_step
 from observe.runtime.checkpoint import key_of, node_store
 from observe.runtime.clock import now_us, wall_s
+from observe.runtime.errors import ActionRefused, ActivityCancelled
 from observe.runtime.stores import RESULT, Record
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Activity:
     __slots__ = (
         "_agent",
         "_arguments",
+        "_cancelled",
         "attributes",
         "completed",
         "cost",
@@ -62,6 +65,8 @@ class Activity:
         self._arguments = arguments
         self.name = name
         """What it is: `tool:search`, `model:chat`, `wait:approval`. The part before the colon groups it."""
+        self._cancelled: str | None = None
+        """Why an operator cancelled it; None when nobody did."""
         self.attributes = attributes
         """What the caller said about it, for people and spans."""
         self.key = key
@@ -92,6 +97,31 @@ class Activity:
         self.cost += cost
         budget.charge_usage(self._agent, input_tokens, output_tokens, cost)
 
+    def cancel(self, reason: str = "") -> None:
+        """End it where it waits: its block raises ActivityCancelled, which the step may handle.
+
+        Raises:
+            ActionRefused: the agent's step does not wait, so there is nothing that could be cancelled.
+        """
+        step = self._agent._o_step
+        if step is None or self._cancelled is not None:
+            raise ActionRefused(f"{self.name} of {self._agent._o_text()} does not wait for anything")
+        self._cancelled = reason
+        step.cancel(self._agent._o_scheduler)
+
+    def _translate(self, error: BaseException | None) -> ActivityCancelled | None:
+        """The error in place of the cancellation that an operator asked for; None when it is another one."""
+        if (
+            self._cancelled is None
+            or not isinstance(error, CancelledError)
+            or self._agent._o_exit is not None
+        ):
+            return None
+        step = self._agent._o_step
+        if step is not None and step.host is not None:
+            step.host.uncancel()
+        return ActivityCancelled(self.name, self._cancelled)
+
     def __enter__(self) -> Self:
         if self.key is not None:
             raise TypeError(
@@ -106,7 +136,10 @@ class Activity:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end(error)
+        fault = self._translate(error)
+        self._end(fault or error)
+        if fault is not None:
+            raise fault from error
 
     async def __aenter__(self) -> Self:
         if self.key is not None:
@@ -119,6 +152,7 @@ class Activity:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        fault = self._translate(error)
         try:
             if error is None:
                 if self.key is not None and not self.completed:
@@ -128,7 +162,9 @@ class Activity:
             error = fault
             raise
         finally:
-            self._end(error)
+            self._end(fault or error)
+        if fault is not None:
+            raise fault from error
 
     def _said(self) -> str:
         return f"{self._arguments!r} {sorted(self.attributes.items())!r}"

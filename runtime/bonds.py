@@ -108,6 +108,7 @@ class Bonds:
     __slots__ = (
         "care",
         "groups",
+        "is_held",
         "links",
         "overfull",
         "spending",
@@ -126,6 +127,8 @@ class Bonds:
         self.groups: dict[str, int] = {}
         """Process groups that it has joined, and how often."""
         self.traps_exits = False
+        self.is_held = False
+        """An operator has suspended it: it takes no further message until it is resumed."""
         self.overfull: Overfull | None = None
         self.care: Care | None = None
         """Checkpoints and the like, if its spec asks for them."""

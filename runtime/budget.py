@@ -146,6 +146,15 @@ def begin(agent: Agent, budget: Budget) -> None:
         )
 
 
+def renew(agent: Agent, budget: Budget) -> None:
+    """Forget what was spent: the counters, the limits that were told of, and the time."""
+    bonds = bonds_of(agent)
+    if bonds.spending is not None and bonds.spending.timer is not None:
+        bonds.spending.timer.cancel()
+    bonds.spending = None
+    begin(agent, budget)
+
+
 def _out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
     assert budget.wall_s is not None
     if agent._o_is_alive():

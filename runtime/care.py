@@ -202,7 +202,8 @@ class Care:
         past = child.past_of()
         # The rung Restore, where nothing can have been saved, is one more retry.
         may_restore = agent._o_node.store is not None and PASSING not in key_of(child)
-        restores = plan.restore or (past.restores and may_restore)
+        restores = (plan.restore or (past.restores and may_restore)) and not past.is_fresh
+        past.is_fresh = False
         if plan.restore:
             node_store(agent._o_node)
         if plan.restore or plan.checkpoint is not None:

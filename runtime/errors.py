@@ -6,6 +6,9 @@ RuntimeFault
 ├── NoSuchAgent      nobody has this pid or name
 ├── NameTaken        a live agent has this name
 ├── MailboxFull      a bounded mailbox has no room, and its policy is not to lose anything
+├── MessageDropped   an operator took the message out of the mailbox before it was handled
+├── ActivityCancelled  an operator has cancelled the activity that the step was in
+├── ActionRefused    what an operator asked for cannot be done to this agent; the message says why
 ├── InitFailed       the agent's `init` raised; the cause is chained
 ├── BadChildSpec     a child spec, strategy or supervisor option is not valid
 ├── NoSuchChild      a supervisor has no child of this id
@@ -179,6 +182,27 @@ class NotInWorker(RuntimeFault):
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(f"{what} cannot be had in a worker process; {instead}")
+
+
+class MessageDropped(RuntimeFault):
+    """An operator took the request out of the agent's mailbox. It was not handled."""
+
+    def __init__(self, agent: str) -> None:
+        super().__init__(f"an operator took the request out of the mailbox of {agent}; it was not handled")
+
+
+class ActivityCancelled(RuntimeFault):
+    """An operator has cancelled the activity that this step was in. The step may go on without its result."""
+
+    def __init__(self, name: str, reason: str = "") -> None:
+        super().__init__(
+            f"the activity {name} was cancelled by an operator" + (f": {reason}" if reason else "")
+        )
+        self.name = name
+
+
+class ActionRefused(RuntimeFault):
+    """What an operator asked for cannot be done to this agent, or to it as it is now."""
 
 
 class NodeDown(RuntimeFault):

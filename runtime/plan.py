@@ -105,6 +105,7 @@ class Past:
         "failure",
         "failures",
         "has_message",
+        "is_fresh",
         "is_parked",
         "is_told",
         "lived",
@@ -127,6 +128,8 @@ class Past:
         self.has_message = False
         self.restores = False
         """The next one comes back from its checkpoint, whatever the spec says."""
+        self.is_fresh = False
+        """The next one begins with `init`, whatever the spec says."""
         self.is_told = False
         """The next one's `on_retry` runs."""
         self.is_parked = False

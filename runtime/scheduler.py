@@ -21,7 +21,7 @@ from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
-from observe.runtime.agent import IDLE, RUNNABLE, RUNNING, STARTING, WAITING
+from observe.runtime.agent import IDLE, RUNNABLE, RUNNING, STARTING, SUSPENDED, WAITING
 from observe.runtime.calls import Call, Deadlines
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import Interrupted, NodeDown, WrongThread
@@ -346,8 +346,11 @@ class Scheduler(WaitingSteps, SchedulerView):
                     else:
                         agent._o_backlog = None
                         agent._o_status = IDLE
-                    if agent._o_bonds is not None and agent._o_bonds.overfull is not None:
-                        self._make_room(agent)
+                    if agent._o_bonds is not None:
+                        if agent._o_bonds.is_held:
+                            agent._o_status = SUSPENDED  # what stands of it in the queue is passed over
+                        if agent._o_bonds.overfull is not None:
+                            self._make_room(agent)
                 if now > end or (until is not None and until.done):
                     break
         finally:

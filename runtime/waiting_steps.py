@@ -10,7 +10,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from observe.runtime.agent import IDLE, RUNNING, WAITING
+from observe.runtime.agent import IDLE, RUNNING, SUSPENDED, WAITING
 from observe.runtime.calls import Call
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import Interrupted
@@ -169,7 +169,9 @@ class WaitingSteps:
             return
         agent._o_since_ns = now_ns()
         self._make_room(agent)
-        if agent._o_backlog or agent._o_mailbox:
+        if agent._o_bonds is not None and agent._o_bonds.is_held:
+            agent._o_status = SUSPENDED
+        elif agent._o_backlog or agent._o_mailbox:
             self.schedule(agent)
         else:
             agent._o_backlog = None

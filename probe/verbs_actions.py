@@ -1,0 +1,66 @@
+"""The desk's side of actions on agents: name the target, let the gate decide and record, ask the service."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from observe.probe import wire_actions
+from observe.probe.asks import Answer
+from observe.probe.counter import Client, Handler, Hands, Reply
+from observe.probe.errors import Refusal
+from observe.probe.holding import explain
+from observe.probe.wire_actions import Acted, MailboxArgs
+from observe.probe.wire_base import Command
+
+_ENVELOPE = frozenset(Command.model_fields) - {"reason"}
+
+
+def handlers(hands: Hands) -> dict[str, Handler]:
+    """One for each action."""
+    return {verb: partial(_act, hands, verb) for verb in wire_actions.VERBS}
+
+
+def _act(hands: Hands, verb: str, client: Client, args: Command, reply: Reply, now: float) -> None:
+    picture = hands.picture
+    fields = {name: part for name, part in args.to_wire().items() if name not in _ENVELOPE}
+    asked = fields.pop("agent", None)
+    target: dict[str, Any] = {}
+    missing: Refusal | None = None
+    if asked is not None:
+        target, missing = _target(hands, asked)
+        fields["pid"] = target.get("pid", 0)
+    if isinstance(args, MailboxArgs) and args.to is not None:
+        to, to_missing = _target(hands, args.to)
+        target["to"] = to
+        missing = missing or to_missing
+        fields["to"] = to.get("pid", 0)
+
+    def carry_out(done: Reply) -> None:
+        def answered(result: Answer) -> None:
+            if isinstance(result, Refusal):
+                done(explain(result, picture))
+                return
+            try:
+                done(Acted.from_wire(result).to_wire())
+            except ValidationError:
+                done(Refusal("internal", f"the node's answer to {verb} cannot be read"))
+
+        if missing is not None and not picture.ended:
+            done(missing)
+        else:
+            hands.asks.ask(verb, fields, answered, now, late=answered)
+
+    hands.commands.submit(verb, args, client.holder, target, time.time(), carry_out, reply)
+
+
+def _target(hands: Hands, asked: int | str) -> tuple[dict[str, Any], Refusal | None]:
+    """Whom a command is about, for the record, and why there is nobody when there is."""
+    try:
+        line = hands.picture.agent(hands.picture.row(asked))
+    except Refusal as refusal:
+        return {"agent": asked}, refusal
+    return {"agent": asked} | {key: line[key] for key in ("pid", "name", "class", "child")}, None

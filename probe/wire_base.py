@@ -1,0 +1,60 @@
+"""What all messages of the attach protocol share: how they are read, and what a command carries. No input, no output.
+
+Modules with the messages of some verbs (`wire_*.py`) build on this one; `wire.py` gathers them in its table of verbs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+COMMAND_HORIZON_S: Final = 30.0
+"""How far ahead `expires_at` may lie. The probe remembers command ids for so long, so none is carried out twice."""
+
+Pid = Annotated[int, Field(ge=0, lt=2**63)]
+AgentArgument = Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=1024)]
+Role = Literal["viewer", "operator", "admin"]
+
+
+class Asked(BaseModel):
+    """What a client sends: strict types, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The map for a frame."""
+        return self.model_dump(by_alias=True)
+
+
+class Told(BaseModel):
+    """What a node sends: strict types, unknown keys are passed over."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The map for a frame."""
+        return self.model_dump(by_alias=True)
+
+    @classmethod
+    def from_wire(cls, data: object) -> Self:
+        """Read what a node sent. Raises pydantic's ValidationError."""
+        return cls.model_validate(data)
+
+
+def class_name_field() -> Any:
+    """A field `class` on the wire, which Python keeps for itself: attribute `class_name`."""
+    return Field(validation_alias="class", serialization_alias="class")
+
+
+class Command(Asked):
+    """What every verb that changes something carries beside its own arguments."""
+
+    incarnation: str = Field(min_length=1, max_length=128)
+    """The node's, as `hello` gave it. A command for another is `stale`."""
+    expires_at: float
+    """By the server's clock; at most `COMMAND_HORIZON_S` ahead."""
+    command_id: str = Field(min_length=1, max_length=64)
+    """Unique. A repeated one gets its first answer and is not carried out again."""
+    reason: str = Field(default="", max_length=1024)
+    """Why, for the audit log."""
