@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from observe.console.columns import BY_NAME
 from observe.console.format import (
     NOTHING,
     ago,
@@ -60,6 +61,9 @@ LEFT: Final = frozenset({"name", "class", "status", "activity", "child"})
 HEADINGS: Final = {"status_s": "FOR", "activity_s": "FOR", "age_s": "AGE"}
 ELASTIC: Final = frozenset({"name", "class", "activity", "child"})
 """Columns that give way first on a narrow terminal."""
+ELASTIC_CELLS: Final = 16
+"""So many cells such a column keeps; where there are fewer, other columns are left out instead."""
+COLUMN_GAP: Final = 2
 
 
 def console() -> Console:
@@ -84,6 +88,11 @@ class Screen:
             if enabled and sys.stdout.isatty()
             else None
         )
+
+    @property
+    def width(self) -> int | None:
+        """Cells in a line; None when a line may have any number."""
+        return self._console.width if self._live else None
 
     @property
     def height(self) -> int | None:
@@ -132,10 +141,21 @@ def nodes(cards: Sequence[Document]) -> RenderableType:
     return table
 
 
-def agents(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RenderableType:
-    """The agents table, a line for each."""
+def agents(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    width: int | None = None,
+    keep: Collection[str] = (),
+) -> RenderableType:
+    """The agents table, a line for each.
+
+    Where `width` cells are not enough, the least important columns are left out, but none of `keep`.
+    """
+    cells = [[_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in rows]
+    chosen = _that_fit(columns, cells, width, keep)
     table = _table()
-    for column in columns:
+    for column in (columns[index] for index in chosen):
         left = column in LEFT
         table.add_column(
             HEADINGS.get(column, column.upper()),
@@ -145,9 +165,32 @@ def agents(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RenderableT
             min_width=6 if column in ELASTIC else None,
             ratio=None,
         )
-    for row in rows:
-        table.add_row(*(_cell(column, value) for column, value in zip(columns, row, strict=True)))
+    for line in cells:
+        table.add_row(*(line[index] for index in chosen))
     return table
+
+
+def _that_fit(
+    columns: Sequence[str], cells: Sequence[Sequence[Text]], width: int | None, keep: Collection[str]
+) -> list[int]:
+    """The indexes of the columns for which there is room, in their order."""
+    chosen = list(range(len(columns)))
+    if width is None:
+        return chosen
+
+    def needs(index: int) -> int:
+        widest = max((line[index].cell_len for line in cells), default=0)
+        if columns[index] in ELASTIC:
+            widest = min(widest, ELASTIC_CELLS)
+        return max(widest, len(HEADINGS.get(columns[index], columns[index]))) + COLUMN_GAP
+
+    needed = {index: needs(index) for index in chosen}
+    for index in sorted(chosen, key=lambda index: -BY_NAME[columns[index]].rank):
+        if sum(needed[kept] for kept in chosen) - COLUMN_GAP <= width:
+            break
+        if columns[index] not in keep:
+            chosen.remove(index)
+    return chosen
 
 
 def stack(content: Document) -> RenderableType:

@@ -67,6 +67,10 @@ CLIENT_SHARE_S: Final = 0.05
 KEYS_S: Final = 0.2
 """How often the authorised keys are looked at, so that a revoked one loses its session within a second."""
 
+PARTING_S: Final = 0.2
+"""Between the last messages to clients and the end of their connections: a client whose connection ends may lose what
+it has not read yet."""
+
 FLUSH_MS: Final = 500
 """How long the last messages to clients may take before the process ends."""
 
@@ -200,6 +204,8 @@ class Server:
             self._recorder.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         self._turned_away.close()
+        if self._desk.statistics()["clients"]:
+            time.sleep(PARTING_S)
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
             socket.close(linger=0)

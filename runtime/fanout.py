@@ -310,7 +310,7 @@ class _TaskRun(Run):
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=KILL_GRACE_S)
             for task in left:
-                logger.warning("%s does not end when it is cancelled, and goes on unseen", task.getname_of())
+                logger.warning("%s does not end when it is cancelled, and goes on unseen", task.get_name())
 
     def abandon(self) -> None:
         self.is_stopped = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,12 +126,12 @@ def command(
         columns=columns,
     )
     if watch:
-        asyncio.run(_watch(node, query, interval_s, as_json, timeout_s))
+        asyncio.run(_watch(node, query, interval_s, as_json, timeout_s, chosen=names is not None))
     else:
-        asyncio.run(_once(node, query, as_json, timeout_s))
+        asyncio.run(_once(node, query, as_json, timeout_s, chosen=names is not None))
 
 
-async def _once(node: str, query: Query, as_json: bool, timeout_s: float) -> None:
+async def _once(node: str, query: Query, as_json: bool, timeout_s: float, *, chosen: bool) -> None:
     from observe.console import render
     from observe.console.link import link
     from observe.console.output import print_json
@@ -142,7 +143,7 @@ async def _once(node: str, query: Query, as_json: bool, timeout_s: float) -> Non
     if as_json:
         print_json(content)
     else:
-        render.show(render.agents(page.columns, page.rows))
+        render.show(render.agents(page.columns, page.rows, width=_width(chosen), keep=_kept(query)))
         shown = f"{len(page.rows):,} of {page.matched:,}"
         of_all = f" that match, of {page.total:,}" if query.filter else ""
         when = "" if info.state in ("up", "held") else f", at {render.moment(page.at)}"
@@ -151,7 +152,9 @@ async def _once(node: str, query: Query, as_json: bool, timeout_s: float) -> Non
             click.echo(f"Its scheduler is held; `observe vitals {info.name}` says by whom.", err=True)
 
 
-async def _watch(node: str, query: Query, interval_s: float, as_json: bool, timeout_s: float) -> None:
+async def _watch(
+    node: str, query: Query, interval_s: float, as_json: bool, timeout_s: float, *, chosen: bool
+) -> None:
     from observe.console import render
     from observe.console.link import link, note_state
     from observe.console.output import print_json
@@ -166,9 +169,23 @@ async def _watch(node: str, query: Query, interval_s: float, as_json: bool, time
                     print_json(_content(client.info.name, state, page), lines=True)
                 else:
                     rows = page.rows[: screen.height - 3] if screen.height else page.rows
-                    screen.update(render.agents(page.columns, rows))
+                    width = None if chosen else screen.width
+                    screen.update(render.agents(page.columns, rows, width=width, keep=_kept(query)))
                 if note_state(client.info.name, state):
                     return
+
+
+def _kept(query: Query) -> tuple[str, ...]:
+    """Columns that stay however narrow the terminal is."""
+    return ("name", "status", query.sort)
+
+
+def _width(chosen: bool) -> int | None:
+    """Cells for a table on this terminal; None where none may be left out: in a pipe, and of columns that somebody
+    has asked for."""
+    from observe.console import render
+
+    return None if chosen or not sys.stdout.isatty() else render.console().width
 
 
 def _content(name: str, state: str, page: Any) -> dict[str, Any]:

@@ -308,10 +308,14 @@ def test_names_of_nodes_and_agents_complete(shop: Running) -> None:
 
 
 @contextmanager
-def terminal(shop: Running, *arguments: str) -> Iterator[pexpect.spawn]:
+def terminal(shop: Running, *arguments: str, width: int = 120) -> Iterator[pexpect.spawn]:
     """The installed command in a pseudo-terminal."""
     env = {**shop.env, "TERM": "xterm-256color"}
-    child = pexpect.spawn(OBSERVE, [*arguments], env=env, encoding="utf-8", timeout=20, dimensions=(40, 120))
+    for name in ("COLUMNS", "LINES"):  # readline, in whoever started the tests, may have exported its own
+        env.pop(name, None)
+    child = pexpect.spawn(
+        OBSERVE, [*arguments], env=env, encoding="utf-8", timeout=20, dimensions=(40, width)
+    )
     try:
         yield child
     finally:
@@ -354,21 +358,23 @@ def test_ctrl_c_at_the_question_ends_quietly(shop: Running) -> None:
     assert child.exitstatus == 130
 
 
-def test_at_a_terminal_ps_fits_the_screen(shop: Running) -> None:
-    """A table that wraps cannot be read."""
-    with terminal(shop, "ps", "shop") as child:
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_at_a_terminal_ps_fits_the_screen(shop: Running, width: int) -> None:
+    """A table that wraps cannot be read, nor one whose names are cut to make room for numbers."""
+    with terminal(shop, "ps", "shop", width=width) as child:
         child.expect(pexpect.EOF)
         lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in child.before.splitlines()]
     assert child.exitstatus == 0
-    assert max(map(len, lines)) <= 120
-    assert any("session-" in line for line in lines)
+    assert max(map(len, lines)) <= width
+    assert any("session-1" in line for line in lines)
+    assert any("waiting" in line for line in lines)
 
 
 def test_at_a_terminal_a_watched_table_stays_until_ctrl_c(shop: Running) -> None:
     """Like `top`."""
     with terminal(shop, "ps", "shop", "--watch", "--interval", "0.1") as child:
-        child.expect("session-")
-        child.expect("session-")
+        child.expect("session-1")
+        child.expect("session-1")
         child.sendintr()
         child.expect(pexpect.EOF)
         assert "Traceback" not in child.before
