@@ -1,0 +1,159 @@
+"""Several nodes as one: a client for each, tables merged row by row, and whoever is slow or gone waited for by nobody.
+
+async with Fleet(read_nodes_file(Path("nodes.txt"))) as fleet:
+    page = await fleet.agents(Query(sort="mailbox", limit=20))
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from observe.probe.client import NodeClient, connect
+from observe.probe.errors import AttachError
+from observe.probe.wire import COLUMNS, MAX_ROWS, TEXT_COLUMNS, Page, Query
+
+MAX_NODES: Final = 1000
+RETRY_S: Final = 2.0
+"""Between two attempts to find a node that has not been found yet."""
+
+
+def read_nodes_file(path: Path) -> list[str]:
+    """The nodes of a file: one a line as `observe attach` takes it; `#` begins a comment. Each counts once.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line holds more than one node, or there are none or too many.
+    """
+    nodes: dict[str, None] = {}
+    for number, text in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        words = text.partition("#")[0].split()
+        if len(words) > 1:
+            raise ValueError(f"{path}, line {number}: one node a line, such as shop@localhost, not {text!r}")
+        nodes.update(dict.fromkeys(words))
+    if not 0 < len(nodes) <= MAX_NODES:
+        raise ValueError(f"{path} names {len(nodes)} nodes; a fleet has 1 to {MAX_NODES}")
+    return list(nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    """A window of the agents of all nodes."""
+
+    columns: list[str]
+    """`node`, and those of the query."""
+    rows: list[list[Any]]
+    matched: int
+    """Rows that passed the filter, on the nodes that answered."""
+    total: int
+    missing: dict[str, str] = field(default_factory=dict)
+    """The nodes that are not in it, and why."""
+
+
+class Fleet:
+    """Clients of several nodes. A context manager; entering it waits for no node."""
+
+    def __init__(self, nodes: Sequence[str], *, timeout_s: float = 3.0) -> None:
+        """`timeout_s` is the longest that attaching to a node, or an answer, is waited for."""
+        if not 0 < len(set(nodes)) <= MAX_NODES:
+            raise ValueError(f"a fleet has 1 to {MAX_NODES} nodes, not {len(set(nodes))}")
+        self.nodes = list(dict.fromkeys(nodes))
+        self._timeout_s = timeout_s
+        self._clients: dict[str, NodeClient] = {}
+        self._troubles = dict.fromkeys(self.nodes, "not attached yet")
+        self._tried = {node: asyncio.Event() for node in self.nodes}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._stay_attached(node)) for node in self.nodes]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _stay_attached(self, node: str) -> None:
+        while True:
+            try:
+                async with connect(node, timeout_s=self._timeout_s, reconnect=True) as client:
+                    self._clients[node] = client
+                    self._tried[node].set()
+                    await asyncio.Event().wait()  # until cancelled; the client finds a lost node again itself
+            except AttachError as error:
+                self._troubles[node] = str(error)
+            finally:
+                self._clients.pop(node, None)
+                self._tried[node].set()
+            await asyncio.sleep(RETRY_S)
+
+    def client(self, node: str) -> NodeClient:
+        """The client of one node: whatever is done is done to that node alone.
+
+        Raises:
+            KeyError: it is not attached at the moment; `troubles` says why.
+        """
+        return self._clients[node]
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Of each node that is not attached, why."""
+        return {node: self._troubles[node] for node in self.nodes if node not in self._clients}
+
+    async def agents(self, query: Query | None = None) -> FleetPage:
+        """The first rows of all nodes together, in the order of the query. Each node sends no more than may be shown.
+
+        Raises:
+            ValueError: the window ends beyond row 1,000.
+            RemoteError: the nodes refuse the query, as for a column that does not exist.
+        """
+        asked = query or Query()
+        stop = asked.offset + asked.limit
+        if stop > MAX_ROWS:
+            raise ValueError(f"a fleet shows its first {MAX_ROWS} rows; this window ends at {stop}")
+        columns = list(COLUMNS if asked.columns is None else asked.columns)
+        wanted = [*columns, asked.sort]  # the last one is for merging alone
+        each = asked.model_copy(update={"offset": 0, "limit": stop, "columns": wanted})
+        answers = await asyncio.gather(*(self._page(node, each) for node in self.nodes))
+        pages = {node: page for node, page in zip(self.nodes, answers, strict=True) if isinstance(page, Page)}
+        refusals = [answer for answer in answers if isinstance(answer, AttachError)]
+        if refusals and not pages:
+            coded = [error for error in refusals if hasattr(error, "code")]
+            if coded:
+                raise coded[0]
+        rows = [[node, *row] for node, page in pages.items() for row in page.rows]
+        known = [row for row in rows if row[-1] is not None]
+        text = asked.sort in TEXT_COLUMNS
+        known.sort(key=lambda row: row[-1].casefold() if text else row[-1], reverse=asked.descending)
+        merged = known + [row for row in rows if row[-1] is None]  # the nameless last, as on one node
+        return FleetPage(
+            columns=["node", *columns],
+            rows=[row[:-1] for row in merged[asked.offset : stop]],
+            matched=sum(page.matched for page in pages.values()),
+            total=sum(page.total for page in pages.values()),
+            missing={
+                node: str(answer)
+                for node, answer in zip(self.nodes, answers, strict=True)
+                if not isinstance(answer, Page)
+            },
+        )
+
+    async def _page(self, node: str, query: Query) -> Page | AttachError | str:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._tried[node].wait()
+                client = self._clients.get(node)
+                return await client.agents(query) if client is not None else self._troubles[node]
+        except AttachError as error:
+            return error
+        except TimeoutError:
+            return f"no answer within {self._timeout_s:g} s"
+
+
+__all__ = ["Fleet", "FleetPage", "read_nodes_file"]
