@@ -288,7 +288,9 @@ class SpanMaker(Instrument):
         self._timer = self._node.loop.call_later(min(LOOK_EVERY_S, self._open_after_s), self._look)
 
     def _abandon(self, activity: Activity, why: str) -> None:
-        one = self._open.pop(activity)
+        one = self._open.pop(activity, None)
+        if one is None:
+            return  # ended meanwhile: a shutdown may come from another thread
         one.span.set_attribute(genai.END_REASON, why)
         one.span.set_attribute(genai.ERROR_TYPE, why.partition(" ")[0])
         one.span.set_status(Status(StatusCode.ERROR, why))

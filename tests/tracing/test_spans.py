@@ -211,3 +211,27 @@ def test_wrong_settings_are_refused_with_the_right_ones() -> None:
         setup(protocol="carrier pigeon")  # type: ignore[arg-type]
     with pytest.raises(BadSetting, match="a URL such as"):
         setup(endpoint="localhost:4318")
+
+
+async def test_tracing_is_shut_down_from_another_thread_while_agents_work(
+    node: Node, backend: Receiver
+) -> None:
+    """The loop goes on meanwhile; nothing is counted twice, and no agent is hurt."""
+    tracing = traced(node, backend)
+    clerks = [await node.spawn(Clerk) for _ in range(10)]
+    clerks[0].cast("hang")
+
+    async def work(clerk: Any) -> None:
+        for _ in range(20):
+            assert await clerk.call("work", timeout=30) == "done"
+
+    busy = [asyncio.create_task(work(clerk)) for clerk in clerks[1:]]
+    await eventually(lambda: tracing.statistics()["started"] > 50)
+    assert await asyncio.to_thread(tracing.shutdown, 10)
+    await asyncio.gather(*busy)
+    spans = tracing.spans
+    assert spans.exported == len(backend.spans) == len({span.span_id for span in backend.spans})
+    ended = [attributes(span).get("observe.end_reason") for span in backend.spans]
+    assert "tracing stopped" in ended  # the one that hangs
+    assert spans.is_closed
+    assert all(clerk.is_alive for clerk in clerks)
