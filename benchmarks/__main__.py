@@ -15,6 +15,7 @@ BENCHMARKS = {
     "telemetry": "what observation costs",
     "attach": "from attach to the first painted table",
     "processes": "messages between two processes",
+    "tracing": "what tracing costs messages outside of any trace",
     "fairness": "lateness of 10,000 agents beside endless loops",
 }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import bonds_of
 from observe.runtime.errors import NoSuchAgent
+from observe.runtime.ref import carried_now, envelope
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -55,13 +56,15 @@ class Groups:
     def publish(self, group: str, message: Any) -> int:
         """Cast `message` to every member, once for each membership. Returns to how many."""
         sent = 0
+        carried = carried_now()
         for agent, count in list(self._members.get(group, {}).items()):
             for _ in range(count):
+                cast = message if carried is None else envelope(message, agent, carried)
                 mailbox = agent._o_mailbox
                 if mailbox is not None:
-                    mailbox.append(message)
+                    mailbox.append(cast)
                 else:
-                    agent._o_first(message)
+                    agent._o_first(cast)
             sent += count
         return sent
 

@@ -20,30 +20,43 @@ DEFAULT_TIMEOUT_S = 5.0
 """How long `call` waits unless told otherwise; OTP's gen_server:call waits as long."""
 
 
-_carry: Callable[[], Carried | None] | None = None
-"""Asks for the trace context that a message takes along; None while there is none to take, so that sending costs no more."""
+_ambient: Callable[[], object] | None = None
+"""Returns something true where the sender may be in a trace; None while no trace is open in the process, so that sending
+costs no more. A trace elsewhere costs other senders one call of this, which should be a C function."""
 
 
-def set_carrier(carry: Callable[[], Carried | None] | None) -> None:
-    """Let messages of this process take along what `carry` returns; it is asked in the sender's context. For tracing,
-    which sets it only while there is a trace to be continued."""
-    global _carry  # a look-up in the hot path would cost each message more
-    _carry = carry
+def _carry() -> Carried | None:
+    """What a message takes along; `set_carrier` replaces it."""
+    return None
+
+
+def set_carrier(
+    ambient: Callable[[], object] | None, carry: Callable[[], Carried | None] | None = None
+) -> None:
+    """Let messages of this process take along what `carry` returns. It is asked in the sender's context, and only where
+    `ambient` returns something true. For tracing, which sets it only while there is a trace to be continued."""
+    global _ambient, _carry  # a look-up in the hot path would cost each message more
+    if carry is not None:
+        _carry = carry  # and left there afterwards: another thread may be between the test of `_ambient` and its use
+    _ambient = ambient
 
 
 def carried_now() -> Carried | None:
     """What a message sent now would take along."""
-    return _carry() if _carry is not None else None
+    return _carry() if _ambient is not None and _ambient() else None
 
 
-def _enveloped(message: Any, agent: Agent, carry: Callable[[], Carried | None]) -> Any:
-    carried = carry()
-    if carried is None:
-        return message
-    envelope = Call(message, agent)
-    envelope.carried = carried
-    envelope.is_cast = True
-    return envelope
+def envelope(message: Any, agent: Agent, carried: Carried) -> Call:
+    """A cast of `message` that takes `carried` along."""
+    cast = Call(message, agent)
+    cast.carried = carried
+    cast.is_cast = True
+    return cast
+
+
+def _enveloped(message: Any, agent: Agent) -> Any:
+    carried = _carry()
+    return message if carried is None else envelope(message, agent, carried)
 
 
 class Ref:
@@ -80,8 +93,8 @@ class Ref:
             WrongThread: called from another thread than the node's; use `cast_threadsafe` there.
         """
         agent = self._agent
-        if _carry is not None and type(message) is not Call:
-            message = _enveloped(message, agent, _carry)
+        if _ambient is not None and _ambient() and type(message) is not Call:
+            message = _enveloped(message, agent)
         mailbox = agent._o_mailbox
         if mailbox is not None:
             mailbox.append(message)
@@ -118,7 +131,7 @@ class Ref:
         agent = self._agent
         scheduler = agent._o_scheduler
         request = Call(message, agent)
-        if _carry is not None:
+        if _ambient is not None and _ambient():
             request.carried = _carry()
         mailbox = agent._o_mailbox
         if agent.mailbox_limit is not None and not has_room(agent):
@@ -213,8 +226,8 @@ class NamedRef(Ref):
         if agent is None:
             self._node.dead_letter(self._name, message)
             return
-        if _carry is not None and type(message) is not Call:
-            message = _enveloped(message, agent, _carry)
+        if _ambient is not None and _ambient() and type(message) is not Call:
+            message = _enveloped(message, agent)
         mailbox = agent._o_mailbox
         if mailbox is not None:
             mailbox.append(message)

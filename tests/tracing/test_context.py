@@ -139,13 +139,13 @@ async def test_a_message_sent_after_the_span_has_ended_begins_a_new_trace(
 
 async def test_messages_carry_nothing_while_there_is_no_span(node: Node, tracing: Tracing) -> None:
     """So that with tracing set up a message costs what it costs without."""
-    assert ref_module._carry is None
+    assert ref_module._ambient is None
     with tracing.tracer_provider.get_tracer("web").start_as_current_span("request"):
-        assert ref_module._carry is not None
-    assert ref_module._carry is None
+        assert ref_module._ambient is not None
+    assert ref_module._ambient is None
     await node.ref("boss").call("work")
     await settled(node)
-    assert ref_module._carry is None
+    assert ref_module._ambient is None
 
 
 async def test_a_cast_that_reaches_nobody_is_a_dead_letter_as_it_was_sent(
@@ -159,3 +159,47 @@ async def test_a_cast_that_reaches_nobody_is_a_dead_letter_as_it_was_sent(
         assert trace.get_current_span().is_recording()
         tool.cast("lost")
     assert [letter.message for letter in node.dead_letters] == ["lost"]
+
+
+async def test_what_is_published_to_a_group_belongs_to_the_publishers_trace(
+    node: Node, backend: Receiver, tracing: Tracing
+) -> None:
+    members = [await node.spawn(Tool), await node.spawn(Tool)]
+    for member in members:
+        node.groups.join("tools", member)
+    with tracing.tracer_provider.get_tracer("web").start_as_current_span("request") as span:
+        assert node.groups.publish("tools", "work") == 2
+        trace_id = span.get_span_context().trace_id.to_bytes(16, "big")
+    node.groups.publish("tools", "work")
+    await settled(node)
+    assert tracing.flush()
+    runs = [one for one in backend.spans if one.name == "invoke_agent Tool"]
+    assert [run.trace_id for run in runs].count(trace_id) == 2
+    assert len(runs) == 4
+
+
+async def test_a_span_that_an_agent_makes_itself_is_continued_and_others_send_nothing_along(
+    node: Node, tracing: Tracing
+) -> None:
+    """Also without an activity: another instrumentation's span counts as ours do."""
+    tracer = tracing.tracer_provider.get_tracer("library")
+
+    class Own(Agent):
+        async def handle(self, message: str) -> tuple[str | None, int]:
+            if message == "plain":
+                return await self.node.ref("echo").call("x"), 0
+            with tracer.start_as_current_span("work") as span:
+                return await self.node.ref("echo").call("x"), span.get_span_context().trace_id
+
+    class Echo(Agent):
+        async def handle(self, message: str) -> str | None:
+            return context.headers().get("traceparent")
+
+    await node.spawn(Echo, name="echo")
+    own = await node.spawn(Own)
+    inside, trace_id = await own.call("span")
+    assert inside is not None
+    assert inside.split("-")[1] == format(trace_id, "032x")
+    elsewhere = tracer.start_span("elsewhere")
+    assert await own.call("plain") == (None, 0)
+    elsewhere.end()
