@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "watch",
     "kill",
     "keys",
+    "doctor",
 )
 """Every verb, in the order of `observe --help`. `observe.console.commands.<verb>` holds it as `command`."""
 

@@ -27,7 +27,7 @@ from observe.probe import wire
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
 from observe.probe.deaths import Deaths
-from observe.probe.errors import AttachError, NodeUnreachable, ProtocolError, RemoteError
+from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.remote import Reachable, RemoteNode
 from observe.probe.resolving import resolve
@@ -115,7 +115,7 @@ class NodeClient(ActionsClient):
             NoSuchNode: no node of this name is known to this user here.
             NodeUnreachable: nobody answers.
             NotAuthorised: the node does not know our key.
-            ProtocolError: no common protocol version, or something else listens there.
+            ProtocolError: something else listens there. `NoCommonVersion`: or no version of the protocol is common.
         """
         await self._attach()
         return self
@@ -357,7 +357,7 @@ class NodeClient(ActionsClient):
             return wire.Welcome.from_wire(answer.result())
         except RemoteError as error:
             if error.code == "unsupported_version":
-                raise ProtocolError(
+                raise NoCommonVersion(
                     str(error), hint=error.hint or "install the same version of observe on both sides"
                 ) from None
             raise

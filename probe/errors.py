@@ -9,6 +9,7 @@ ProbeError
  |    |    +-- UnknownNodeKey   we do not know the node's key, so nothing is sent to it
  |    |    +-- WrongNodeKey     whoever answers does not have the key by which we know the node
  |    +-- ProtocolError         the other side said something that the protocol does not allow
+ |    |    +-- NoCommonVersion   it speaks other versions of the protocol than we
  |    +-- RemoteError           the node understood and said no; carries the protocol's error code
  +-- Refusal                    inside the probe: a request that is answered with an error of the protocol
  +-- BadFrame                   bytes that are no message of ours
@@ -109,6 +110,10 @@ class WrongNodeKey(NotAuthorised):
 
 class ProtocolError(AttachError):
     """The other side does not speak the attach protocol as we know it."""
+
+
+class NoCommonVersion(ProtocolError):
+    """There is no version of the protocol that both sides speak."""
 
 
 class RemoteError(AttachError):

@@ -46,6 +46,16 @@ def _resolve(node: str) -> Card | RemoteNode:
     return card
 
 
+def parse_elsewhere(node: str) -> tuple[str, str, int | None] | None:
+    """Name, host and port (None: not said) of what a person typed for a node elsewhere; None when it means one here.
+
+    Raises:
+        UnsafeDirectory: the directory of cards is not ours alone.
+    """
+    name, at, host = node.strip().partition("@")
+    return parse_remote(node) if at and not _is_here(host, read_card(name)) else None
+
+
 def _is_here(host: str, card: Card | None) -> bool:
     own = socket.gethostname().lower()
     names = {"localhost", "127.0.0.1", "::1", own, own.partition(".")[0]}
