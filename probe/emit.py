@@ -108,7 +108,7 @@ class Emitter(Instrument):
         """Plug in and begin to beat."""
         self._node.instruments.add(self)
         self._node.scheduler.collect()
-        self._node.scheduler.attach_words(self._words.view)
+        self._node.scheduler.attach_words(self._words.view[:])
         self._due = self._loop.time()
         self._beat()
 

@@ -283,7 +283,7 @@ def test_a_node_that_dies_is_shown_as_dead_with_its_last_picture(
         node.go()
     (event,) = client.push(sub)["data"]["events"]
     assert event["kind"] == "node"
-    assert f"process {node.config['pid']} is gone" in event["text"]
+    assert f"died: process {node.config['pid']} ended by" in event["text"]
     assert client.push(vitals_sub)["data"]["state"] == "dead"
     page = client.ok("agents", {"sort": "mailbox"})
     assert page["total"] == 4

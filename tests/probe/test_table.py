@@ -125,7 +125,7 @@ TestTableAgainstModel = TableAgainstModel.TestCase
         ("spawn", 1, packed(spawn_row(1, name=-1))),
         ("spawn", 1, packed(spawn_row(0))),
         ("spawn", 1, packed(spawn_row(-5))),
-        ("update", 1, packed(counters(3, status=7))),
+        ("update", 1, packed(counters(3, status=8))),
         ("update", 1, packed(counters(3, status=-1))),
         ("update", 1, packed(counters(3, mailbox=-1))),
         ("update", 1, packed(counters(3, activity=9))),
