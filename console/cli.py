@@ -30,10 +30,43 @@ COMMANDS: Final = (
     "vitals",
     "watch",
     "kill",
+    "suspend",
+    "resume",
+    "stop",
+    "restart",
+    "next-rung",
+    "send",
+    "edit",
+    "drop",
+    "move",
+    "cancel",
+    "checkpoint",
+    "reset-budget",
+    "log-level",
+    "gc",
     "keys",
     "doctor",
 )
-"""Every verb, in the order of `observe --help`. `observe.console.commands.<verb>` holds it as `command`."""
+"""Every verb, in the order of `observe --help`. `observe.console.commands.<verb>` holds it as `command`, if FAMILIES does
+not say otherwise."""
+
+FAMILIES: Final = {
+    "suspend": "agent_actions",
+    "resume": "agent_actions",
+    "stop": "agent_actions",
+    "restart": "agent_actions",
+    "next-rung": "agent_actions",
+    "cancel": "agent_actions",
+    "checkpoint": "agent_actions",
+    "reset-budget": "agent_actions",
+    "send": "content_actions",
+    "edit": "content_actions",
+    "drop": "content_actions",
+    "move": "content_actions",
+    "log-level": "node_actions",
+    "gc": "node_actions",
+}
+"""Verbs that share a module: `observe.console.commands.<module>` holds them in its COMMANDS."""
 
 EPILOG = """\
 \b
@@ -59,7 +92,9 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"observe.console.commands.{cmd_name}").command
+        family = FAMILIES.get(cmd_name)
+        module = importlib.import_module(f"observe.console.commands.{family or cmd_name}")
+        command = module.COMMANDS[cmd_name] if family else module.command
         assert isinstance(command, click.Command)
         return command
 

@@ -26,7 +26,24 @@ GONE: Final = "observe.gone"
 """Key of click's context under which name and state are kept of a node that was found dead or stopped."""
 
 ARGUMENTS: Final = frozenset(
-    {"Query", "VitalsArgs", "InspectArgs", "StackArgs", "TreeArgs", "CrashesArgs", "WatchArgs", "KillArgs"}
+    {
+        "Query",
+        "VitalsArgs",
+        "InspectArgs",
+        "StackArgs",
+        "TreeArgs",
+        "CrashesArgs",
+        "WatchArgs",
+        "KillArgs",
+        "AgentCommand",
+        "RestartArgs",
+        "SendArgs",
+        "EditArgs",
+        "MailboxArgs",
+        "CancelActivityArgs",
+        "LogLevelArgs",
+        "CollectGarbageArgs",
+    }
 )
 """The requests whose fields a person fills in: what is wrong in them was typed."""
 

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from observe.runtime import budget
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, SUSPENDED, Agent
@@ -21,10 +21,18 @@ from observe.runtime.calls import Call
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import ActionRefused, MessageDropped, RuntimeFault
 from observe.runtime.exits import SHUTDOWN, ExitReason
+from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
 from observe.runtime.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from observe.runtime.children import Child
+    from observe.runtime.ladder import Failure, Rung
+
 Source = Literal["spec", "checkpoint", "fresh"]
+
+RUNG_S: Final = 1.0
+"""How long the next rung is waited for. Shorter than the wait for an answer, so that whoever asked learns of it."""
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -158,25 +166,44 @@ def next_rung(node: Node, agent: Agent, reason: str = "") -> Result:
             f"{agent._o_text()} has no ladder; its child spec says `ladder=Ladder(...)` to have one"
         )
     why = f"an operator asked for the next rung{': ' + reason if reason else ''}"
+    seen = _RungOf(node, agent)
+    node.instruments.add(seen)
     node.lifecycle.exit(agent, ExitReason("killed", why))
-    return _climbed(node, agent)
+    return _climbed(node, agent, seen)
 
 
-async def _climbed(node: Node, agent: Agent) -> Acted:
+class _RungOf(Instrument):
+    """Sees which rung is taken for one agent's end; what the child remembers of it is gone with the next message."""
+
+    def __init__(self, node: Node, agent: Agent) -> None:
+        self._agent = agent
+        self.rung: asyncio.Future[Rung] = node.loop.create_future()
+
+    def on_rung(self, child: Child, rung: Rung, failure: Failure) -> None:
+        if failure.at_pid == self._agent._o_pid and not self.rung.done():
+            self.rung.set_result(rung)
+
+
+async def _climbed(node: Node, agent: Agent, seen: _RungOf) -> Acted:
     child = agent._o_child
-    await node.lifecycle.wait_exit(agent)
-    while child.past is None or child.past.failure is None or child.past.failure.at_pid != agent._o_pid:
-        await asyncio.sleep(0)
-        if child.agent is not None and (child.past is None or child.past.rung is None):
-            break
-    rung = child.past.rung if child.past is not None else None
+    try:
+        await node.lifecycle.wait_exit(agent)
+        rung = await asyncio.wait_for(seen.rung, RUNG_S)
+    except TimeoutError:
+        # It was ending in order already, or its supervisor was: nobody takes a rung then.
+        what = f"{agent._o_text()} has ended, and no rung of its ladder was taken"
+        return Acted(False, what, agent._o_pid, {"rung": "", "old_pid": agent._o_pid})
+    finally:
+        node.instruments.remove(seen)
+    until = time.monotonic() + RUNG_S
     while child.agent is None and not (child.past is not None and child.past.is_parked):
-        if child.supervisor is None or child.supervisor._o_exit is not None:
+        supervisor = child.supervisor
+        if time.monotonic() > until or supervisor is None or supervisor._o_exit is not None:
             break
         await asyncio.sleep(0.01)  # the rung may wait before it brings somebody back
     pid = child.agent._o_pid if child.agent is not None else 0
     facts = {"rung": str(rung), "old_pid": agent._o_pid}
-    after = f"it came back as {pid}" if pid else "nobody is in its place"
+    after = f"it came back as {pid}" if pid else "nobody is in its place yet"
     return Acted(True, f"{agent._o_text()}: rung {rung} was taken, {after}", pid or agent._o_pid, facts)
 
 

@@ -56,12 +56,12 @@ class Running:
 
 
 @contextmanager
-def service(name: str) -> Iterator[Running]:
+def service(name: str, script: Path = SERVICE) -> Iterator[Running]:
     # Not below pytest's directory: the path of a socket may have 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="obs-") as directory:
         env = {**os.environ, "OBSERVE_RUNTIME_DIR": directory}
         process = subprocess.Popen(
-            [sys.executable, str(SERVICE), name],
+            [sys.executable, str(script), name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
         )  # fmt: skip
         assert process.stdin is not None

@@ -28,6 +28,7 @@ from observe.runtime import (
     Retry,
     Rung,
     Supervisor,
+    actions,
 )
 from observe.runtime.testing import Recorder, eventually, settled
 
@@ -390,3 +391,20 @@ async def test_whatever_fails_the_tree_stays_whole(events: list[tuple[int, str]]
         assert sorted(parked.message for parked in node.parked) == bad
         assert [node.control.find(str(n)).good for n in range(3)] == good  # type: ignore[attr-defined]  # of a Fragile
         assert node.whereis("sup") is not None
+
+
+async def test_an_asked_for_rung_that_nobody_takes_is_told_in_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor ends in the same moment: the answer says so, and nothing is waited for any longer."""
+    monkeypatch.setattr(actions, "RUNG_S", 0.05)
+    ref = await solver(node, Retry(), args=([],))
+    agent = node.registry.get("s")
+    assert agent is not None
+    node.ref("sup").exit("killed")
+    acting = actions.next_rung(node, agent)
+    assert not isinstance(acting, actions.Acted)
+    acted = await asyncio.wait_for(acting, 10)
+    assert (acted.done, acted.facts["rung"]) == (False, "")
+    assert "no rung" in acted.what
+    assert not ref.is_alive
