@@ -169,8 +169,14 @@ class Connection:
             self._flush()
         if self._is_open:
             self._read_monitor()
-        if self._is_open and (frames or _number(self._socket, zmq.EVENTS) & zmq.POLLIN):
+        if self._is_open and (frames or self._is_ready()):
             self._pump_soon()
+
+    def _is_ready(self) -> bool:
+        """Whether there is something to do now. To ask takes the edge away, so both directions count: the key exchange
+        may be done just after `_flush` found no way out, and nothing announces that a second time."""
+        events = _number(self._socket, zmq.EVENTS)
+        return bool(events & zmq.POLLIN or (self._unsent and events & zmq.POLLOUT))
 
     def _flush(self) -> None:
         while self._unsent:
