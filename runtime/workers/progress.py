@@ -1,0 +1,131 @@
+"""How a worker tells the node's process what its agents have done: which messages are handled, and their counters."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from observe.runtime.agent import IDLE, RUNNING, Agent
+
+if TYPE_CHECKING:
+    from observe.runtime.workers.inside import Inside
+
+TICK_S: Final = 0.1
+"""Seconds between two tellings of counters: well within a tick of the node's own telemetry."""
+
+ROWS_A_TICK: Final = 2000
+"""Agents told of in one frame; further ones follow in the next tick."""
+
+
+class Progress:
+    """Counts the messages that came over the link, and tells when they are handled."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+        self._order: dict[int, deque[int]] = {}
+        """Of each agent: at which of its messages in all those stand that came over the link and are not handled."""
+        self._finished: dict[int, int] = {}
+        self._changed: dict[int, None] = {}
+        self._is_touched = False
+        self._has_timer = False
+
+    def begin(self, pid: int) -> None:
+        """An agent is about to start under this pid."""
+        self._order[pid] = deque()
+        self._finished[pid] = 0
+
+    def forget(self, pid: int) -> None:
+        """It is gone, or did not start."""
+        self._order.pop(pid, None)
+        self._finished.pop(pid, None)
+        self._changed.pop(pid, None)
+
+    def knows(self, pid: int) -> bool:
+        """Whether the node's process has put an agent here under this pid."""
+        return pid in self._order
+
+    def came(self, agent: Agent) -> None:
+        """A message for the agent has come over the link, and is about to enter its mailbox."""
+        order = self._order.get(agent._o_pid)
+        if order is not None:
+            order.append(_entered(agent))
+
+    def touch(self) -> None:
+        """Agents have done something: tell it when they have had their turn."""
+        if not self._is_touched:
+            self._is_touched = True
+            self._inside.loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_touched = False
+        scheduler = self._inside.node.scheduler
+        done = []
+        for agent in scheduler.take_dirty(scheduler.dirty):
+            self._changed[agent._o_pid] = None
+            told = self.of(agent)
+            if told is not None:
+                done.append(told)
+        if done:
+            self._inside.link.send(("done", done))
+        if self._changed and not self._has_timer:
+            self._has_timer = True
+            self._inside.loop.call_later(TICK_S, self._tick)
+
+    def of(self, agent: Agent, in_hand: bool = False) -> tuple[int, int, bool] | None:
+        pid = agent._o_pid
+        order = self._order.get(pid)
+        if not order:
+            return None
+        busy = in_hand or agent._o_step is not None or agent._o_status == RUNNING
+        handled = agent._o_handled - busy + _dropped(agent)
+        finished = 0
+        while order and order[0] < handled:
+            order.popleft()
+            finished += 1
+        if agent._o_status == IDLE and not agent._o_queued():
+            finished += len(order)
+            order.clear()
+        total = self._finished[pid] = self._finished[pid] + finished
+        return pid, total, bool(order) and busy
+
+    def _tick(self) -> None:
+        self._has_timer = False
+        pids = list(self._changed)[:ROWS_A_TICK]
+        rows = []
+        for pid in pids:
+            del self._changed[pid]
+            agent = self._inside.node.agents.get(pid)
+            if agent is not None:
+                rows.append(row_of(agent))
+                if agent._o_queued():
+                    self._changed[pid] = None  # it changes without having a slice
+        if rows:
+            self._inside.link.send(("rows", rows))
+        if self._changed:
+            self._has_timer = True
+            self._inside.loop.call_later(TICK_S, self._tick)
+
+
+def _entered(agent: Agent) -> int:
+    """How many messages have come into the agent's mailbox since its start."""
+    return agent._o_handled + agent._o_queued() + _dropped(agent)
+
+
+def _dropped(agent: Agent) -> int:
+    found = agent._o_bonds
+    return found.overfull.dropped if found is not None and found.overfull is not None else 0
+
+
+def row_of(agent: Agent) -> tuple[Any, ...]:
+    doing = agent._o_activities[-1] if agent._o_activities else None
+    return (
+        agent._o_pid,
+        agent._o_status,
+        agent._o_queued(),
+        agent._o_mailbox_max,
+        agent._o_handled,
+        agent._o_busy_ns,
+        agent._o_since_ns // 1000,
+        doing.name if doing is not None else "",
+        doing.since_us if doing is not None else 0,
+    )
