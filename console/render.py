@@ -54,6 +54,7 @@ STATE_STYLES: Final = {
     "dead": "bold red",
     "stopped": "dim",
     "stale": "dim",
+    "unreachable": "bold red",
 }
 DURATIONS: Final = frozenset({"status_s", "activity_s", "age_s"})
 WARNING: Final = frozenset({"restarts", "crashes"})
@@ -133,10 +134,10 @@ def nodes(cards: Sequence[Document]) -> RenderableType:
         table.add_row(
             _plain(card["name"]),
             Text(state, STATE_STYLES.get(state, "")),
-            str(card.get("pid", "")),
+            str(card.get("pid") or NOTHING),
             duration(now - card["started_at"]) if state in ("up", "held") else NOTHING,
-            _plain(card.get("endpoint", "")),
-            _plain(card.get("version", "")),
+            _plain(card.get("endpoint") or NOTHING),
+            _plain(card.get("version") or NOTHING),
         )
     return table
 

@@ -30,7 +30,7 @@ from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.remote import Reachable, RemoteNode
-from observe.probe.resolving import resolve
+from observe.probe.resolving import Sought, find, resolve
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
 
@@ -60,7 +60,7 @@ class ClientState:
 
 
 def connect(
-    node: str | Card,
+    node: str | Sought | Card,
     *,
     timeout_s: float = 3.0,
     reconnect: bool = False,
@@ -90,10 +90,12 @@ class NodeClient(ActionsClient):
     """The node as it last said hello."""
     role: str
     """What we may do: `viewer`, `operator` or `admin`."""
+    endpoint: str
+    """Where it listens."""
     on_state: Callable[[ClientState], None] | None
     """Called on the loop whenever the connection is lost, retried or found again."""
 
-    def __init__(self, node: str | Card, *, timeout_s: float = 3.0, reconnect: bool = False) -> None:
+    def __init__(self, node: str | Sought | Card, *, timeout_s: float = 3.0, reconnect: bool = False) -> None:
         self._target = node
         self._timeout_s = timeout_s
         self._reconnect = reconnect
@@ -294,7 +296,11 @@ class NodeClient(ActionsClient):
     # -- attaching, losing, attaching again -------------------------------------------------------------------------
 
     async def _attach(self) -> None:
-        card = resolve(self._target) if isinstance(self._target, str) else self._target
+        card: Reachable
+        if isinstance(self._target, Card):
+            card = self._target
+        else:
+            card = await find(self._target, self._timeout_s)
         if isinstance(card, RemoteNode) and card.asks:
             await self._attach_to(card, ask=card.name)
         else:
@@ -327,7 +333,7 @@ class NodeClient(ActionsClient):
                 failed.exception()
         exchange.on_lost = self._on_lost
         self._exchange = exchange
-        self.info, self.role = welcome.node, welcome.role
+        self.info, self.role, self.endpoint = welcome.node, welcome.role, card.endpoint
         self._clock_ahead_s = welcome.node.now - time.time()
         self.state = "up"
 
@@ -428,4 +434,4 @@ class NodeClient(ActionsClient):
     def _title(self) -> str:
         if isinstance(self._target, Card):
             return self._target.full_name
-        return self._target
+        return str(self._target)

@@ -9,35 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import AttachError
+from observe.probe.roster import MAX_NODES, Sought, read_nodes_file
 from observe.probe.wire import COLUMNS, MAX_ROWS, TEXT_COLUMNS, Page, Query
 
-MAX_NODES: Final = 1000
 RETRY_S: Final = 2.0
 """Between two attempts to find a node that has not been found yet."""
 
-
-def read_nodes_file(path: Path) -> list[str]:
-    """The nodes of a file: one a line as `observe attach` takes it; `#` begins a comment. Each counts once.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line holds more than one node, or there are none or too many.
-    """
-    nodes: dict[str, None] = {}
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        words = text.partition("#")[0].split()
-        if len(words) > 1:
-            raise ValueError(f"{path}, line {number}: one node a line, such as shop@localhost, not {text!r}")
-        nodes.update(dict.fromkeys(words))
-    if not 0 < len(nodes) <= MAX_NODES:
-        raise ValueError(f"{path} names {len(nodes)} nodes; a fleet has 1 to {MAX_NODES}")
-    return list(nodes)
+SILENT_PATIENCE_S: Final = 0.2
+"""How long a node is waited for that was silent last time: the others have answered by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +41,19 @@ class FleetPage:
 class Fleet:
     """Clients of several nodes. A context manager; entering it waits for no node."""
 
-    def __init__(self, nodes: Sequence[str], *, timeout_s: float = 3.0) -> None:
+    def __init__(self, nodes: Sequence[str | Sought], *, timeout_s: float = 3.0) -> None:
         """`timeout_s` is the longest that attaching to a node, or an answer, is waited for."""
-        if not 0 < len(set(nodes)) <= MAX_NODES:
-            raise ValueError(f"a fleet has 1 to {MAX_NODES} nodes, not {len(set(nodes))}")
-        self.nodes = list(dict.fromkeys(nodes))
+        self._sought = {str(node): node for node in nodes}
+        self.nodes = list(self._sought)
+        """The nodes as they were named; by these names they are addressed."""
+        if not 0 < len(self.nodes) <= MAX_NODES:
+            raise ValueError(f"a fleet has 1 to {MAX_NODES} nodes, not {len(self.nodes)}")
         self._timeout_s = timeout_s
         self._clients: dict[str, NodeClient] = {}
         self._troubles = dict.fromkeys(self.nodes, "not attached yet")
         self._tried = {node: asyncio.Event() for node in self.nodes}
+        self._silent: set[str] = set()
+        """Nodes whose last answer did not come in time: until one does, the others do not wait for them again."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -82,7 +70,7 @@ class Fleet:
     async def _stay_attached(self, node: str) -> None:
         while True:
             try:
-                async with connect(node, timeout_s=self._timeout_s, reconnect=True) as client:
+                async with connect(self._sought[node], timeout_s=self._timeout_s, reconnect=True) as client:
                     self._clients[node] = client
                     self._tried[node].set()
                     await asyncio.Event().wait()  # until cancelled; the client finds a lost node again itself
@@ -145,15 +133,19 @@ class Fleet:
         )
 
     async def _page(self, node: str, query: Query) -> Page | AttachError | str:
+        patience_s = SILENT_PATIENCE_S if node in self._silent else self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(patience_s):
                 await self._tried[node].wait()
                 client = self._clients.get(node)
-                return await client.agents(query) if client is not None else self._troubles[node]
+                page = await client.agents(query) if client is not None else self._troubles[node]
         except AttachError as error:
             return error
         except TimeoutError:
+            self._silent.add(node)
             return f"no answer within {self._timeout_s:g} s"
+        self._silent.discard(node)
+        return page
 
 
 __all__ = ["Fleet", "FleetPage", "read_nodes_file"]

@@ -79,8 +79,8 @@ def parse_remote(text: str) -> tuple[str, str, int | None] | None:
     return None if port is not None and not 0 < port < 65536 else (found[1], found[2].lower(), port)
 
 
-def remote_node(name: str, host: str, port: int | None) -> RemoteNode:
-    """What is needed to attach to a node elsewhere.
+def remote_node(name: str, host: str, port: int | None, *, known_as: str = "") -> RemoteNode:
+    """What is needed to attach to a node elsewhere. `known_as` is another name of the host, for its key alone.
 
     Raises:
         UnknownNodeKey: we do not know which key it must have.
@@ -89,7 +89,10 @@ def remote_node(name: str, host: str, port: int | None) -> RemoteNode:
     """
     directory = config_directory()
     try:
-        server = known_key(read_known(directory), name, host, port)
+        known = read_known(directory)
+        server = known_key(known, name, host, port)
+        if server is None and known_as:
+            server = known_key(known, name, known_as, port)
         ours = read_key_pair(directory / CLIENT_KEY)
         used = default_port() if port is None else port
     except (BadKeyFile, UnsafeDirectory, ValueError) as error:

@@ -95,6 +95,31 @@ def test_nodes_lists_it_and_keeps_the_keys(shop: Running) -> None:
     assert shop.name in out
 
 
+def test_nodes_lists_those_of_a_file_and_says_which_do_not_answer(shop: Running, tmp_path: Path) -> None:
+    """A node that is here anyway is listed once."""
+    (tmp_path / "fleet").write_text("shop\nbank@localhost  # closed\n")
+    status, out, err = shop.observe("nodes", "--file", str(tmp_path / "fleet"), "--json")
+    assert (status, err) == (0, "")
+    here, bank = json.loads(out)["nodes"]
+    assert (here["name"], here["state"]) == (shop.name, "up")
+    assert (bank["name"], bank["state"], bank["pid"]) == ("bank@localhost", "unreachable", None)
+    assert "bank" in bank["trouble"]
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "nodes").write_text("bank\n")
+    shop.env["OBSERVE_CONFIG_DIR"] = str(tmp_path / "keys")
+    try:
+        assert "unreachable" in shop.observe("nodes")[1]
+    finally:
+        del shop.env["OBSERVE_CONFIG_DIR"]
+
+
+def test_nodes_of_a_name_without_an_address(shop: Running) -> None:
+    """A misspelt service is told apart from one without nodes."""
+    status, _, err = shop.observe("nodes", "--dns", "shop@no-such-name.invalid", "--timeout", "20")
+    assert (status, "no address" in err) == (1, True)
+    assert shop.observe("nodes", "--dns", "no-such-name")[0] == 2
+
+
 @pytest.mark.parametrize("spelling", ["shop", "shop@localhost"])
 def test_ps_gives_each_agent_as_a_map(shop: Running, spelling: str) -> None:
     """Nobody wants to count columns in a shell script."""
