@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from observe.probe.answers_actions import Actions
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.elsewhere import inspect_elsewhere
+from observe.probe.once import Once
 from observe.probe.words import Words
 from observe.runtime.errors import NodeDown, NoSuchAgent
 from observe.runtime.node import Node
@@ -89,6 +90,7 @@ class Answers:
         self._emitter = emitter
         self._waiting: list[Job] = []
         self._ending: set[threading.Thread] = set()
+        self._once: Once[dict[str, Any] | Problem] = Once()
         self._on_scheduler: dict[str, Callable[[Job], None]] = {
             "inspect": self._inspect,
             "kill": self._kill,
@@ -108,6 +110,8 @@ class Answers:
         if handler is None:
             job.done(Problem("unknown_verb", f"the service knows no op {str(op)[:50]!r}"))
             return
+        if "command" in job.request and not self._is_first(job):
+            return
         try:
             if not self._node.is_running:
                 raise NodeDown("stopped")
@@ -118,6 +122,22 @@ class Answers:
             return
         job.until = now + TAKE_S
         self._waiting.append(job)
+
+    def _is_first(self, job: Job) -> bool:
+        """Whether this op of a command is to be carried out; if not, its sender gets the answer that there was."""
+        expires_at = job.request.get("expires_at")
+        done = self._once.enter(
+            f"{job.request['op']}:{job.request['command']}",
+            float(expires_at) if isinstance(expires_at, (int, float)) else 0.0,
+            job.done,
+            lambda: Problem(
+                "expired", "the node got to this command only after it had expired", "send it again"
+            ),
+            lambda: Problem("busy", "too many commands in the last minute", "try again later"),
+        )
+        if done is not None:
+            job.done = done
+        return done is not None
 
     def expire(self, now: float) -> None:
         """Tell those for whom the scheduler did not come in time."""

@@ -7,7 +7,8 @@ became of a command.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -50,10 +51,21 @@ class Asks:
         self._pending: dict[int, Pending] = {}
         self._last = 0
         self._ended: Refusal | None = None
+        self._command: dict[str, Any] = {}
 
     def statistics(self) -> dict[str, int]:
         """Questions under way."""
         return {"pending": len(self._pending)}
+
+    @contextmanager
+    def on_behalf(self, command: str, expires_at: float) -> Iterator[None]:
+        """What is asked within bears the command's key: the service carries out each of its ops at most once, and none
+        after its expiry, whichever probe asks."""
+        self._command = {"command": command, "expires_at": expires_at}
+        try:
+            yield
+        finally:
+            self._command = {}
 
     def ask(
         self,
@@ -73,7 +85,7 @@ class Asks:
             done(Refusal("busy", "the node has too many questions waiting", "try again later"))
             return
         self._last += 1
-        if not self._send({"id": self._last, "op": op} | fields):
+        if not self._send({"id": self._last, "op": op} | fields | self._command):
             done(Refusal("node_timeout", "the node takes no more questions", "try again later"))
             return
         self._pending[self._last] = Pending(op, done, late, now + timeout_s)

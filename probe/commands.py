@@ -8,6 +8,9 @@ command names the incarnation that it is meant for, an expiry and a unique id:
     wrong role, incarnation, too late  -->  recorded and refused
     otherwise  -->  recorded, carried out, its outcome recorded, answered
 
+Records are written by the scribe's thread: a disk that takes its time delays the command and nothing else. A probe that
+is killed between a command and its answer forgets the id; the service that carried it out does not (`once.py`).
+
 Times are the server's clock, which `hello` gives to clients.
 """
 
@@ -16,15 +19,18 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from observe.audit.log import AuditLog, AuditUnavailable
+from observe.audit.log import AuditUnavailable
 from observe.audit.record import Phase, Who
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder
+from observe.probe.scribe import Scribe, Then
 from observe.probe.wire_base import COMMAND_HORIZON_S, Command
 
 logger = logging.getLogger("observe.probe")
@@ -38,6 +44,8 @@ DENIALS_PER_MINUTE: Final = 60
 
 Answer = dict[str, Any] | Refusal
 Done = Callable[[Answer], None]
+Behalf = Callable[[str, float], AbstractContextManager[object]]
+"""Called with a command's key and its expiry: what is asked of the service within bears both."""
 
 
 @dataclass(slots=True)
@@ -55,10 +63,17 @@ class Remembered:
 class CommandGate:
     """Lets commands through at most once each, and never without a record."""
 
-    def __init__(self, audit: AuditLog | None, incarnation: str) -> None:
-        """`audit` None: the log could not be opened, and every command is refused."""
-        self._audit = audit
+    def __init__(
+        self,
+        scribe: Scribe,
+        incarnation: str,
+        behalf: Behalf = lambda _key, _expires_at: nullcontext(),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._scribe = scribe
         self._incarnation = incarnation
+        self._behalf = behalf
+        self._wall = wall
         self._user = local_user()
         self._seen: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
         self._denials: dict[str, deque[float]] = {}
@@ -116,11 +131,10 @@ class CommandGate:
         carry_out: Callable[[Done], None],
         done: Done,
     ) -> None:
-        def write(phase: Phase, outcome: dict[str, Any] | None = None) -> None:
-            if self._audit is None:
-                raise AuditUnavailable("the audit log could not be opened")
-            self._audit.append(
+        def write(phase: Phase, then: Then, outcome: dict[str, Any] | None = None) -> None:
+            self._scribe.write(
                 phase,
+                then,
                 command_id=command.command_id,
                 who=self._who(holder),
                 what=verb,
@@ -133,40 +147,70 @@ class CommandGate:
         problem = self._problem(verb, command, holder, now)
         if problem is not None:
             self._limit_denials(holder.key, now)
-        elif not self._make_room(now):
+            self._deny(problem, write, done)
+            return
+        if not self._make_room(now):
             raise Refusal("busy", "too many commands in the last half minute", "try again later")
-        try:
-            write("requested")
-            if problem is not None:
-                write("expired" if problem.code == "expired" else "denied", _outcome_of(problem))
-        except AuditUnavailable as error:
-            raise Refusal(
-                "refused",
-                f"nothing was done, because it could not be recorded: {error}",
-                "free space on that disk or make the file writable, then try again",
-            ) from error
-        if problem is not None:
-            raise problem
         remembered = self._seen[key] = Remembered(fingerprint, command.expires_at, waiting=[done])
 
-        def finish(answer: Answer) -> None:
-            phase: Phase = "completed"
-            if isinstance(answer, Refusal) or not answer.get("done", True):
-                phase = "failed"
-            # A second answer came after the time-out, which was recorded as a failure: the log gets the truth as well.
-            outcome = _outcome_of(answer) | ({} if remembered.answer is None else {"late": True})
-            try:
-                write(phase, outcome)
-            except (
-                AuditUnavailable
-            ):  # it is done and its intent is on record; saying otherwise would be worse
-                logger.exception("the outcome of command %s could not be recorded", command.command_id)
-            remembered.answer = answer
+        def tell(answer: Answer) -> None:
             waiting, remembered.waiting = remembered.waiting, []
             for one in waiting:
                 one(answer)
 
-        carry_out(finish)
+        def refuse(why: Refusal) -> None:
+            del self._seen[key]  # it was not carried out, so the same id may come again
+            tell(why)
+
+        def recorded(written: object) -> None:
+            if isinstance(written, AuditUnavailable):
+                refuse(_unrecorded(written))
+                return
+            late = self._problem(verb, command, holder, self._wall())
+            if late is not None:  # the disk took longer than the command may live
+                self._write_denial(late, write, lambda: refuse(late))
+                return
+            with self._behalf(f"{holder.fingerprint}:{command.command_id}", command.expires_at):
+                carry_out(finish)
+
+        is_finished = False
+
+        def finish(answer: Answer) -> None:
+            nonlocal is_finished
+            phase: Phase = "completed"
+            if isinstance(answer, Refusal) or not answer.get("done", True):
+                phase = "failed"
+            # A second answer came after the time-out, which was recorded as a failure: the log gets the truth as well.
+            outcome = _outcome_of(answer) | ({"late": True} if is_finished else {})
+            is_finished = True
+
+            def answered(written: object) -> None:
+                if isinstance(written, AuditUnavailable):
+                    # It is done and its intent is on record; saying otherwise would be worse.
+                    logger.error("the outcome of %s could not be recorded: %s", command.command_id, written)
+                remembered.answer = answer
+                tell(answer)
+
+            write(phase, answered, outcome)
+
+        write("requested", recorded)
+
+    def _deny(self, problem: Refusal, write: Callable[..., None], done: Done) -> None:
+        def requested(written: object) -> None:
+            if isinstance(written, AuditUnavailable):
+                done(_unrecorded(written))
+            else:
+                self._write_denial(problem, write, lambda: done(problem))
+
+        write("requested", requested)
+
+    def _write_denial(self, problem: Refusal, write: Callable[..., None], then: Callable[[], None]) -> None:
+        def denied(written: object) -> None:
+            if isinstance(written, AuditUnavailable):
+                logger.error("a denial could not be recorded: %s", written)
+            then()
+
+        write("expired" if problem.code == "expired" else "denied", denied, _outcome_of(problem))
 
     def _problem(self, verb: str, command: Command, holder: KeyHolder, now: float) -> Refusal | None:
         if not holder.may(verb):
@@ -211,6 +255,14 @@ class CommandGate:
 
     def _who(self, holder: KeyHolder) -> Who:
         return Who(key=holder.fingerprint, name=holder.name, role=holder.role, user=self._user)
+
+
+def _unrecorded(error: AuditUnavailable) -> Refusal:
+    return Refusal(
+        "refused",
+        f"nothing was done, because it could not be recorded: {error}",
+        "free space on that disk or make the file writable, then try again",
+    )
 
 
 def _outcome_of(answer: Answer) -> dict[str, Any]:

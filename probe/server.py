@@ -40,6 +40,7 @@ from observe.probe.node_watch import Holding, NodeWatch
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder
 from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
+from observe.probe.scribe import Scribe
 from observe.probe.streams import EventItem, Streams
 from observe.probe.turned_away import TurnedAway
 from observe.probe.wire import PROTOCOL_VERSIONS, DeathsArgs, Stack
@@ -70,6 +71,9 @@ KEYS_S: Final = 0.2
 PARTING_S: Final = 0.2
 """Between the last messages to clients and the end of their connections: a client whose connection ends may lose what
 it has not read yet."""
+
+SETTLE_S: Final = 1.0
+"""How long the last records may take to reach the disk before the process ends. The service waits two seconds for it."""
 
 FLUSH_MS: Final = 500
 """How long the last messages to clients may take before the process ends."""
@@ -114,8 +118,8 @@ class Server:
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
         self._listener = Listener(self._router, config.listen, config.port)
         self._asks = Asks(self._send_control)
-        self._audit = _open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}")
-        commands = CommandGate(self._audit, config.incarnation)
+        self._scribe = Scribe(_open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}"))
+        commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
         self._desk = Desk(self._picture, self._keys, self._streams, commands, self._asks, self._send_client)
         self._desk.serve("deaths", self._deaths)
         self._desk.more_statistics = self._turned_away.statistics
@@ -166,6 +170,7 @@ class Server:
         self._control.connect(self.config.control)
         for socket in (router, self._zap, self._feed_socket, self._control, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._scribe.fileno(), zmq.POLLIN)
         pidfd = self._watch.fileno()
         if pidfd is not None:
             self._poller.register(pidfd, zmq.POLLIN)
@@ -203,6 +208,8 @@ class Server:
         if self._recorder is not None:
             self._recorder.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
+        if not self._scribe.settle(SETTLE_S):
+            logger.error("the disk took too long for the last records of the audit log")
         self._turned_away.close()
         if self._desk.statistics()["clients"]:
             time.sleep(PARTING_S)
@@ -211,8 +218,7 @@ class Server:
             socket.close(linger=0)
         self._context.term()  # waits for the router's last messages, no longer than its linger
         self._watch.close()
-        if self._audit is not None:
-            self._audit.close()
+        self._scribe.close()
         self._lock.release()
 
     def stop(self) -> None:
@@ -248,6 +254,8 @@ class Server:
                 self._take_feed()
             if self._control in ready:
                 self._take_control()
+            if self._scribe.fileno() in ready:
+                self._scribe.deliver()
             if self._router in ready:
                 self._take_clients(now)
             self._asks.expire(now)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -12,6 +13,7 @@ from observe.audit.log import AuditLog, read
 from observe.probe.commands import DENIALS_PER_MINUTE, MAX_REMEMBERED, CommandGate
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder, new_key_pair
+from observe.probe.scribe import MAX_WAITING, Scribe
 from observe.probe.wire import KillArgs
 
 NOW = 1000.0
@@ -26,13 +28,21 @@ class Scene:
     def __init__(self, path: Path, sync: Callable[[int], None] = lambda _: None) -> None:
         self.path = path
         self.audit = AuditLog(path, node="shop@host", sync=sync)
-        self.gate = CommandGate(self.audit, "i")
+        self.now = NOW
+        """What the gate's own clock says."""
+        self.scribe = Scribe(self.audit)
+        self.gate = CommandGate(self.scribe, "i", wall=lambda: self.now)
         self.carried_out: list[Callable[[Any], None]] = []
         self.answers: list[Any] = []
         self.records_when_carried_out: list[list[str]] = []
 
     def submit(
-        self, holder: KeyHolder = OPERATOR, now: float = NOW, verb: str = "kill", **changes: Any
+        self,
+        holder: KeyHolder = OPERATOR,
+        now: float = NOW,
+        verb: str = "kill",
+        settle: bool = True,
+        **changes: Any,
     ) -> None:
         facts = {
             "agent": 7,
@@ -42,10 +52,21 @@ class Scene:
             "reason": "stuck",
         }
         args = KillArgs.model_validate(facts | changes)
+        self.now = max(now, self.now)
         self.gate.submit(verb, args, holder, {"pid": 7}, now, self._carry_out, self.answers.append)
+        if settle:
+            self.settle()
+
+    def settle(self) -> None:
+        """Let the disk finish."""
+        assert self.scribe.settle(20.0)
 
     def _carry_out(self, done: Callable[[Any], None]) -> None:
-        self.carried_out.append(done)
+        def answer(outcome: Any) -> None:
+            done(outcome)
+            self.settle()
+
+        self.carried_out.append(answer)
         if len(self.records_when_carried_out) < 10:
             self.records_when_carried_out.append(self.phases())
 
@@ -59,8 +80,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path / "audit.jsonl")
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path / "audit.jsonl")
+    yield made
+    made.scribe.close()
 
 
 def test_a_command_is_recorded_before_it_is_carried_out_and_after(scene: Scene) -> None:
@@ -171,13 +194,16 @@ def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
     assert refusal.code == "refused"
     assert "No space left" in refusal.message
     assert scene.carried_out == []
+    scene.scribe.close()
 
 
 def test_without_a_log_nothing_is_done(scene: Scene) -> None:
-    scene.gate = CommandGate(None, "i")
+    scribe = Scribe(None)
+    scene.gate = CommandGate(scribe, "i")
     scene.submit()
     assert scene.refusal().code == "refused"
     assert scene.carried_out == []
+    scribe.close()
 
 
 def test_an_outcome_that_cannot_be_recorded_is_still_told(tmp_path: Path) -> None:
@@ -193,6 +219,64 @@ def test_an_outcome_that_cannot_be_recorded_is_still_told(tmp_path: Path) -> Non
     full = True
     scene.carried_out[0](DONE)
     assert scene.answers == [DONE]
+    scene.scribe.close()
+
+
+class SlowDisk:
+    """A disk that writes nothing until it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        self.writes = threading.Event()
+        self.scene = Scene(path, self._sync)
+
+    def _sync(self, _: int) -> None:
+        self.writes.wait(20.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writes.set()
+        self.scene.scribe.close(20.0)
+
+
+def test_a_slow_disk_delays_the_command_and_not_its_caller(tmp_path: Path) -> None:
+    """The probe's loop goes on serving everybody else; the order of intent and deed stays."""
+    with SlowDisk(tmp_path / "audit.jsonl") as disk:
+        scene = disk.scene
+        scene.submit(settle=False)
+        scene.submit(settle=False)
+        scene.submit(VIEWER, settle=False, command_id="c2")
+        scene.scribe.deliver()
+        assert (scene.carried_out, scene.answers) == ([], [])
+        assert scene.scribe.statistics() == {"records_waiting": 2}
+        disk.writes.set()
+        scene.settle()
+        assert len(scene.carried_out) == 1
+        assert scene.refusal().code == "forbidden"
+        scene.carried_out[0](DONE)
+        assert scene.answers == [DONE, DONE]
+
+
+def test_a_command_that_expired_while_the_disk_was_slow_is_not_carried_out(tmp_path: Path) -> None:
+    """Whoever sent it has been told long since that nobody answered, and does something else."""
+    with SlowDisk(tmp_path / "audit.jsonl") as disk:
+        scene = disk.scene
+        scene.submit(settle=False)
+        scene.now = NOW + 11
+        disk.writes.set()
+        scene.settle()
+        assert scene.refusal().code == "expired"
+        assert scene.carried_out == []
+        assert scene.phases() == ["requested", "expired"]
+
+
+def test_intents_that_wait_for_the_disk_are_bounded(tmp_path: Path) -> None:
+    with SlowDisk(tmp_path / "audit.jsonl") as disk:
+        for number in range(MAX_WAITING + 1):
+            disk.scene.submit(settle=False, command_id=f"c{number}")
+        assert disk.scene.refusal().code == "refused"
+        assert disk.scene.scribe.statistics() == {"records_waiting": MAX_WAITING}
 
 
 def test_denials_of_one_key_cannot_fill_the_disk(scene: Scene) -> None:

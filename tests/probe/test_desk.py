@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from observe.probe.errors import Refusal
 from observe.probe.frames import Config
 from observe.probe.keys import KeyHolder, KeyRing, new_key_pair
 from observe.probe.picture import Picture
+from observe.probe.scribe import Scribe
 from observe.probe.server import _encoded
 from observe.probe.streams import Streams
 
@@ -33,12 +35,13 @@ class Scene:
         self.sent: list[tuple[bytes, dict[str, Any]]] = []
         self.asked: list[dict[str, Any]] = []
         streams = Streams()
+        self.scribe = Scribe(None)
         self.asks = Asks(lambda message: not self.asked.append(message))  # type: ignore[func-returns-value]  # None is falsy
         self.desk = Desk(
             Picture(config, streams.publish),
             KeyRing([KeyHolder("ann", KEY, "admin")]),
             streams,
-            CommandGate(None, "i"),
+            CommandGate(self.scribe, "i"),
             self.asks,
             self._send,
         )
@@ -60,8 +63,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.scribe.close()
 
 
 def test_clients_are_bounded_and_the_silent_make_room(scene: Scene) -> None:
