@@ -97,6 +97,8 @@ class ObserveApp(ActingApp):
     def _happened(self, message: Happened) -> None:
         if any(event.kind in ("restart", "crash", "exit") for event in message.events):
             self.attachment.rows.wake()
+        if any(event.kind == "finding" for event in message.events):
+            self.attachment.findings.wake()
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:

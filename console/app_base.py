@@ -28,6 +28,7 @@ from observe.console.pages.agents import AgentsPage
 from observe.console.pages.base import ConsolePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
+from observe.console.pages.findings import FindingsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tree import TreePage
 from observe.console.palette import ActionCommands
@@ -86,6 +87,7 @@ class ConsoleApp(App[None]):
             "detail": DetailPage(),
             "tree": TreePage(),
             "crashes": CrashesPage(),
+            "findings": FindingsPage(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()
@@ -123,6 +125,7 @@ class ConsoleApp(App[None]):
         self.header.update()
         self.key_hints.refresh()
         table = self.agents_page.table
+        table.mark_findings(self.node.findings)
         if table.stale == self.node.is_fresh:
             table.stale = not self.node.is_fresh
             table.refresh()

@@ -17,7 +17,7 @@ from observe.probe.wire import Crash
 class PlacesApp(ConsoleApp):
     """Visits, history, and the actions that lead to a page."""
 
-    _trouble_shown = -1
+    _finding_shown = -1
 
     def visit(self, place: Place) -> None:
         """Go to another page, or to the same page about another agent."""
@@ -91,6 +91,10 @@ class PlacesApp(ConsoleApp):
         """The crashes; from there, back."""
         self._toggle("crashes")
 
+    def action_show_findings(self) -> None:
+        """What the node has diagnosed of itself; from there, back."""
+        self._toggle("findings")
+
     def _toggle(self, page: PageName) -> None:
         if self.history.current.page == page:
             self.action_history_back()
@@ -107,30 +111,30 @@ class PlacesApp(ConsoleApp):
         else:
             self.push_screen(HeldStack(held))
 
-    def action_trouble(self) -> None:
-        """Show the agents behind the next trouble."""
-        found = self.node.troubles
+    def action_finding(self) -> None:
+        """Show the agents behind the next finding."""
+        found = self.node.findings
         if not found:
             self.say(self.node.verdict() or "nothing is known to be wrong")
             return
-        self.show_trouble((self._trouble_shown + 1) % len(found))
+        self.show_finding((self._finding_shown + 1) % len(found))
 
-    def show_trouble(self, number: int) -> None:
-        """Show the agents behind one of the troubles."""
-        found = self.node.troubles
-        self._trouble_shown = number
-        trouble = found[number]
+    def show_finding(self, number: int) -> None:
+        """Show the agents behind one of the findings."""
+        found = self.node.findings
+        self._finding_shown = number
+        finding = found[number]
         self.visit(Place("agents"))
         page = self.agents_page
-        if trouble.filter:
-            page.filter_bar.open(trouble.filter)
-        page.show_only(trouble.filter, trouble.sort)
+        if finding.filter:
+            page.filter_bar.open(finding.filter)
+        page.show_only(finding.filter, finding.sort)
         page.table.focus()
-        self.say(f"trouble {self._trouble_shown + 1} of {len(found)}", trouble.level)
+        self.say(f"finding {self._finding_shown + 1} of {len(found)}", finding.level)
 
-    @on(VitalsHeader.TroubleClicked)
-    def _trouble_clicked(self) -> None:
-        self.action_trouble()
+    @on(VitalsHeader.FindingClicked)
+    def _finding_clicked(self) -> None:
+        self.action_finding()
 
     async def action_back(self) -> None:
         """Close what is open, else go one page back."""

@@ -24,7 +24,6 @@ from observe.console.messages import (
     VitalsArrived,
 )
 from observe.console.state import AgentsView, Identity
-from observe.console.troubles import PROBES, Finding
 from observe.probe.client import ClientState, NodeClient, WatchPush
 from observe.probe.errors import AttachError
 from observe.probe.filters import quote
@@ -33,7 +32,7 @@ from observe.probe.wire import Events, Query, Vitals
 ROWS_INTERVAL_S: Final = 0.5
 """Between two pictures of the table: faster than a person compares numbers, slow enough to read them."""
 
-TROUBLES_INTERVAL_S: Final = 2.0
+FINDINGS_INTERVAL_S: Final = 2.0
 HISTORY_S: Final = 300.0
 
 SLOW: Final = 8
@@ -88,7 +87,7 @@ class Attachment:
         self.node: NodeClient | None = None
         """The client, once attached."""
         self.rows = Poller(self._ask_rows, ROWS_INTERVAL_S)
-        self.troubles = Poller(self._ask_troubles, TROUBLES_INTERVAL_S)
+        self.findings = Poller(self._ask_findings, FINDINGS_INTERVAL_S)
         self.table_shown = True
         """Whether anybody sees the table; if not, its rows are not asked for."""
 
@@ -106,13 +105,13 @@ class Attachment:
                 tasks.create_task(self.rows.run())
                 tasks.create_task(self._follow_vitals(node))
                 tasks.create_task(self._follow_events(node))
-                tasks.create_task(self.troubles.run())
+                tasks.create_task(self.findings.run())
 
     def _on_state(self, state: ClientState) -> None:
         self._post(LinkChanged(state.state, state.text, state.info))
         if state.state == "up":
             self.rows.wake()
-            self.troubles.wake()
+            self.findings.wake()
             self._catching_up = asyncio.ensure_future(self._catch_up())
 
     async def ask(self, request: Callable[[NodeClient], Awaitable[T]]) -> T | None:
@@ -224,7 +223,7 @@ class Attachment:
     def _took_vitals(self, vitals: Vitals) -> None:
         before, self._last_vitals = self._last_vitals, vitals
         if before is not None and before.crashes_min != vitals.crashes_min:
-            self.troubles.wake()
+            self.findings.wake()
         self._post(VitalsArrived(vitals))
 
     async def _follow_events(self, node: NodeClient) -> None:
@@ -236,14 +235,7 @@ class Attachment:
                     self._post(Happened(push.data.events))
             await asyncio.sleep(1.0)
 
-    async def _ask_troubles(self) -> None:
-        findings = []
-        for probe in PROBES:
-            query = Query(sort=probe.sort, filter=probe.filter, limit=1)
-            page = await self.ask(lambda node, query=query: node.agents(query))  # type: ignore[misc]  # bound now
-            if page is None:
-                return
-            worst = row_of(page.columns, page.rows[0]) if page.rows else None
-            findings.append(Finding(probe, page.matched, worst))
+    async def _ask_findings(self) -> None:
+        findings = await self.ask(lambda node: node.findings())
         crashes = await self.ask(lambda node: node.crashes(200))
         self._post(FindingsArrived(findings, crashes))

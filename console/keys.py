@@ -7,7 +7,7 @@ that they agree. Every action has a plain key: what ctrl and shift send through 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Page = Literal["app", "overview", "agents", "detail", "tree", "crashes"]
+Page = Literal["app", "overview", "agents", "detail", "tree", "crashes", "findings"]
 Role = Literal["viewer", "operator", "admin"]
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
@@ -55,13 +55,16 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action(
         "show_crashes", "app", ("c", "4"), "Crashes", "Recent crashes, grouped by where they happened."
     ),
+    Action(
+        "show_findings", "app", ("f", "5"), "Findings", "What the node has diagnosed of itself, with evidence and advice."
+    ),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
-        "trouble",
+        "finding",
         "app",
         ("exclamation_mark",),
-        "Next trouble",
-        "Show the agents behind the line of troubles under the header; again for the next trouble.",
+        "Next finding",
+        "Show the agents behind the line of findings under the header; again for the next finding.",
     ),
     Action("pause", "app", ("P",), "Pause my view", "Freeze this screen, not the node; again to go on."),
     Action("back", "app", ("escape",), "Back", "Close, clear the filter, or go back one page.", palette=False),
@@ -116,6 +119,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("open", "crashes", ("enter",), "Show traceback", "Move to the traceback, or open the agent.", footer="traceback"),
     Action("agent", "crashes", ("o",), "Open agent", "Open the agent that crashed, or its successor.", footer="agent"),
     Action("copy", "crashes", ("y",), "Copy", "Put the traceback on the clipboard."),
+    # findings
+    Action("open", "findings", ("enter",), "Open", "The worst agent; on the line of agents, all of them in the table.", footer="open"),
+    Action("table", "findings", ("s",), "Agents concerned", "All agents that the finding is about, in the table.", footer="agents concerned"),
+    Action("copy", "findings", ("y",), "Copy", "Put the line on the clipboard."),
 )  # fmt: skip
 
 LINE_KEYS: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (

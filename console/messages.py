@@ -9,8 +9,8 @@ from typing import Literal
 from textual.message import Message
 
 from observe.console.state import Ask
-from observe.console.troubles import Finding
 from observe.probe.client import NodeClient
+from observe.probe.verbs_findings import StandingFindings
 from observe.probe.wire import Crashes, Event, NodeInfo, Page, Vitals
 
 
@@ -43,9 +43,9 @@ class VitalsArrived(Picture):
 
 @dataclass
 class FindingsArrived(Picture):
-    """What the small queries for trouble found."""
+    """What the node has diagnosed of itself, and its newest crashes; None: it could not be asked."""
 
-    findings: list[Finding]
+    findings: StandingFindings | None
     crashes: Crashes | None
 
 

@@ -1,18 +1,19 @@
-"""What the console knows of the node as a whole: the connection, its state, vital signs and troubles. Pure.
+"""What the console knows of the node as a whole: the connection, its state, vital signs and findings. Pure.
 
 Times called `now` are this machine's; `skew_s` turns them into the node's clock, by which its times are told.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import time
 from typing import Literal
 
 from observe.console.columns import Piece
 from observe.console.crash_groups import Group, group
+from observe.console.findings import Finding, verdict, worst_first
 from observe.console.format import NODE_GLYPHS, ago, clock, duration, one_line
 from observe.console.state import SIGNS, Signs
-from observe.console.troubles import Finding, Trouble, troubles, verdict
+from observe.probe.verbs_findings import StandingFindings
 from observe.probe.wire import Crashes, Held, NodeInfo, Vitals
 
 LinkState = Literal["connecting", "up", "lost"]
@@ -52,7 +53,7 @@ class Standing:
     """What there is to say first."""
 
     more: str = ""
-    """What there is to say next, when all is not well; it takes the place of the line of troubles."""
+    """What there is to say next, when all is not well; it takes the place of the line of findings."""
 
     @property
     def glyph(self) -> str:
@@ -89,9 +90,12 @@ class NodeView:
     skew_s: float = 0.0
     """The node's clock less ours."""
 
-    findings: list[Finding] = field(default_factory=list)
+    told: StandingFindings | None = None
+    """What the node has diagnosed of itself; None: not asked yet."""
+
     groups: list[Group] = field(default_factory=list)
-    troubles: list[Trouble] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    """All that is wrong, worst first."""
 
     @property
     def name(self) -> str:
@@ -118,7 +122,7 @@ class NodeView:
         self.info, self.skew_s = info, info.now - now
         if other:
             self.signs, self.vitals = Signs(), None
-            self.findings, self.groups, self.troubles = [], [], []
+            self.told, self.groups, self.findings = None, [], []
         return other
 
     def took_vitals(self, vitals: Vitals, now: float) -> None:
@@ -126,22 +130,23 @@ class NodeView:
         self.vitals, self.vitals_came = vitals, now
         values = {name: float(getattr(vitals, name)) for name in SIGNS}
         self.signs.fold(vitals.at, values, vitals.history)
-        self._judge(now)
+        self._judge()
 
-    def took_findings(self, findings: Sequence[Finding], crashes: Crashes | None, now: float) -> None:
-        """What the small queries for trouble found."""
-        self.findings = list(findings)
+    def took_findings(self, told: StandingFindings | None, crashes: Crashes | None, now: float) -> None:
+        """What the node says is wrong, and what has crashed; what could not be asked stays as it was."""
+        if told is not None:
+            self.told = told
         if crashes is not None:
             recent = [crash for crash in crashes.crashes if self.node_now(now) - crash.at < 120]
             self.groups = group(recent)
-        self._judge(now)
+        self._judge()
 
-    def _judge(self, now: float) -> None:
-        self.troubles = troubles(self.signs, self.findings, self.groups)
+    def _judge(self) -> None:
+        self.findings = worst_first(self.signs, self.told.findings if self.told else (), self.groups)
 
     def verdict(self) -> str:
-        """What to say when there is no trouble."""
-        return verdict(self.signs, self.troubles)
+        """What to say when nothing is wrong."""
+        return verdict(self.signs, self.findings)
 
     def held(self, now: float) -> Held | None:
         """Who holds the scheduler, its time ticking on."""

@@ -120,8 +120,8 @@ def agent_pieces(row: Row) -> list[Piece]:
 
 def finding_lines(node: NodeView, folds: Folds, width: int) -> list[Line]:
     """What is wrong, worst first; or why nothing is said to be."""
-    found = node.troubles
-    tone = "bad" if any(trouble.level == "bad" for trouble in found) else "warn" if found else "good"
+    found = node.findings
+    tone = "bad" if any(one.level == "bad" for one in found) else "warn" if found else "good"
     title = heading("findings", "Findings", folds, plural(len(found), "finding") if found else "none", tone)
     if not title.open:
         return [title]
@@ -133,11 +133,11 @@ def finding_lines(node: NodeView, folds: Folds, width: int) -> list[Line]:
         *(
             Line(
                 f"findings/{number}",
-                (("▲ ", trouble.level), (clip(one_line(trouble.text), width - 6), trouble.level)),
+                (("▲ ", one.level), (clip(one_line(one.text), width - 6), one.level)),
                 1,
-                full=trouble.text,
+                full=one.text,
             )
-            for number, trouble in enumerate(found)
+            for number, one in enumerate(found)
         ),
     ]
 

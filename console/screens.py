@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-PageName = Literal["overview", "agents", "detail", "tree", "crashes"]
+PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings"]
 
 FIRST_SCREEN: Final[PageName] = "overview"
 """Where a person who was woken begins: is anything wrong, and what?"""
 
-SCREENS: Final[tuple[PageName, ...]] = ("overview", "agents", "tree", "crashes")
+SCREENS: Final[tuple[PageName, ...]] = ("overview", "agents", "tree", "crashes", "findings")
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""

@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import BY_NAME, COLUMNS, Piece
+from observe.console.findings import concerning
 from observe.console.format import count, duration, plural
 from observe.console.messages import PageArrived
 from observe.console.navigation import Place
@@ -107,6 +108,9 @@ class AgentsPage(ConsolePage):
         if view.gone:
             return [(f"{view.chosen.label} is gone  ", "bad")]
         pieces: list[Piece] = []
+        row = view.row(view.index) if view.index is not None else None
+        for finding in concerning(row, self.table.findings)[:1] if row is not None else ():
+            pieces.append((f"▲ {finding.check}  ", finding.level))
         if view.index is not None:
             pieces.append((f"row {count(view.index + 1)}  ", "dim"))
         if view.index is None or not view.in_sight(view.index):

@@ -13,9 +13,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from observe.console.bindings import bindings_of
-from observe.console.columns import NAMES, Piece, Row
+from observe.console.columns import NAMES, Piece, Row, row_of
 from observe.console.detail_lines import LEFT, RIGHT, SECTIONS, WITHOUT_THE_NODE, section_lines, title_pieces
-from observe.console.format import ago, clock
+from observe.console.findings import concerning
+from observe.console.format import ago, clock, one_line
 from observe.console.lines import Folds
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
@@ -27,6 +28,9 @@ from observe.probe.wire import Detail, Stack
 
 WIDE = 140
 """Cells from which on state and mailbox stand beside the rest."""
+
+MOST_FINDINGS = 2
+"""Findings about the agent that stand above everything else; the screen of findings has all."""
 
 UNANSWERED = frozenset({"scheduler_held", "node_timeout", "node_dead"})
 """Errors after which the probe's own picture of the agent is shown instead: the node itself cannot answer."""
@@ -206,6 +210,13 @@ class DetailPage(ConsolePage):
         elif shown.trouble:
             text = f"▲ {shown.trouble}; shown is what the probe knows, {ago(max(0.0, self.observer.node.clock() - shown.came))}"
             title.append(([(text, "strong")], "warn"))
+        row = row_of(list(shown.detail.agent), list(shown.detail.agent.values()))
+        for finding in concerning(row, self.observer.node.findings)[:MOST_FINDINGS] if not shown.gone else ():
+            pieces: list[Piece] = [
+                (f"▲ {finding.check}", finding.level),
+                (f"  {one_line(finding.advice)}", "text"),
+            ]
+            title.append((pieces, "panel"))
         self.headline.show(title)
         now = self.observer.node.node_now(self.observer.node.clock())
         two = self.right.display

@@ -142,8 +142,8 @@ class OverviewPage(ConsolePage):
         section, _, rest = line.key.partition("/")
         if line.pid is not None:
             self.observer.visit_pid(line.pid)
-        elif section == "findings" and rest.isdigit() and int(rest) < len(self.observer.node.troubles):
-            self.observer.show_trouble(int(rest))
+        elif section == "findings" and rest.isdigit() and int(rest) < len(self.observer.node.findings):
+            self.observer.show_finding(int(rest))
         elif section == "crashes" and rest:
             self.observer.show_crash_group("" if rest == "more" else rest)
         else:

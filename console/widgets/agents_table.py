@@ -14,12 +14,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from observe.console.columns import GAP, PID, Column, Row, fit
+from observe.console.findings import Finding, concerning
 from observe.console.format import pad
 from observe.console.state import AgentsView, Change
 from observe.console.tones import Ground, Tones, tones_of
 
-MARGIN = 2
-"""Cells to the left of the first column, where the chosen row has its mark."""
+MARGIN = 3
+"""Cells to the left of the first column: the choice, a mark, and whether there is a finding about the agent."""
 
 
 class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -55,6 +56,9 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._columns: list[tuple[Column, int]] = []
         self.stale = False
         """Whether the rows are those of a node that is gone: they are dimmed."""
+
+        self.findings: list[Finding] = []
+        """About whose agents the rows are marked."""
 
         self._flash_timer_runs = False
         self._painted = False
@@ -103,6 +107,12 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         if not self._flash_timer_runs and self._any_flash():
             self._flash_timer_runs = True
             self.set_timer(0.5, self._end_flashes)
+
+    def mark_findings(self, findings: list[Finding]) -> None:
+        """Mark the rows of the agents that these are about."""
+        if findings != self.findings:
+            self.findings = list(findings)
+            self.refresh()
 
     def _any_flash(self) -> bool:
         now = monotonic()
@@ -231,21 +241,24 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _row(self, tones: Tones, row: Row, index: int, width: int) -> Strip:
         ground: Ground = "base"
-        mark = "  "
+        mark = " "
         if index == self.view.index:
             ground = "cursor" if self.has_focus else "rest"
-            mark = "▌ "
+            mark = "▌"
         elif self.view.flashing(row, monotonic()):
             ground = "flash"
-            mark = "↻ "
-        if row[PID] in self.view.marked:
-            mark = mark[0] + "◆"
+            mark = "↻"
+        mark += "◆" if row[PID] in self.view.marked else " "
+        about = concerning(row, self.findings) if self.findings else []
         if not self._painted:
             self._painted = True
             # Read after the picture that is being made now has been shown. Without a sender of our own it would pass
             # for the screen's, and bubbling ends at the sender.
             self.post_message(self.Painted().set_sender(self))
-        segments = [Segment(mark, tones.style("title", ground))]
+        segments = [
+            Segment(mark, tones.style("title", ground)),
+            Segment("▲" if about else " ", tones.style(about[0].level if about else "text", ground)),
+        ]
         used = MARGIN
         gap = Segment(" " * GAP, tones.style("text", ground))
         for column, cells in self._columns:

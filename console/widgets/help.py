@@ -20,6 +20,7 @@ TITLES = {
     "detail": "One agent",
     "tree": "The tree",
     "crashes": "Crashes",
+    "findings": "Findings",
 }
 
 FILTER_HELP = (

@@ -17,9 +17,9 @@ from observe.console.node_view import NodeView, Standing
 from observe.console.tones import Ground, tones_of
 
 TALL: Final = 40
-"""Lines of the screen from which on the sparklines are two lines high and several troubles are shown."""
+"""Lines of the screen from which on the sparklines are two lines high and several findings are shown."""
 
-MOST_TROUBLES: Final = 3
+MOST_FINDINGS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ SHOWN: Final = (
 
 
 class VitalsHeader(Widget):
-    """Three lines on a small screen, more on a tall one, and a line of troubles below."""
+    """Three lines on a small screen, more on a tall one, and a line of findings below."""
 
     DEFAULT_CSS = "VitalsHeader { height: 4; }"
 
-    class TroubleClicked(Message):
-        """A person clicked on the line of troubles."""
+    class FindingClicked(Message):
+        """A person clicked on the line of findings."""
 
     def __init__(self, node: NodeView, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
@@ -96,9 +96,9 @@ class VitalsHeader(Widget):
         return Strip(segments).adjust_cell_length(self.size.width, tones.style("text"))
 
     def on_click(self, event: events.Click) -> None:
-        """The line of troubles leads to the agents concerned."""
+        """The line of findings leads to the agents concerned."""
         if event.y > 2 * self._spark_height:
-            self.post_message(self.TroubleClicked())
+            self.post_message(self.FindingClicked())
 
     # -- making the lines
 
@@ -106,7 +106,7 @@ class VitalsHeader(Widget):
         width = self.size.width or self.app.size.width
         now = self.node.clock()
         standing = self.node.standing(now)
-        return [self._first(standing, width, now), *self._tiles(width), *self._troubles(standing, width)]
+        return [self._first(standing, width, now), *self._tiles(width), *self._findings(standing, width)]
 
     def _first(self, standing: Standing, width: int, now: float) -> list[tuple[str, str, Ground]]:
         node, ground = self.node, standing.ground
@@ -184,23 +184,23 @@ class VitalsHeader(Widget):
             ]
         ]
 
-    def _troubles(self, standing: Standing, width: int) -> list[list[tuple[str, str, Ground]]]:
+    def _findings(self, standing: Standing, width: int) -> list[list[tuple[str, str, Ground]]]:
         if standing.more:
             return [[(" ▲ ", standing.tone, "base"), (pad(standing.more, width - 3), standing.tone, "base")]]
-        found = self.node.troubles
+        found = self.node.findings
         if not found:
             text = self.node.verdict() if self.node.signs.at else ""
             return [[(pad(f" ● {text}" if text else "", width), "good" if "calm" in text else "dim", "base")]]
-        most = MOST_TROUBLES if self._spark_height > 1 else 1
+        most = MOST_FINDINGS if self._spark_height > 1 else 1
         lines: list[list[tuple[str, str, Ground]]] = []
-        for number, trouble in enumerate(found[:most]):
+        for number, one in enumerate(found[:most]):
             hint = f"  and {len(found) - most} more" if number == most - 1 and len(found) > most else ""
             hint += "  ! shows " if number == 0 else " "
             room = width - len(hint) - 3
             lines.append(
                 [
-                    (" ▲ ", trouble.level, "base"),
-                    (pad(trouble.text, room), trouble.level, "base"),
+                    (" ▲ ", one.level, "base"),
+                    (pad(one.text, room), one.level, "base"),
                     (hint, "dim", "base"),
                 ]
             )

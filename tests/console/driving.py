@@ -37,7 +37,7 @@ async def console(
     screen: PageName = "agents",
     control: bool = True,
 ) -> AsyncIterator[Driver]:
-    """The console on a node, after its first rows, vital signs and troubles have come."""
+    """The console on a node, after its first rows, vital signs and findings have come."""
     node = node or FakeNode()
     app = app_on(node, readonly=readonly, screen=screen)
     if control and not readonly:
@@ -47,7 +47,7 @@ async def console(
             app.theme = theme
         driver = Driver(app, node, pilot)
         await driver.until(app.first_paint.is_set)
-        await driver.until(lambda: app.node.vitals is not None and bool(app.node.findings))
+        await driver.until(lambda: app.node.vitals is not None and app.node.told is not None)
         await driver.settle()
         yield driver
 

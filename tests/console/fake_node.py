@@ -7,7 +7,6 @@ docs/protocol.md describes them. Nothing moves by itself: a test changes what it
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,7 +15,9 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from observe.probe.client import ClientState
-from observe.probe.errors import NodeUnreachable, RemoteError
+from observe.probe.errors import NodeUnreachable, Refusal, RemoteError
+from observe.probe.filters import Comparison, parse
+from observe.probe.verbs_findings import StandingFinding, StandingFindings
 from observe.probe.wire import (
     COLUMNS,
     ActivityLine,
@@ -232,31 +233,43 @@ class FakeNode:
 
     def _matching(self, text: str) -> Any:
         rows = np.arange(len(self.columns["pid"]))
-        for term in text.split():
-            parts = re.fullmatch(r"(\w+)([<>=])(.+)", term)
-            if parts is None:
-                low = term.lower()
-                keep = [
-                    i
-                    for i in rows
-                    if any(low in (self.columns[name][i] or "").lower() for name in TEXTS[:4])
-                    or str(self.columns["pid"][i]) == term
-                ]
-                rows = np.array(keep, dtype=np.intp)
-                continue
-            name, sign, operand = parts.groups()
-            if name not in self.columns:
-                raise RemoteError("no_such_column", f"there is no column {name}", "")
-            column = self.columns[name][rows]
-            if name in TEXTS:
-                mask = column == operand
-            else:
-                number = float(operand)
-                mask = (
-                    column > number if sign == ">" else column < number if sign == "<" else column == number
+        try:
+            terms = parse(text)
+        except Refusal as refusal:
+            raise RemoteError(refusal.code, str(refusal), refusal.hint) from None
+        for term in terms:
+            if not isinstance(term, Comparison):
+                low = term.text.lower()
+                mask = np.array(
+                    [
+                        any(low in (self.columns[name][i] or "").lower() for name in TEXTS[:4])
+                        or str(self.columns["pid"][i]) == term.text
+                        for i in rows
+                    ],
+                    dtype=bool,
                 )
-            rows = rows[mask]
+            else:
+                column = self.columns[term.column][rows]
+                mask = self._compared(column, term)
+            rows = rows[~mask if term.negated else mask]
         return rows
+
+    def _compared(self, column: Any, term: Comparison) -> Any:
+        first = term.values[0]
+        match term.operator:
+            case "=" | "!=":
+                mask = np.isin(column, np.array(term.values, dtype=column.dtype))
+            case "~" | "!~":
+                mask = np.array([str(first).lower() in (one or "").lower() for one in column], dtype=bool)
+            case ">":
+                mask = column > first
+            case ">=":
+                mask = column >= first
+            case "<":
+                mask = column < first
+            case _:
+                mask = column <= first
+        return ~mask if term.operator.startswith("!") else mask
 
     def _row(self, index: int) -> dict[str, Any]:
         return {
@@ -342,6 +355,31 @@ class FakeNode:
     async def crashes(self, limit: int = 50) -> Crashes:
         self._asked("crashes", limit)
         return Crashes(crashes=self.crash_list[:limit], total=len(self.crash_list))
+
+    async def findings(self) -> StandingFindings:
+        """Those of the node's checks that its columns say enough about, as `observe.probe.diagnosis` words them."""
+        self._asked("findings")
+        found: list[StandingFinding] = []
+        for check, column, least, text, where in (
+            ("restart_loop", "restarts", 3, "{n} in a restart loop, worst {who}: {most} restarts in a minute",
+             "restarts>=3 age_s<60s"),
+            ("mailbox_grows", "mailbox", 100, "{n} with a mailbox that does not get emptier, fullest {who}: {most:,} messages",
+             "mailbox>=100"),
+            ("stuck", "activity_s", 61, "{n} stuck in one activity, longest {who}: {most:,.0f} s", "activity_s>60s -activity~wait:"),
+        ):  # fmt: skip
+            rows = np.flatnonzero(self.columns[column] >= least)
+            if len(rows):
+                worst = self._row(int(rows[np.argmax(self.columns[column][rows])]))
+                n = "1 agent" if len(rows) == 1 else f"{len(rows):,} agents"
+                found.append(
+                    StandingFinding(
+                        check=check,
+                        text=text.format(n=n, who=f"{worst['name']} (pid {worst['pid']})", most=worst[column]),
+                        advice=f"what to do about {check}", count=len(rows), since=self.at - 12, pid=worst["pid"],
+                        filter=where, cause="", evidence={column: worst[column]},
+                    )
+                )  # fmt: skip
+        return StandingFindings(findings=found, begun=len(found) + 4, untold=0)
 
     async def kill(self, agent: int | str, reason: str = "") -> Outcome:
         self._asked("kill", agent)

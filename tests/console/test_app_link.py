@@ -131,7 +131,7 @@ async def test_a_request_that_is_refused_is_a_sentence_in_the_status_bar() -> No
         await driver.until(lambda: driver.shows("too many requests (try again later)"))
 
 
-async def test_troubles_lead_to_the_agents_concerned() -> None:
+async def test_findings_lead_to_the_agents_concerned() -> None:
     """The line under the header is a link, and `!` is its key."""
     node = FakeNode()
     for pid in (10, 11, 12):
@@ -145,14 +145,14 @@ async def test_troubles_lead_to_the_agents_concerned() -> None:
         await driver.until(lambda: driver.shows("402 agents  by crashes"))
 
 
-async def test_a_click_on_the_troubles_does_the_same() -> None:
+async def test_a_click_on_the_findings_does_the_same() -> None:
     """It looks like one thing to click on."""
     node = FakeNode()
     node.set(40, mailbox=1204)
     async with console(node) as driver:
-        assert driver.shows("1 mailbox over 100, fullest session-37 #40: 1,204")
+        assert driver.shows("1 agent with a mailbox that does not get emptier")
         await driver.pilot.click("VitalsHeader", offset=(10, 3))
-        await driver.until(lambda: driver.shows("1 of 402 agents match mailbox>99"))
+        await driver.until(lambda: driver.shows("1 of 402 agents match mailbox>=100"))
 
 
 async def test_a_burst_of_pictures_is_painted_once() -> None:

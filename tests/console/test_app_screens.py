@@ -22,7 +22,7 @@ def troubled() -> FakeNode:
         reason = "JSONDecodeError: Expecting value" if new % 2 else "TimeoutError: the model did not answer"
         node.crashed(int(node.columns["pid"][pid]), reason, restarted=new)
     node.set(40, mailbox=1204, mailbox_max=1300)
-    node.set(44, activity="tool:search", activity_s=41.0, status="waiting")
+    node.set(44, activity="tool:search", activity_s=71.0, status="waiting")
     node.vital = node.vital.model_copy(
         update={"crashes_min": 5, "restarts_min": 5, "use": 0.97, "lag_s": 0.13}
     )
@@ -38,6 +38,7 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "tree": (["t"], lambda driver: driver.shows("sessions #2")),
     "crashes": (["c", "right"], lambda driver: driver.shows("json.loads")),
     "kill": (["down", "K"], lambda driver: driver.shows("permanent")),
+    "findings": (["f"], lambda driver: driver.shows("do            what to do about mailbox_grows")),
     "overview": (["v"], lambda driver: driver.shows(OVERVIEW_READY) and driver.shows("Busiest")),
     "control": (["W", "W"], lambda driver: driver.shows("Take control of")),
     "help": (["question_mark"], lambda driver: driver.shows("The table of agents")),

@@ -179,7 +179,7 @@ async def test_a_filter_that_the_node_refuses_is_explained_in_words() -> None:
     """A misspelt column is no reason for a traceback."""
     async with console() as driver:
         await driver.press("slash", *"mailbux>8")
-        await driver.until(lambda: driver.shows("there is no column mailbux"))
+        await driver.until(lambda: driver.shows("the agents table has no column 'mailbux'"))
 
 
 async def test_a_paused_view_does_not_change() -> None:

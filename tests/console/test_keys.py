@@ -20,6 +20,7 @@ from observe.console.keys import (
 from observe.console.pages.agents import AgentsPage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
+from observe.console.pages.findings import FindingsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tree import TreePage
 from observe.console.widgets.help import help_lines
@@ -32,8 +33,9 @@ OWNERS: dict[str, type] = {
     "detail": DetailPage,
     "tree": TreePage,
     "crashes": CrashesPage,
+    "findings": FindingsPage,
 }
-PAGES: tuple[Page, ...] = ("overview", "agents", "detail", "tree", "crashes")
+PAGES: tuple[Page, ...] = ("overview", "agents", "detail", "tree", "crashes", "findings")
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: f"{action.page}.{action.id}")

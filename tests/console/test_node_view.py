@@ -1,12 +1,18 @@
-"""How it is with the node, in words: its standing, its troubles, the verdict."""
+"""How it is with the node, in words: its standing, its findings, the verdict."""
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from observe.console.columns import NAMES
 from observe.console.crash_groups import group
+from observe.console.findings import concerning, verdict, worst_first
 from observe.console.node_view import NodeView
+from observe.console.row_filter import passes
 from observe.console.state import Signs
-from observe.console.troubles import PROBES, Finding, troubles, verdict
+from observe.probe.verbs_findings import StandingFinding
 from observe.probe.wire import Held
 from tests.console.fake_node import AT, FakeNode
 
@@ -104,20 +110,45 @@ def test_it_is_too_early_to_say_at_first() -> None:
     assert verdict(signs, []) == "too early to say"
 
 
-def test_troubles_come_worst_first_and_lead_to_their_agents() -> None:
-    """Each is a sentence with a filter behind it."""
+def test_findings_come_worst_first_and_lead_to_their_agents() -> None:
+    """Each is the node's own sentence, with a filter behind it and an order that fits."""
     node = FakeNode(number=20)
     node.crashed(5, "ValueError: x")
     node.set(7, mailbox=1204)
-    row = tuple(node._row(node.index(7))[name] for name in NAMES)
     signs = Signs()
-    signs.fold(AT, {"crashes_min": 2.0, "use": 0.99, "lag_s": 0.2, "run_queue": 40.0})
-    findings = [Finding(PROBES[2], 3, row), Finding(PROBES[0], 0, None)]
-    found = troubles(signs, findings, group(node.crash_list))
-    assert [trouble.level for trouble in found] == ["bad", "bad", "warn", "warn"]
+    signs.fold(AT, {"crashes_min": 2.0})
+    told = asyncio.run(node.findings()).findings
+    found = worst_first(signs, told, group(node.crash_list))
+    assert [(one.check, one.level) for one in found] == [("crashes", "bad"), ("mailbox_grows", "warn")]
     assert "2 crashes in the last minute, most: Session ValueError: x" in found[0].text
-    assert "200ms late" in found[1].text
-    mailboxes = next(trouble for trouble in found if "mailbox" in trouble.text)
-    assert "3 mailboxes over 100, fullest session-4 #7: 1,204" in mailboxes.text
-    assert mailboxes.filter == "mailbox>99"
+    assert (found[1].filter, found[1].sort, found[1].pid) == ("mailbox>=100", "mailbox", 7)
+    rows = {row["pid"]: tuple(row[name] for name in NAMES) for row in map(node._row, range(22))}
+    assert [pid for pid, row in rows.items() if concerning(row, found)] == [7]
     assert verdict(signs, found) == ""
+
+
+def test_one_cause_says_why_and_the_bare_count_of_crashes_is_left_out() -> None:
+    """Twice the same news is noise."""
+    signs = Signs()
+    signs.fold(AT, {"crashes_min": 9.0})
+    cause = StandingFinding(check="one_cause", text="9 crashes have one cause", advice="", count=9, since=AT)
+    assert [one.check for one in worst_first(signs, [cause], [])] == ["one_cause"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("session-3", {6}),
+        ("pid=6,7", {6, 7}),
+        ("-pid>=7 pid>5", {6}),
+        ("name~session-1 -name=session-1", set(range(13, 23))),
+        ("status!=idle,waiting,running,runnable", set()),
+        ("supervisor=sessions", set()),
+        ("mailbox>", set()),
+    ],
+)
+def test_rows_on_the_screen_pass_a_filter_as_they_do_on_the_node(text: str, expected: set[int]) -> None:
+    """Marks on rows agree with the table that the filter shows; what cannot be told from a row marks nobody."""
+    node = FakeNode(number=20)
+    rows = [tuple(node._row(index)[name] for name in NAMES) for index in range(22)]
+    assert {row[0] for row in rows if passes(row, text)} == expected
