@@ -1,4 +1,4 @@
-"""What the desk hands to the modules that answer some of its verbs, and the list of those modules.
+"""What the desk hands to the modules that answer its verbs (`desk.MODULES`), and what they share.
 
 A module of verbs has `handlers(hands)`, which returns one function a verb:
 
@@ -12,15 +12,23 @@ checks the role itself and records what it refuses. What it raises as `Refusal` 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from observe.probe.asks import Answer, Asks
 from observe.probe.commands import CommandGate
+from observe.probe.deaths import Deaths
+from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder
 from observe.probe.picture import Picture
+from observe.probe.standing import Standing
 from observe.probe.streams import Streams
+
+logger = logging.getLogger("observe.probe")
 
 Reply = Callable[[Answer], None]
 
@@ -50,3 +58,21 @@ class Hands:
     """Lets commands through once, and never without a record."""
     asks: Asks
     """Questions to the service."""
+    standing: Standing
+    """What the node has diagnosed of itself."""
+    deaths: Callable[[int], Deaths]
+    """Reads so many of the newest reports of the node's deaths."""
+    make_way: Callable[[], None]
+    """Ends the probe."""
+
+
+def explain_fault(error: ValidationError, where: str = "") -> str:
+    """The first fault of an invalid message, as one line: `args.limit: Input should be less than or equal to 1000`."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = ".".join(str(part)[:64] for part in (*([where] if where else ()), *fault["loc"][:6]))
+    return f"{path or 'the message'}: {fault['msg']}"[:500]
+
+
+def unreadable(op: str, error: ValidationError) -> Refusal:
+    logger.warning("the service's answer to %s cannot be read: %s", op, explain_fault(error))
+    return Refusal("internal", f"the node's answer to {op} cannot be read: {explain_fault(error)}")

@@ -27,7 +27,6 @@ from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
 from observe.probe.commands import CommandGate, local_user
 from observe.probe.coroner import Coroner
-from observe.probe.counter import Client, Reply
 from observe.probe.desk import Desk
 from observe.probe.errors import BadFrame, Refusal, TooLarge
 from observe.probe.feed import Feed
@@ -43,7 +42,7 @@ from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
 from observe.probe.scribe import Scribe
 from observe.probe.streams import EventItem, Streams
 from observe.probe.turned_away import TurnedAway
-from observe.probe.wire import PROTOCOL_VERSIONS, DeathsArgs, Stack
+from observe.probe.wire import PROTOCOL_VERSIONS, Stack
 
 logger = logging.getLogger("observe.probe")
 
@@ -120,8 +119,15 @@ class Server:
         self._asks = Asks(self._send_control)
         self._scribe = Scribe(_open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}"))
         commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
-        self._desk = Desk(self._picture, self._keys, self._streams, commands, self._asks, self._send_client)
-        self._desk.serve("deaths", self._deaths)
+        self._desk = Desk(
+            self._picture,
+            self._keys,
+            self._streams,
+            commands,
+            self._asks,
+            self._send_client,
+            self._coroner.deaths,
+        )
         self._desk.more_statistics = self._turned_away.statistics
 
     # -- opening and closing --------------------------------------------------------------------------------------------
@@ -413,9 +419,6 @@ class Server:
             return
         if self._feed.is_greeted:  # until then the service may still be starting
             self._look_for_holder(now)
-
-    def _deaths(self, _client: Client, args: DeathsArgs, reply: Reply, _now: float) -> None:
-        reply(self._coroner.deaths(args.limit).to_wire())
 
     def _end(self, state: str, text: str, *, died: bool) -> None:
         pidfd = self._watch.fileno()

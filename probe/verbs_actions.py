@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from observe.probe import wire_actions
+from observe.probe import wire, wire_actions
 from observe.probe.asks import Answer
-from observe.probe.counter import Client, Handler, Hands, Reply
+from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
 from observe.probe.errors import Refusal
 from observe.probe.holding import explain
 from observe.probe.wire_actions import Acted, MailboxArgs
@@ -21,7 +21,32 @@ _ENVELOPE = frozenset(Command.model_fields) - {"reason"}
 
 def handlers(hands: Hands) -> dict[str, Handler]:
     """One for each action."""
-    return {verb: partial(_act, hands, verb) for verb in wire_actions.VERBS}
+    made: dict[str, Handler] = {verb: partial(_act, hands, verb) for verb in wire_actions.VERBS}
+    made["kill"] = partial(_kill, hands)
+    return made
+
+
+def _kill(hands: Hands, client: Client, args: wire.KillArgs, reply: Reply, now: float) -> None:
+    picture = hands.picture
+    target, missing = _target(hands, args.agent)
+
+    def carry_out(done: Reply) -> None:
+        def answered(result: Answer) -> None:
+            if isinstance(result, Refusal):
+                done(explain(result, picture, "kill"))
+                return
+            try:
+                done(wire.Outcome.from_wire(result).to_wire())
+            except ValidationError as error:
+                done(unreadable("kill", error))
+
+        if missing is not None and not picture.ended:
+            done(missing)
+            return
+        fields = {"pid": target.get("pid", 0), "reason": args.reason}
+        hands.asks.ask("kill", fields, answered, now, late=answered)
+
+    hands.commands.submit("kill", args, client.holder, target, time.time(), carry_out, reply)
 
 
 def _act(hands: Hands, verb: str, client: Client, args: Command, reply: Reply, now: float) -> None:
@@ -46,8 +71,8 @@ def _act(hands: Hands, verb: str, client: Client, args: Command, reply: Reply, n
                 return
             try:
                 done(Acted.from_wire(result).to_wire())
-            except ValidationError:
-                done(Refusal("internal", f"the node's answer to {verb} cannot be read"))
+            except ValidationError as error:
+                done(unreadable(verb, error))
 
         if missing is not None and not picture.ended:
             done(missing)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from observe.probe import desk as desk_module
 from observe.probe.asks import LATE_S, MAX_PENDING, Answer, Asks
 from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
 from observe.probe.commands import CommandGate
+from observe.probe.deaths import Deaths
 from observe.probe.desk import MAX_CLIENTS, SILENT_S, Desk
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config
@@ -20,6 +21,7 @@ from observe.probe.picture import Picture
 from observe.probe.scribe import Scribe
 from observe.probe.server import _encoded
 from observe.probe.streams import Streams
+from observe.probe.wire import VERBS
 
 KEY = new_key_pair()[0]
 
@@ -44,6 +46,7 @@ class Scene:
             CommandGate(self.scribe, "i"),
             self.asks,
             self._send,
+            lambda _limit: Deaths(deaths=[], total=0),
         )
 
     def _send(self, client: bytes, message: dict[str, Any]) -> bool:
@@ -69,6 +72,18 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made.scribe.close()
 
 
+def test_what_can_be_reached_is_what_the_table_and_the_document_list(scene: Scene) -> None:
+    """Salt exposed methods by their name (CVE-2020-11651). Here a verb is answered because a table says so."""
+    assert scene.desk.verbs == set(VERBS)
+    document = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    section = document.partition("### 1.3")[2].partition("### 1.4")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (viewer|operator|admin) \|", section, re.MULTILINE)
+    assert dict(rows) == {verb: role for verb, (role, _) in VERBS.items()}
+    scene.hello(b"c", 0.0)
+    for name in ("_hello", "receive", "__init__", "standing", "forget"):
+        assert scene.ask(b"c", name, {}, 0.0)["error"]["code"] == "unknown_verb"
+
+
 def test_clients_are_bounded_and_the_silent_make_room(scene: Scene) -> None:
     """A script that connects in a loop must not keep people out for ever."""
     for number in range(MAX_CLIENTS):
@@ -91,7 +106,7 @@ def test_a_fault_of_the_probe_is_an_answer_without_a_traceback(
         raise ZeroDivisionError("secret detail")
 
     scene.hello(b"a", 0.0)
-    monkeypatch.setattr(desk_module, "answer", broken)
+    monkeypatch.setattr("observe.probe.verbs_reading.answer", broken)
     error = scene.ask(b"a", "agents", {}, 0.0)["error"]
     assert error["code"] == "internal"
     assert "secret" not in str(error)
