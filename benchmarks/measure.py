@@ -34,12 +34,16 @@ class Result:
 
 def at_least(name: str, value: float, unit: str, goal: float, note: str = "") -> Result:
     """A figure that should be large."""
-    return Result(name, value, unit, f"at least {goal:,.0f}", value >= goal, note)
+    return Result(name, value, unit, f"at least {_number(goal)}", value >= goal, note)
 
 
 def at_most(name: str, value: float, unit: str, goal: float, note: str = "") -> Result:
     """A figure that should be small."""
-    return Result(name, value, unit, f"at most {goal:,g}", value <= goal, note)
+    return Result(name, value, unit, f"at most {_number(goal)}", value <= goal, note)
+
+
+def _number(goal: float) -> str:
+    return f"{goal:,.0f}" if goal >= 100 else f"{goal:g}"
 
 
 async def best_rate(count: int, work: Callable[[], Awaitable[None]], repeat: int = REPEAT) -> float:

@@ -277,23 +277,24 @@ class Scheduler(WaitingSteps, SchedulerView):
                         for n in _SLICE:
                             message = backlog.pop()
                             context = copy_context()
-                            run = context.run
                             if type(message) is Call:
                                 call = message
                                 message = call.message
                                 if call.carried is not None:
-                                    run(call.carried)
+                                    context.run(call.carried)
                                     if call.is_cast:
                                         call = None
-                            value = handle(message) if is_async else run(handle, message)
+                            # `context.run` in full at each place: as a method that is called at once, it is never made
+                            # into an object.
+                            value = handle(message) if is_async else context.run(handle, message)
                             if is_async or type(value) is CoroutineType:
                                 coroutine = value
                                 if call is None:
                                     # Nobody wants the value, and `next` with a default spares the StopIteration.
-                                    waits_for = run(next, coroutine.__await__(), ended)
+                                    waits_for = context.run(next, coroutine.__await__(), ended)
                                 else:
                                     try:
-                                        waits_for = run(coroutine.send, None)
+                                        waits_for = context.run(coroutine.send, None)
                                     except StopIteration as stop:
                                         waits_for = ended
                                         value = stop.value
