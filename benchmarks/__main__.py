@@ -16,6 +16,9 @@ BENCHMARKS = {
     "attach": "from attach to the first painted table",
     "processes": "messages between two processes",
     "tracing": "what tracing costs messages outside of any trace",
+    "peers": "side by side with Erlang, asyncio and actor libraries",
+    "restarts": "from crash to ready, by number of siblings",
+    "recovery": "from kill -9 to all agents back",
     "fairness": "lateness of 10,000 agents beside endless loops",
 }
 

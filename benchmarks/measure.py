@@ -43,7 +43,7 @@ def at_most(name: str, value: float, unit: str, goal: float, note: str = "") -> 
 
 
 def _number(goal: float) -> str:
-    return f"{goal:,.0f}" if goal >= 100 else f"{goal:g}"
+    return f"{goal:,.0f}" if goal >= 100 else f"{goal:.3g}"
 
 
 async def best_rate(count: int, work: Callable[[], Awaitable[None]], repeat: int = REPEAT) -> float:
@@ -118,7 +118,10 @@ def show(title: str, results: list[Result]) -> None:
         mark = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}[result.ok]
         value = f"{result.value:,.0f}" if abs(result.value) >= 100 else f"{result.value:,.2f}"
         table.add_row(result.name, value, result.unit, result.goal, f"{mark} [dim]{result.note}[/]")
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)  # in a file or a log, where 80 columns would break every line
+    console.print(table)
 
 
 def median(values: list[float]) -> float:

@@ -187,7 +187,7 @@ async def thespian() -> dict[str, float]:
     class Counter(library.Actor):  # type: ignore[misc, name-defined]  # a peer that may be missing
         count = 0
 
-        def receiveMessage(self, message: Any, sender: Any) -> None:  # noqa: N802  # its name
+        def receiveMessage(self, message: Any, sender: Any) -> None:  # its name
             self.count += 1
             if message is None or type(message) is tuple:
                 self.send(sender, message)

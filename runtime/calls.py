@@ -46,7 +46,11 @@ class Call:
         if not self.done:
             self.done = True
             self.value = value
-            if self.caller is not None or self.future is not None:
+            caller = self.caller
+            if caller is not None:
+                self.caller = None
+                caller._o_scheduler.resume(caller)
+            elif self.future is not None:
                 self._wake()
 
     def fail(self, error: BaseException) -> None:
