@@ -19,6 +19,7 @@ from observe.probe.once import Once
 from observe.probe.words import Words
 from observe.runtime.errors import NodeDown, NoSuchAgent
 from observe.runtime.node import Node
+from observe.runtime.waits import waits_for_reply_of
 
 TAKE_S: Final = 1.5
 """How long the scheduler may take to begin with an op. The probe itself waits 2 s."""
@@ -39,6 +40,9 @@ MOST_ENDING: Final = 8
 
 HEAD_START_S: Final = 0.01
 """How long the answer to a kill lets telemetry go ahead: who then looks by name should find the successor."""
+
+MOST_EDGES: Final = 2000
+"""Agents followed in one answer to who waits for whom."""
 
 HELD_S: Final = 0.5
 """A slice older than this holds the scheduler."""
@@ -105,6 +109,9 @@ class Answers:
         op = job.request.get("op")
         if op == "stack":
             self._guarded(self._stack, job)
+            return
+        if op == "waits":
+            self._guarded(self._waits, job)
             return
         handler = self._on_scheduler.get(op) if isinstance(op, str) else None
         if handler is None:
@@ -224,6 +231,20 @@ class Answers:
     def _stack(self, job: Job) -> None:
         agent = self._node.control.find(_pid(job))
         job.done(stack_map(agent, self._node.control.stack(agent)))
+
+    def _waits(self, job: Job) -> None:
+        """Who waits for whose reply, from these agents on. In the control thread: nothing is changed."""
+        edges: dict[int, int] = {}
+        pids = job.request.get("pids")
+        for pid in pids if isinstance(pids, list) else []:
+            while pid not in edges and len(edges) < MOST_EDGES:
+                agent = self._node.agents.get(pid)
+                target = waits_for_reply_of(agent) if agent is not None else None
+                if target is None:
+                    break
+                edges[pid] = target.ref.pid
+                pid = target.ref.pid
+        job.done({"waits": [list(edge) for edge in edges.items()]})
 
     def _tree(self, job: Job) -> None:
         job.done({"supervisors": [list(facts) for facts in self._node.control.supervisors()]})

@@ -67,7 +67,8 @@ class Desk:
         self._asks = asks
         self._send = send
         self._clients: dict[bytes, Client] = {}
-        self.standing = Standing()
+        self.standing = Standing(allowed=picture.allowed.checks)
+        picture.subscribers = self._without_credit
         self.bad_frames = 0
         self.more_statistics: Callable[[], dict[str, int]] = dict
         """Further counters, of the server."""
@@ -89,6 +90,15 @@ class Desk:
 
     def _make_way(self) -> None:
         self.yielded = True
+
+    def _without_credit(self) -> list[tuple[int, str, int]]:
+        """For the check of slow consumers."""
+        found = []
+        for one in self._streams:
+            client = self._clients.get(one.client)
+            if one.credit == 0 and client is not None:
+                found.append((one.sub, f"{client.holder.name} ({one.what})", one.missed + one.dropped))
+        return found
 
     def receive(self, client_id: bytes, user_id: str, data: bytes, now: float) -> None:
         """Take one frame of a client and see to it that it is answered, at once or later."""

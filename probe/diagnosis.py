@@ -8,13 +8,15 @@ it, with their number and the worst of them. Whether it has lasted long enough t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.probe.checks_leaks import leak_checks
+from observe.probe.checks_told import told_checks
+from observe.probe.checks_waiting import waiting_checks
+from observe.probe.condition import Check, Condition, agents
 from observe.probe.holding import describe_holder
 from observe.probe.picture import Picture
 
@@ -28,9 +30,6 @@ LOOP_RESTARTS: Final = 3
 LOOP_S: Final = 60.0
 """So many restarts of one child within so long are a loop."""
 
-LONG_ACTIVITY_S: Final = 60.0
-"""In one activity for longer: stuck. Activities named `wait:…` are meant to wait, and are left out."""
-
 ONE_CAUSE: Final = 5
 """Crashes of one fingerprint within a minute that have one cause."""
 
@@ -39,29 +38,6 @@ LATE_S: Final = 0.1
 
 FOLLOWED: Final = 1000
 """Agents that a check remembers from one look to the next: the worst."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What a check sees at this moment."""
-
-    text: str
-    count: int = 1
-    pid: int = 0
-    filter: str = ""
-    cause: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: what it looks for, for how long that must have lasted, and what to do about it."""
-
-    name: str
-    look: Callable[[Picture, float], Condition | None]
-    """Given the picture and monotonic seconds."""
-    lasting_s: float
-    advice: str
 
 
 def checks() -> list[Check]:
@@ -78,9 +54,11 @@ def checks() -> list[Check]:
         Check("one_cause", _one_cause, 0.0, "one fault fails them all: `observe crashes` has its traceback"),
         Check("restart_loop", _restart_loop, 0.0, "it fails again with the same input: see its last crash"),
         Check("mailbox_grows", Mailboxes().look, 5.0, "it gets more than it handles: see its stack and its load"),
-        Check("stuck", _stuck, 1.0, "what it waits for may never answer: see its stack, give it a time-out"),
+        *waiting_checks(),
         Check("orphan", _orphan, 5.0, "its supervisor is gone, so nobody restarts it: report this as a fault"),
         Check("loop_lag", _loop_lag, 3.0, "sort the agents by load; what runs long delays every timer"),
+        *told_checks(),
+        *leak_checks(),
     ]  # fmt: skip
 
 
@@ -96,26 +74,37 @@ def _is_blocked(picture: Picture) -> bool:
     return held.where == "c" or "sleep(" in inner
 
 
-def _held(picture: Picture, verb: str) -> Condition | None:
+def _held(picture: Picture, check: str, verb: str) -> Condition | None:
     held = picture.held
-    if held is None:
+    if held is None or picture.allowed.names(check, held.class_name, held.name):
         return None
     stack = [
         f"{frame.function} {frame.file}:{frame.line} {frame.source}".strip() for frame in held.stack[-10:]
     ]
     text = f"{describe_holder(held)} {verb}"
     return Condition(
-        text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack}
-    )
+        text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack},
+        pids=frozenset([held.pid]),
+    )  # fmt: skip
 
 
 def _holds_scheduler(picture: Picture, _now: float) -> Condition | None:
-    return None if _is_blocked(picture) else _held(picture, "holds the scheduler")
+    if picture.held is not None:
+        return None if _is_blocked(picture) else _held(picture, "holds_scheduler", "holds the scheduler")
+    found = picture.troubles.findings("holds_scheduler").values()  # the runtime sees it sooner than the probe
+    told = [one for one in found if not picture.allowed.names("holds_scheduler", one.class_name, one.name)]
+    if not told:
+        return None
+    newest = max(told, key=lambda one: one.at)
+    return Condition(
+        newest.text, pid=newest.pid, filter=f"pid={newest.pid}", evidence={"stack": newest.stack},
+        pids=frozenset([newest.pid]),
+    )  # fmt: skip
 
 
 def _blocks(picture: Picture, _now: float) -> Condition | None:
     return (
-        _held(picture, "blocks the scheduler in a call that does not return")
+        _held(picture, "blocks", "blocks the scheduler in a call that does not return")
         if _is_blocked(picture)
         else None
     )
@@ -125,7 +114,11 @@ def _blocks(picture: Picture, _now: float) -> Condition | None:
 
 
 def _one_cause(picture: Picture, _now: float) -> Condition | None:
-    recent = picture.recent_crashes(60.0)
+    recent = [
+        crash
+        for crash in picture.recent_crashes(60.0)
+        if not picture.allowed.names("one_cause", crash["class"], crash["name"])
+    ]
     counts = Counter(crash["fingerprint"] for crash in recent)
     if not counts:
         return None
@@ -141,19 +134,27 @@ def _one_cause(picture: Picture, _now: float) -> Condition | None:
 
 def _restart_loop(picture: Picture, _now: float) -> Condition | None:
     counts = picture.restarts.since(picture.now_us() / 1e6 - LOOP_S)
+    table = picture.table
     looping = [(times, pid) for pid, times in counts.items() if times >= LOOP_RESTARTS]
+    looping = [
+        (times, pid)
+        for times, pid in looping
+        if (row := table.row_of(pid)) is None
+        or not picture.allowed.names("restart_loop", table.text("class", row), table.text("name", row))
+    ]
     if not looping:
         return None
     times, pid = max(looping)
-    table, row = picture.table, picture.table.row_of(pid)
+    row = table.row_of(pid)
     crash = None
     if row is not None:
         place = (table.text("child", row) or "", int(table.ints("supervisor")[row]))
         crash = picture.last_crash_of(table.text("name", row), *place)
     return Condition(
-        f"{_agents(len(looping))} in a restart loop, worst {picture.label(pid)}: {times} restarts in a minute",
+        f"{agents(len(looping))} in a restart loop, worst {picture.label(pid)}: {times} restarts in a minute",
         count=len(looping), pid=pid, filter=f"restarts>={LOOP_RESTARTS} age_s<60s",
         cause=crash["reason"] if crash else "", evidence={"restarts": times},
+        pids=frozenset(pid for _, pid in looping),
     )  # fmt: skip
 
 
@@ -169,7 +170,8 @@ class Mailboxes:
     def look(self, picture: Picture, _now: float) -> Condition | None:
         table = picture.table
         mailbox = table.ints("mailbox")
-        rows = _worst(np.flatnonzero((mailbox >= MANY_WAITING) & table.alive_mask()), mailbox)
+        rows = np.flatnonzero((mailbox >= MANY_WAITING) & table.alive_mask())
+        rows = _worst(picture.allowed.without("mailbox_grows", table, rows), mailbox)
         fullest, self._fullest = self._fullest, {}
         growing: list[tuple[int, int]] = []
         for pid, waiting in zip(table.ints("pid")[rows].tolist(), mailbox[rows].tolist(), strict=True):
@@ -180,42 +182,27 @@ class Mailboxes:
             return None
         waiting, pid = max(growing)
         return Condition(
-            f"{_agents(len(growing))} with a mailbox that does not get emptier, "
+            f"{agents(len(growing))} with a mailbox that does not get emptier, "
             f"fullest {picture.label(pid)}: {waiting:,} messages",
             count=len(growing), pid=pid, filter=f"mailbox>={MANY_WAITING}", evidence={"mailbox": waiting},
+            pids=frozenset(pid for _, pid in growing),
         )  # fmt: skip
-
-
-def _stuck(picture: Picture, _now: float) -> Condition | None:
-    table = picture.table
-    since = table.ints("activity_since_us")
-    long_ago = picture.now_us() - since > LONG_ACTIVITY_S * 1e6
-    rows = np.flatnonzero((table.ints("activity") > 0) & long_ago & table.alive_mask())
-    names = {number: table.strings[number] for number in np.unique(table.ints("activity")[rows]).tolist()}
-    meant = [number for number, name in names.items() if name.startswith("wait:")]
-    rows = rows[~np.isin(table.ints("activity")[rows], meant)]
-    if not len(rows):
-        return None
-    row = int(rows[np.argmin(since[rows])])
-    pid, seconds = int(table.ints("pid")[row]), (picture.now_us() - int(since[row])) / 1e6
-    return Condition(
-        f"{_agents(len(rows))} stuck in one activity, longest {picture.label(pid)}: "
-        f"{table.text('activity', row)} for {seconds:,.0f} s",
-        count=len(rows), pid=pid, filter=f"activity_s>{LONG_ACTIVITY_S:g}s -activity~wait:",
-        evidence={"activity": table.text("activity", row), "seconds": seconds},
-    )  # fmt: skip
 
 
 def _orphan(picture: Picture, _now: float) -> Condition | None:
     table = picture.table
     supervisors = table.ints("supervisor")
     alive = table.alive_mask()
-    rows = np.flatnonzero(alive & (supervisors > 0) & ~np.isin(supervisors, table.ints("pid")[alive]))
+    named = np.unique(supervisors[alive])
+    gone = [pid for pid in named.tolist() if pid > 0 and table.row_of(pid) is None]
+    if not gone:
+        return None
+    rows = picture.allowed.without("orphan", table, np.flatnonzero(alive & np.isin(supervisors, gone)))
     if not len(rows):
         return None
     pid = int(table.ints("pid")[rows[0]])
     return Condition(
-        f"{_agents(len(rows))} without a supervisor, first {picture.label(pid)}", count=len(rows), pid=pid,
+        f"{agents(len(rows))} without a supervisor, first {picture.label(pid)}", count=len(rows), pid=pid,
         filter=f"pid={pid}", evidence={"supervisor": int(supervisors[rows[0]])},
     )  # fmt: skip
 
@@ -232,7 +219,3 @@ def _worst(rows: NDArray[np.intp], column: NDArray[np.int64]) -> NDArray[np.intp
     if len(rows) <= FOLLOWED:
         return rows
     return rows[np.argpartition(column[rows], -FOLLOWED)[-FOLLOWED:]]
-
-
-def _agents(count: int) -> str:
-    return "1 agent" if count == 1 else f"{count:,} agents"

@@ -13,12 +13,14 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from observe.probe.addresses import parse_listen
 from observe.probe.errors import NameTaken, ProbeError
+from observe.probe.finding_names import check_entries
 from observe.runtime.node import Node
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Settings:
     record: str = ""
     keep_bytes: int = 200_000_000
     keys: str = ""
+    findings_allow: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -62,6 +65,7 @@ class Settings:
             raise ValueError(f"budget is a share of one core, above 0 and at most 1, not {self.budget!r}")
         if not 0.01 <= self.tick_s <= 10:
             raise ValueError(f"tick_s must be between 0.01 and 10 seconds, not {self.tick_s!r}")
+        check_entries(self.findings_allow)
         if not 0 <= self.linger_s <= 86_400:
             raise ValueError(f"linger_s must be between 0 and 86,400 seconds, not {self.linger_s!r}")
 
@@ -91,6 +95,8 @@ class Probe:
         tick_s: seconds between two ticks of telemetry, when their cost allows it.
         keys: the directory with the node's key and the authorised keys, when it listens to more than this machine;
             that of `observe keys` unless told otherwise.
+        findings_allow: what findings are not to be made of: `"stuck"` for one check, `"stuck:Importer*"` for one class,
+            name or activity of it. docs/findings.md lists the checks.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -109,6 +115,7 @@ class Probe:
         budget: float = 0.02,
         tick_s: float = 0.25,
         keys: str | os.PathLike[str] | None = None,
+        findings_allow: Sequence[str] = (),
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -120,6 +127,7 @@ class Probe:
             os.fspath(record) if record else "",
             read_size(keep),
             os.fspath(keys or ""),
+            tuple(findings_allow),
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

@@ -23,10 +23,12 @@ from array import array
 from collections import deque
 from typing import Any, Final
 
+from observe.probe.concerns import Concerns
 from observe.probe.outlet import Outlet
 from observe.probe.reports import Report, finding_report, limit_report, rung_report
 from observe.probe.telling import FeedLost, Teller, Telling
 from observe.probe.words import WORD_LOOP_NS, Words
+from observe.runtime.activity import Activity
 from observe.runtime.agent import Agent
 from observe.runtime.children import Child
 from observe.runtime.errors import BudgetExceeded
@@ -98,6 +100,7 @@ class Emitter(Instrument):
         self._crashes: deque[Crash] = deque()
         self._restarts: deque[dict[str, Any]] = deque()
         self._reports: deque[Report] = deque()
+        self._concerns = Concerns(node)
         self._dropped_facts = 0
         self._cost_ns = 0
         self._longest_turn_ns = 0
@@ -155,7 +158,7 @@ class Emitter(Instrument):
             "strings": self._outlet.texts,
             "cost_us": self._cost_ns // 1000,
             "longest_turn_us": self._longest_turn_ns // 1000,
-        }
+        } | self._concerns.statistics()
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
@@ -189,6 +192,18 @@ class Emitter(Instrument):
 
     def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
         self._report(limit_report(owner, error))
+
+    def on_activity_start(self, agent: Agent, activity: Activity) -> None:
+        self._concerns.activity_started(agent, activity)
+
+    def on_activity_end(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
+        self._concerns.activity_ended(agent, activity, error)
+
+    def on_checkpoint(self, agent: Agent, size_bytes: int) -> None:
+        self._concerns.checkpointed(agent, size_bytes)
+
+    def on_spending(self, owner: Agent, limit: str, used: float, allowed: float) -> None:
+        self._concerns.spent(owner, limit, used, allowed)
 
     def on_finding(self, finding: Finding) -> None:
         # In the watchdog's thread. Whoever holds the scheduler is seen by the probe meanwhile, in the words.
@@ -260,6 +275,8 @@ class Emitter(Instrument):
     def _tick(self) -> Telling:
         """Tell what has changed since the last tick."""
         teller = self._teller
+        for report in self._concerns.due(self._loop.time()):
+            self._report(report)
         if not self._is_live:
             yield from teller.discard_changed()
             yield from teller.tell_crashes(self._crashes)
@@ -286,6 +303,7 @@ class Emitter(Instrument):
         def begun() -> None:
             self._is_live = True
             self._swept_at = self._loop.time()
+            self._concerns.begin_anew()
 
         yield from self._teller.tell_all(begun)
         self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000)

@@ -19,7 +19,9 @@ from observe.probe.errors import BadFrame
 from observe.probe.frames import (
     FEED_FRAMES,
     ByeFrame,
+    ConcernFrame,
     CrashFrame,
+    DurationsFrame,
     ExitFrame,
     FeedFrame,
     FindingFrame,
@@ -168,7 +170,12 @@ class Feed:
                 self.picture.crashed(frame, size_bytes)
             case RestartFrame():
                 self._restarted(frame)
+            case ConcernFrame():
+                self.picture.troubles.concern(frame)
+            case DurationsFrame():
+                self.picture.doings.take(frame)
             case FindingFrame():
+                self.picture.troubles.found(frame)
                 facts = self._named(self.picture.table, frame.pid)
                 self.picture.event("finding", frame.at, frame.text, pid=frame.pid, reason=frame.kind, **facts)
             case RungFrame():
@@ -184,6 +191,7 @@ class Feed:
         if hello.incarnation != self.picture.config.incarnation or hello.pid != self.picture.config.pid:
             raise Malformed("the feed speaks for another process")  # as a fork of the service would
         self.is_greeted = True
+        self.picture.troubles.begin_anew()
         self._expected = hello.seq + 1
         self._filling = Table()
         self._filling_since = time.monotonic()

@@ -73,6 +73,8 @@ class Config(BaseModel):
     """`threading.get_ident()` of the loop's thread, to find it among those stacks; None: the main thread."""
     linger_s: float = 60.0
     """For how long the last picture is served after the service died."""
+    findings_allow: list[str] = Field(default_factory=list)
+    """What findings are not to be made of (`observe.probe.allowed`)."""
     record: str = ""
     """Directory of the flight recorder; empty: nothing is recorded."""
     keep_bytes: int = 200_000_000
@@ -161,6 +163,44 @@ class FindingFrame(FeedFrame):
     text: str
     cleared: bool = False
     """What was found is over."""
+    class_name: str = Field(default="", alias="class")
+    name: str | None = None
+    stack: list[str] = Field(default_factory=list)
+    """Where the agent was, outermost first."""
+
+
+class ConcernFrame(FeedFrame):
+    """A trouble of an agent that the service alone can see; the probe judges it."""
+
+    at: float
+    kind: str
+    pid: Pid = 0
+    amount: float
+    text: str
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    over: bool = False
+
+
+class Done(BaseModel):
+    """Activities of one name that have ended, of agents of one class."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    class_name: str = Field(alias="class")
+    activity: str
+    counts: list[Number]
+    """Bucket, how many, bucket, how many, …"""
+    total_us: Number = 0
+    errors: Number = 0
+    input_tokens: Number = 0
+    output_tokens: Number = 0
+    cost: float = 0.0
+
+
+class DurationsFrame(FeedFrame):
+    """How long activities took that have ended since the last such frame."""
+
+    entries: list[Done]
 
 
 class RungFrame(FeedFrame):
@@ -201,6 +241,9 @@ class VitalsFrame(FeedFrame):
     crashes: Number
     restarts: Number
     cost_us: Number
+    dead_letters: Number = 0
+    tasks: Number = 0
+    """Of asyncio in the service's process, as is; 0 when that is not known."""
 
 
 class ByeFrame(FeedFrame):
@@ -218,6 +261,8 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "finding": FindingFrame,
     "rung": RungFrame,
     "limit": LimitFrame,
+    "concern": ConcernFrame,
+    "durations": DurationsFrame,
     "vitals": VitalsFrame,
     "bye": ByeFrame,
 }

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from observe.probe.allowed import Allowed
 from observe.probe.chains import RestartChains
+from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config, CrashFrame, HelloFrame
 from observe.probe.queries import line
 from observe.probe.streams import EventItem
 from observe.probe.table import Table
 from observe.probe.trees import Strategies, Trees
+from observe.probe.troubles import Troubles
 from observe.probe.vitals import VitalSigns
 from observe.probe.wire import Held, NodeInfo, Vitals
 
@@ -48,6 +51,13 @@ class Picture:
         self.trees = Trees(Table())
         self.vitals = VitalSigns()
         self.restarts = RestartChains()
+        self.troubles = Troubles()
+        self.doings = Doings()
+        self.allowed = Allowed(config.findings_allow)
+        self.waits: dict[int, int] = {}
+        """Who waits for whose reply, of those that were asked last."""
+        self.subscribers: Callable[[], list[tuple[int, str, int]]] = list
+        """Subscriptions without credit: number, whose, and how much was left out of them."""
         self.strategies: Strategies = {}
         self.held: Held | None = None
         self.ended: str | None = None

@@ -27,6 +27,12 @@ def finding_report(finding: Finding) -> Report:
         "pid": finding.pid,
         "text": line(text),
         "cleared": finding.cleared,
+        "class": line(finding.class_name),
+        "name": None if finding.name is None else line(finding.name),
+        "stack": [
+            line(f"{frame.function} {frame.file}:{frame.line} {frame.source}")
+            for frame in finding.stack[-10:]
+        ],
     }
 
 

@@ -42,6 +42,7 @@ from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
 from observe.probe.scribe import Scribe
 from observe.probe.streams import EventItem, Streams
 from observe.probe.turned_away import TurnedAway
+from observe.probe.waiting import WaitingFor
 from observe.probe.wire import PROTOCOL_VERSIONS, Stack
 
 logger = logging.getLogger("observe.probe")
@@ -117,6 +118,7 @@ class Server:
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
         self._listener = Listener(self._router, config.listen, config.port)
         self._asks = Asks(self._send_control)
+        self._waiting_for = WaitingFor(self._picture, self._asks)
         self._scribe = Scribe(_open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}"))
         commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
         self._desk = Desk(
@@ -487,6 +489,7 @@ class Server:
             held = picture.held.to_wire() if picture.held is not None else None
             facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
             self._record(SAMPLE, encode(facts))
+        self._waiting_for.look(time.monotonic())
         self._desk.standing.look(picture, time.monotonic(), at)
 
     @property

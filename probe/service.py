@@ -144,6 +144,7 @@ class Service:
                 dump_signal=dump_signal,
                 scheduler_thread=node.scheduler.thread_id,
                 linger_s=settings.linger_s,
+                findings_allow=list(settings.findings_allow),
                 record=os.path.abspath(settings.record) if settings.record else "",
                 keep_bytes=settings.keep_bytes,
                 words=str(words_path),

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from observe.probe.diagnosis import Check, Condition, checks
+from observe.probe.condition import Check, Condition
+from observe.probe.diagnosis import checks
 from observe.probe.picture import Picture
 from observe.probe.verbs_findings import StandingFinding, StandingFindings
 
@@ -21,6 +22,28 @@ OVER_S: Final = 3.0
 
 QUIET_S: Final = 10.0
 """Beginnings of one check's findings are told at most so often."""
+
+FOLLOWS_S: Final = 5.0
+"""What began no longer than this before what is to be its cause may follow from it: not all is seen at once."""
+
+CAUSES: Final[dict[str, tuple[str, ...]]] = {
+    "loop_lag": ("blocks", "holds_scheduler", "long_step"),
+    "mailbox_grows": ("blocks", "holds_scheduler", "waiting_cycle", "stuck", "restart_loop", "loop_lag"),
+    "stuck": ("blocks", "holds_scheduler", "waiting_cycle"),
+    "restart_loop": ("one_cause",),
+    "dead_letters": ("restart_loop", "one_cause"),
+    "budget_nearly_spent": ("same_call",),
+    "leaks_memory": ("leaks_tasks", "mailbox_grows"),
+}
+"""For each check which others may be the cause of what it sees, the likeliest first."""
+
+OF_ONE_AGENT: Final = frozenset(
+    {
+        ("mailbox_grows", "waiting_cycle"), ("mailbox_grows", "stuck"), ("mailbox_grows", "restart_loop"),
+        ("stuck", "waiting_cycle"), ("budget_nearly_spent", "same_call"),
+    }
+)  # fmt: skip
+"""Pairs of an effect and a cause that must be about the same agent."""
 
 
 @dataclass(slots=True)
@@ -62,7 +85,7 @@ class Standing:
         standing = [
             StandingFinding(
                 check=check.name, text=seen.condition.text, advice=check.advice, count=seen.condition.count,
-                since=seen.since, pid=seen.condition.pid, filter=seen.condition.filter, cause=seen.condition.cause,
+                since=seen.since, pid=seen.condition.pid, filter=seen.condition.filter, cause=self._cause(check.name, seen),
                 evidence=seen.condition.evidence,
             )
             for check in self._checks
@@ -70,6 +93,19 @@ class Standing:
         ]  # fmt: skip
         standing.sort(key=lambda finding: finding.since)
         return StandingFindings(findings=standing, begun=self._begun, untold=self._untold).to_wire()
+
+    def _cause(self, name: str, seen: Seen) -> str:
+        """The failure that led to this one: the check's own word, or another finding that stands."""
+        if seen.condition.cause:
+            return seen.condition.cause
+        for other in CAUSES.get(name, ()):
+            cause = self._seen.get(other)
+            if cause is None or not cause.stands or cause.began > seen.began + FOLLOWS_S:
+                continue
+            if (name, other) in OF_ONE_AGENT and seen.condition.pid not in cause.condition.pids:
+                continue
+            return f"{other}: {cause.condition.cause or cause.condition.text}"
+        return ""
 
     def _judge(
         self, check: Check, condition: Condition | None, picture: Picture, now: float, at: float
@@ -88,6 +124,8 @@ class Standing:
         if not seen.stands and now - seen.began >= check.lasting_s:
             seen.stands = True
             self._begun += 1
+            if check.quiet:
+                return
             if now - self._told_at.get(check.name, float("-inf")) >= QUIET_S:
                 self._told_at[check.name] = now
                 seen.is_told = True

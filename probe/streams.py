@@ -45,6 +45,8 @@ class Subscription:
     seq: int = 0
     dropped: int = 0
     """Left out since the last push."""
+    missed: int = 0
+    """Left out before that, in all."""
     events: deque[EventItem] = field(default_factory=deque)
 
     def is_ready(self, now: float) -> bool:
@@ -56,6 +58,7 @@ class Subscription:
         self.credit -= 1
         self.seq += 1
         push = {"sub": self.sub, "seq": self.seq, "dropped": self.dropped, "data": data}
+        self.missed += self.dropped
         self.dropped = 0
         self.due_at = now + self.interval_s
         return push

@@ -7,6 +7,7 @@ told is lost: the probe is gone or stuck, and will ask for everything.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import struct
 import time
@@ -43,6 +44,15 @@ CRASHES_IN_FULL: Final = 20
 """Crashes of one tick that are told with traceback and message, at some 0.3 ms each; more are told without."""
 
 Telling = Generator[bool, None, None]
+
+
+def count_tasks() -> int:
+    """Tasks of asyncio that something still refers to, as far as the interpreter counts them; else 0."""
+    for name in ("_scheduled_tasks", "_all_tasks"):  # 3.12 and later, and before
+        tasks = getattr(asyncio.tasks, name, None)
+        if tasks is not None:
+            return len(tasks)
+    return 0
 
 
 class FeedLost(Exception):
@@ -164,6 +174,8 @@ class Teller:
                 "crashes": vitals.crashes,
                 "restarts": vitals.restarts,
                 "cost_us": cost_us,
+                "dead_letters": vitals.dead_letters,
+                "tasks": count_tasks(),
             },
         )
 

@@ -28,6 +28,9 @@ logger = logging.getLogger("observe.runtime")
 CALLS_REMEMBERED: Final = 1000
 """Different calls that are told apart for `same_call`; the oldest is forgotten when another comes."""
 
+NEARLY: Final = 0.8
+"""The share of a limit from which on instruments are told: time enough for a person to look."""
+
 OnLimit = Literal["exit", "killed"] | Rung
 LIMITS: Final = ("tool_calls", "tokens", "cost", "wall_s", "steps_without_progress", "same_call")
 
@@ -142,7 +145,7 @@ def begin(agent: Agent, budget: Budget) -> None:
     spending = spending_of(agent)
     if budget.wall_s is not None:
         spending.timer = agent._o_scheduler.loop.call_later(
-            budget.wall_s, _out_of_time, agent, budget, now_ns()
+            NEARLY * budget.wall_s, _nearly_out_of_time, agent, budget, now_ns()
         )
 
 
@@ -153,6 +156,17 @@ def renew(agent: Agent, budget: Budget) -> None:
         bonds.spending.timer.cancel()
     bonds.spending = None
     begin(agent, budget)
+
+
+def _nearly_out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
+    assert budget.wall_s is not None
+    used_s = (now_ns() - began_ns) / 1e9
+    spending = spending_of(agent)
+    spending.timer = agent._o_scheduler.loop.call_later(
+        max(0.0, budget.wall_s - used_s), _out_of_time, agent, budget, began_ns
+    )
+    for hook in agent._o_node.instruments.on_spending:
+        hook(agent, "wall_s", used_s, budget.wall_s)
 
 
 def _out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
@@ -250,7 +264,11 @@ def _check_steps(agent: Agent, owner: Agent, budget: Budget, spending: Spending)
 def _check(
     agent: Agent, owner: Agent, budget: Budget, limit: str, used: float, allowed: float | None
 ) -> None:
-    if allowed is not None and used > allowed:
+    if allowed is None or used < NEARLY * allowed:
+        return
+    for hook in owner._o_node.instruments.on_spending:
+        hook(owner, limit, used, allowed)
+    if used > allowed:
         _stop(agent, owner, budget, limit, used, allowed)
 
 
@@ -282,6 +300,15 @@ def _over(owner: Agent, budget: Budget, limit: str, used: float, allowed: float)
 
 def _reason(error: BudgetExceeded, budget: Budget) -> ExitReason:
     return ExitReason("killed", str(error), error) if budget.on_limit == "killed" else crash_reason(error)
+
+
+def share_used(owner: Agent, limit: str) -> float:
+    """How much of this limit `owner` has used up, as a share; 0 when it has no such limit, or no such counter."""
+    plan = owner._o_child.spec.plan
+    allowed = getattr(plan.budget, limit) if plan is not None and plan.budget is not None else None
+    bonds = owner._o_bonds
+    used = getattr(bonds.spending, limit, None) if bonds is not None else None
+    return used / allowed if allowed is not None and isinstance(used, int | float) else 0.0
 
 
 def describe(budget: Budget, spending: Spending | None) -> str:

@@ -143,6 +143,11 @@ class Care:
         """
         store = node_store(self.agent._o_node)
         record = self._record()
+        hooks = self.agent._o_node.instruments.on_checkpoint
+        if hooks:
+            size = len(record.state) + (len(record.message) if record.message is not None else 0)
+            for hook in hooks:
+                hook(self.agent, size)
         self.generation = record.generation
         self.is_changed = False
         putting = store.put(record)

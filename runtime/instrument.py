@@ -53,6 +53,12 @@ class Instrument:
     def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
         """`owner`, an agent or the supervisor of a tree, has reached a limit of its budget for the first time."""
 
+    def on_spending(self, owner: Agent, limit: str, used: float, allowed: float) -> None:
+        """Of a limit of `owner`'s budget, at least `budget.NEARLY` is used up. Comes again as more of it is."""
+
+    def on_checkpoint(self, agent: Agent, size_bytes: int) -> None:
+        """A checkpoint of so many bytes is on its way to the store."""
+
     def on_finding(self, finding: Finding) -> None:
         """The node has diagnosed something, or (`finding.cleared`) it is over.
 
@@ -82,6 +88,8 @@ class Instruments:
     on_activity_end: tuple[Callable[[Agent, Activity, BaseException | None], None], ...]
     on_rung: tuple[Callable[[Child, Rung, Failure], None], ...]
     on_limit: tuple[Callable[[Agent, BudgetExceeded], None], ...]
+    on_spending: tuple[Callable[[Agent, str, float, float], None], ...]
+    on_checkpoint: tuple[Callable[[Agent, int], None], ...]
     on_finding: tuple[Callable[[Finding], None], ...]
 
     def __init__(self) -> None:

@@ -40,21 +40,21 @@ async def _findings(node: str, watch: bool, as_json: bool, timeout_s: float) -> 
                 if as_json:
                     print_json(found, lines=watch)
                 else:
-                    _show(found)
+                    _show(found, node)
             if not watch:
                 return
             await asyncio.sleep(1.0)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], node: str) -> None:
     from observe.console.format import one_line
 
     for finding in found["findings"]:
-        click.echo(f"{finding['check']:<16} {one_line(finding['text'])}")
+        click.echo(f"{finding['check']:<19} {one_line(finding['text'])}")
         if finding["cause"]:
-            click.echo(f"{'':16} because: {one_line(finding['cause'])}")
-        click.echo(f"{'':16} {one_line(finding['advice'])}")
+            click.echo(f"{'':19} because: {one_line(finding['cause'])}")
+        click.echo(f"{'':19} {one_line(finding['advice'])}")
         if finding["filter"]:
-            click.echo(f"{'':16} show them: observe ps NODE --filter '{finding['filter']}'")
+            click.echo(f"{'':19} show them: observe ps {node} --filter '{finding['filter']}'")
     if not found["findings"]:
         click.echo("no findings", err=True)

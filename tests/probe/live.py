@@ -91,10 +91,18 @@ def is_gone(pid: int) -> bool:
 class LiveService:
     """A service in its own process. A context manager: nothing of it is left behind."""
 
-    def __init__(self, runtime: Path, name: str = "shop", *, waiters: int = 3, **settings: Any) -> None:
-        script = Path(__file__).with_name("live_service.py")
+    def __init__(
+        self,
+        runtime: Path,
+        name: str = "shop",
+        *,
+        waiters: int = 3,
+        script: str = "live_service.py",
+        **settings: Any,
+    ) -> None:
+        path = Path(__file__).with_name(script)
         self.process = subprocess.Popen(
-            [sys.executable, str(script), name, str(waiters), json.dumps(settings)],
+            [sys.executable, str(path), name, str(waiters), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from observe.probe.client import connect
-from observe.probe.diagnosis import Check, Condition, checks
+from observe.probe.condition import Check, Condition
+from observe.probe.diagnosis import checks
 from observe.probe.frames import Config, CrashFrame
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.standing import Standing
