@@ -11,7 +11,7 @@ from observe.runtime.activity import Activity
 from observe.runtime.bonds import Bonds, Monitor, Timer
 from observe.runtime.care import care_of
 from observe.runtime.exits import NORMAL, ExitReason
-from observe.runtime.mailbox import Overflow, bounded_first
+from observe.runtime.mailbox import Overflow, SpecialMailbox, bounded_first
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
@@ -252,8 +252,8 @@ class Agent:
         mailbox = self._o_mailbox
         if mailbox is None:
             self._o_first_plain(message)
-        elif isinstance(mailbox, list):
-            list.append(mailbox, message)  # whatever its limit
+        elif isinstance(mailbox, SpecialMailbox):
+            mailbox.deliver(message)
         else:
             mailbox.append(message)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asyncio import Future, TimerHandle
 from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from observe.runtime.budget import Spending
     from observe.runtime.care import Care
     from observe.runtime.ref import Ref
+    from observe.runtime.taps import Tapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,12 @@ class Bonds:
     __slots__ = (
         "care",
         "groups",
+        "handle",
         "is_held",
         "links",
         "overfull",
         "spending",
+        "tapped",
         "timers",
         "traps_exits",
         "watched_by",
@@ -134,6 +138,17 @@ class Bonds:
         """Checkpoints and the like, if its spec asks for them."""
         self.spending: Spending | None = None
         """What it, or the tree below it, has spent, if anybody counts."""
+        self.tapped: Tapped | None = None
+        """Who listens to its messages, if anybody does."""
+        self.handle: Callable[[Any], Coroutine[Any, Any, Any]] | None = None
+        """What takes its messages in the place of its own `handle`: `tapped` or `care`."""
+
+    def choose_handle(self) -> None:
+        """To be called when `tapped` or `care` has changed."""
+        if self.tapped is not None:
+            self.handle = self.tapped.tap_message
+        else:
+            self.handle = self.care.tend_message if self.care is not None else None
 
 
 class Overfull:

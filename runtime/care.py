@@ -74,7 +74,7 @@ class Care:
 
     # -- A message
 
-    async def handle(self, message: Any) -> Any:
+    async def tend_message(self, message: Any) -> Any:
         """`agent.handle` with what the plan asks for before and behind it. The reply follows the checkpoint."""
         agent, plan = self.agent, self.plan
         policy = plan.checkpoint
@@ -317,7 +317,9 @@ def begin(agent: Agent, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
     """The `init` of an agent whose spec has a plan."""
     plan = agent._o_child.spec.plan
     assert plan is not None
-    care = bonds_of(agent).care = Care(agent, plan)
+    bonds = bonds_of(agent)
+    care = bonds.care = Care(agent, plan)
+    bonds.choose_handle()
     return care.begin(args, kwargs)
 
 

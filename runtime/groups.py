@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import bonds_of
 from observe.runtime.errors import NoSuchAgent
-from observe.runtime.ref import carried_now, envelope
+from observe.runtime.ref import carried_now, carried_to, envelope, is_tapped
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -56,9 +56,11 @@ class Groups:
     def publish(self, group: str, message: Any) -> int:
         """Cast `message` to every member, once for each membership. Returns to how many."""
         sent = 0
-        carried = carried_now()
+        carried, tapped = carried_now(), is_tapped()
         for agent, count in list(self._members.get(group, {}).items()):
             for _ in range(count):
+                if tapped:
+                    carried_to(agent, message)
                 cast = message if carried is None else envelope(message, agent, carried)
                 mailbox = agent._o_mailbox
                 if mailbox is not None:

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 Overflow = Literal["wait", "reject", "drop_oldest", "drop_newest"]
 
 
-class BoundedMailbox(list[Any]):
+class SpecialMailbox(list[Any]):
+    """A mailbox that is more than a list."""
+
+    __slots__ = ()
+
+    def deliver(self, message: Any) -> None:
+        """Take a message of the runtime's own, whatever the limit."""
+        list.append(self, message)
+
+
+class BoundedMailbox(SpecialMailbox):
     """The messages of an agent whose class declares a limit."""
 
     __slots__ = ("_agent",)

@@ -23,7 +23,10 @@ from observe.runtime.agent import Agent
 
 _HERE: Final = str(Path(__file__).parent)
 
-_BOUNDARIES: Final = frozenset({"_run", "step_hosted", "_resume_step", "start", "ended", "_close"})
+STEPPING: Final = frozenset({"_run", "step_hosted", "_resume_step", "tend_message", "tap_message", "drive"})
+"""Functions of the runtime that call an agent's `handle`, or go on with it."""
+
+_BOUNDARIES: Final = STEPPING | {"start", "ended", "_close"}
 """Functions of the runtime that call an agent's code. The frames inside the innermost of them are the step's."""
 
 _PLAIN = (

@@ -21,8 +21,14 @@ DEFAULT_TIMEOUT_S = 5.0
 
 
 _ambient: Callable[[], object] | None = None
-"""Returns something true where the sender may be in a trace; None while no trace is open in the process, so that sending
-costs no more. A trace elsewhere costs other senders one call of this, which should be a C function."""
+"""Returns something true where a message that is sent has to be looked at more closely; None while nobody wants that, so
+that sending costs no more. Elsewhere it costs senders one call of this, which should be a C function."""
+
+_in_trace: Callable[[], object] | None = None
+"""Returns something true where the sender may be in a trace; None while no trace is open in the process."""
+
+_tapped: Callable[[Agent, Any, bool], None] | None = None
+"""Is told of what is sent, with target, message, and whether it is a request; only while a tapped agent's step runs."""
 
 
 def _carry() -> Carried | None:
@@ -30,20 +36,45 @@ def _carry() -> Carried | None:
     return None
 
 
+def _always() -> bool:
+    return True
+
+
 def set_carrier(
     ambient: Callable[[], object] | None, carry: Callable[[], Carried | None] | None = None
 ) -> None:
     """Let messages of this process take along what `carry` returns. It is asked in the sender's context, and only where
     `ambient` returns something true. For tracing, which sets it only while there is a trace to be continued."""
-    global _ambient, _carry  # a look-up in the hot path would cost each message more
+    global _ambient, _in_trace, _carry  # a look-up in the hot path would cost each message more
     if carry is not None:
         _carry = carry  # and left there afterwards: another thread may be between the test of `_ambient` and its use
-    _ambient = ambient
+    _in_trace = ambient
+    _ambient = ambient if _tapped is None else _always
+
+
+def set_tapped(listener: Callable[[Agent, Any, bool], None] | None) -> None:
+    """Tell `listener` of each message that is sent from here on, until it is set to None. For `observe.runtime.taps`,
+    which sets it only while the code of an agent runs that somebody listens to."""
+    global _ambient, _tapped
+    _tapped = listener
+    _ambient = _in_trace if listener is None else _always
+
+
+def carried_to(target: Agent, message: Any, is_call: bool = False) -> Carried | None:
+    """What `message`, sent now, takes along. Whoever listens to the sender is told of it."""
+    if _tapped is not None:
+        _tapped(target, message, is_call)
+    return carried_now()
 
 
 def carried_now() -> Carried | None:
     """What a message sent now would take along."""
-    return _carry() if _ambient is not None and _ambient() else None
+    return _carry() if _in_trace is not None and _in_trace() else None
+
+
+def is_tapped() -> bool:
+    """Whether somebody listens to what is sent now."""
+    return _tapped is not None
 
 
 def envelope(message: Any, agent: Agent, carried: Carried) -> Call:
@@ -55,7 +86,7 @@ def envelope(message: Any, agent: Agent, carried: Carried) -> Call:
 
 
 def _enveloped(message: Any, agent: Agent) -> Any:
-    carried = _carry()
+    carried = carried_to(agent, message)
     return message if carried is None else envelope(message, agent, carried)
 
 
@@ -132,7 +163,7 @@ class Ref:
         scheduler = agent._o_scheduler
         request = Call(message, agent)
         if _ambient is not None and _ambient():
-            request.carried = _carry()
+            request.carried = carried_to(agent, message, True)
         mailbox = agent._o_mailbox
         if agent.mailbox_limit is not None and not has_room(agent):
             await self.send(request)

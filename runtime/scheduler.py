@@ -271,10 +271,10 @@ class Scheduler(WaitingSteps, SchedulerView):
                             backlog.reverse()
                     if queued > agent._o_mailbox_max:  # noqa: PLR1730  # max() costs a call per slice
                         agent._o_mailbox_max = queued
-                    handle = agent.handle
+                    handle: Callable[[Any], Any] = agent.handle
                     is_async = agent._o_async
-                    if agent._o_bonds is not None and agent._o_bonds.care is not None:
-                        handle, is_async = agent._o_bonds.care.handle, True
+                    if agent._o_bonds is not None and agent._o_bonds.handle is not None:
+                        handle, is_async = agent._o_bonds.handle, True
                     reason: ExitReason | None = None
                     call: Call | None = None
                     message: Any = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from observe.runtime.agent import FROZEN, RUNNING, STATUS_NAMES
 from observe.runtime.calls import Call
 from observe.runtime.moments import step_frames
+from observe.runtime.taps import driven_by
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -96,7 +97,7 @@ def _await_chain(awaitable: Any) -> list[Frame]:
         if inspect.iscoroutine(awaitable):
             frame, inner = awaitable.cr_frame, awaitable.cr_await
         elif inspect.isgenerator(awaitable):
-            frame, inner = awaitable.gi_frame, awaitable.gi_yieldfrom
+            frame, inner = awaitable.gi_frame, awaitable.gi_yieldfrom or driven_by(awaitable)
         elif inspect.isasyncgen(awaitable):
             frame, inner = awaitable.ag_frame, awaitable.ag_await
         else:

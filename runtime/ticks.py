@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import PreemptionUnavailable
 from observe.runtime.frozen import Preemption, Worker
-from observe.runtime.moments import PLAIN, freezing_point, home_of, preemption_is_held_off, step_frames
+from observe.runtime.moments import (
+    PLAIN,
+    STEPPING,
+    freezing_point,
+    home_of,
+    preemption_is_held_off,
+    step_frames,
+)
 from observe.runtime.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -131,7 +138,7 @@ class Ticks:
         if not frames:
             return None
         caller = frames[-1].f_back
-        if caller is None or caller.f_code.co_name not in ("_run", "_resume_step", "step_hosted"):
+        if caller is None or caller.f_code.co_name not in STEPPING:
             return None  # `init` or `terminate`, called from the middle of the runtime's own work
         point = freezing_point(frames, home_of(agent), self._plain)
         if point is frames[0]:
