@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic, perf_counter
+from typing import cast
 
 from textual import on
 
@@ -54,6 +55,7 @@ class ObserveApp(ActingApp):
     def _attached(self, message: Attached) -> None:
         self.node.attached(message.node.info, message.node.role, self.node.clock())
         self.show_node()
+        self.show_opening()
 
     @on(LinkChanged)
     def _link_changed(self, message: LinkChanged) -> None:
@@ -109,7 +111,7 @@ class ObserveApp(ActingApp):
 
     def perform(self, action: Action) -> None:
         """Do what an action's key does, from the palette or by a click."""
-        target = self if action.page == "app" else self.pages[action.page]
+        target = self if action.page == "app" else self.pages[cast(PageName, action.page)]
         self.call_later(getattr(target, f"action_{action.id}"))
 
     def action_help(self) -> None:

@@ -22,6 +22,7 @@ from textual.widgets import ContentSwitcher
 
 from observe.console.attachment import Attachment
 from observe.console.bindings import bindings_of
+from observe.console.fleet_view import Opening
 from observe.console.navigation import History, Place
 from observe.console.node_view import NodeView
 from observe.console.pages.agents import AgentsPage
@@ -61,15 +62,19 @@ class ConsoleApp(App[None]):
         readonly: bool = False,
         screen: PageName = FIRST_SCREEN,
         clock: Callable[[], float] = time,
+        opening: Opening | None = None,
     ) -> None:
         """`connect_to` makes the client to attach with; `target` is what the person called the node; `screen` is the
-        page to begin with."""
+        page to begin with; `opening` says what to show of the node when it was opened from several."""
         super().__init__()
         self.animation_level = "none"
         self.node = NodeView(target, readonly=readonly, clock=clock)
         self.table_view = AgentsView()
         self.attachment = Attachment(connect_to, self.table_view, self.post_message)
         self.history = History([Place(screen)])
+        self.opening = opening
+        self.leaves_for_fleet = False
+        """Whether the person went back to the nodes; the app has ended then."""
         self.failure: AttachError | None = None
         """Why the first attempt to attach failed; the app has ended then."""
 

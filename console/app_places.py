@@ -142,9 +142,31 @@ class PlacesApp(ConsoleApp):
             self.action_history_back()
 
     def action_history_back(self) -> None:
-        """The page seen before."""
+        """The page seen before; from the first one, the nodes that we came from."""
         if self.history.back():
             self._show_place()
+        elif self.opening is not None:
+            self.action_show_nodes()
+
+    def action_show_nodes(self) -> None:
+        """All nodes of the fleet, if there is one."""
+        if self.opening is None:
+            self.say("attached to one node; `observe attach NODE NODE …` shows several")
+            return
+        self.leaves_for_fleet = True
+        self.exit()
+
+    def show_opening(self) -> None:
+        """What the person wanted to see when they opened this node from several."""
+        if self.opening is None:
+            return
+        if self.opening.pid:
+            self.visit_pid(self.opening.pid)
+        elif self.opening.filter:
+            self.visit(Place("agents"))
+            self.agents_page.filter_bar.open(self.opening.filter)
+            self.agents_page.show_only(self.opening.filter)
+            self.agents_page.table.focus()
 
     def action_history_forward(self) -> None:
         """The page seen after."""

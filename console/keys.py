@@ -7,7 +7,10 @@ that they agree. Every action has a plain key: what ctrl and shift send through 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Page = Literal["app", "overview", "agents", "detail", "tree", "crashes", "findings"]
+Page = Literal[
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings",
+    "fleet", "nodes", "fleet_agents",
+]  # fmt: skip
 Role = Literal["viewer", "operator", "admin"]
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
@@ -22,7 +25,7 @@ class Action:
     """Name of the method `action_<id>` on the page (or the app) that carries it out."""
 
     page: Page
-    """Where it works; "app" is everywhere."""
+    """Where it works; "app" is everywhere on a node, "fleet" everywhere on several."""
 
     keys: tuple[str, ...]
     """Textual's names of the keys; the first is the one that is shown."""
@@ -58,6 +61,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action(
         "show_findings", "app", ("f", "5"), "Findings", "What the node has diagnosed of itself, with evidence and advice."
     ),
+    Action("show_nodes", "app", ("n",), "Nodes", "All nodes of the fleet, when the console was opened on several."),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
         "finding",
@@ -123,7 +127,32 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("open", "findings", ("enter",), "Open", "The worst agent; on the line of agents, all of them in the table.", footer="open"),
     Action("table", "findings", ("s",), "Agents concerned", "All agents that the finding is about, in the table.", footer="agents concerned"),
     Action("copy", "findings", ("y",), "Copy", "Put the line on the clipboard."),
+    # several nodes: everywhere
+    Action("help", "fleet", ("question_mark", "f1"), "Help", "All keys, and what each column means.", footer="help"),
+    Action("palette", "fleet", ("ctrl+p", "colon"), "Command palette", "Every action by name.", palette=False),
+    Action("show_nodes", "fleet", ("n", "1"), "All nodes", "A line for each node, and the findings of all, the worst first."),
+    Action("show_agents", "fleet", ("a", "2"), "Agents of all nodes", "One table of the agents of all nodes: its first 200."),
+    Action("back", "fleet", ("escape",), "Back to the nodes", "Close, clear the filter, or go back to the nodes.", palette=False),
+    Action(
+        "control", "fleet", ("W",), "Take control of all…",
+        "Be allowed to act on these nodes for a quarter of an hour, after saying why; again to go back to looking.",
+    ),
+    Action("toggle_theme", "fleet", ("L",), "Light or dark", "Switch between the light and the dark theme."),
+    Action("quit", "fleet", ("q", "ctrl+c"), "Quit", "Leave; the nodes do not notice.", footer="quit"),
+    # the nodes
+    Action("open", "nodes", ("enter",), "Open node", "The console on this node, or on the agents of this finding; n there leads back.", footer="open"),
+    Action("copy", "nodes", ("y",), "Copy", "Put the line on the clipboard."),
+    # the agents of all nodes
+    Action("open", "fleet_agents", ("enter",), "Open agent on its node", "The console on the agent's node, at this agent; n there leads back.", footer="open"),
+    Action("filter", "fleet_agents", ("slash",), "Filter", "Show only the agents that match, as you type.", footer="filter"),
+    Action("sort_menu", "fleet_agents", ("S",), "Sort by…", "Choose the column to sort by from a list.", footer="sort"),
+    Action("reverse", "fleet_agents", ("r",), "Reverse the order", "Largest first or smallest first."),
+    Action("kill", "fleet_agents", ("K",), "Kill on its node…", "End this agent on its node, after a question.", "operator", footer="kill"),
+    Action("copy", "fleet_agents", ("y",), "Copy", "Put the line on the clipboard."),
 )  # fmt: skip
+
+FLEET_PAGES: Final[tuple[Page, ...]] = ("nodes", "fleet_agents")
+"""The pages of the console on several nodes."""
 
 LINE_KEYS: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
     (("down", "j"), "line_down", "One line down."),
@@ -189,7 +218,12 @@ def on_page(page: Page) -> tuple[Action, ...]:
 
 def available(page: Page) -> tuple[Action, ...]:
     """What can be done on `page`: its own actions and those that work everywhere."""
-    return on_page(page) + on_page("app")
+    return on_page(page) + on_page(everywhere(page))
+
+
+def everywhere(page: Page) -> Page:
+    """The page whose actions work on `page` as well."""
+    return "fleet" if page in FLEET_PAGES else "app"
 
 
 def find(page: Page, action_id: str) -> Action:
@@ -216,6 +250,10 @@ def permitted(action: Action, role: str, *, readonly: bool) -> bool:
 def footer(page: Page) -> list[tuple[str, str, Action]]:
     """Key, word and action for the bottom line of `page`, the page's own first."""
     own = [(key_name(action.keys[0]), action.footer, action) for action in on_page(page) if action.footer]
+    if page in FLEET_PAGES:
+        other = find("fleet", "show_agents" if page == "nodes" else "show_nodes")
+        own.append((key_name(other.keys[0]), "agents" if page == "nodes" else "nodes", other))
+        return own + [(key_name(act.keys[0]), act.footer, act) for act in on_page("fleet") if act.footer]
     words = {"show_agents": "agents", "show_tree": "tree", "show_crashes": "crashes"}
     shared = []
     for action in on_page("app"):

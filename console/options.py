@@ -84,6 +84,10 @@ def node_argument(function: Function) -> Function:
     return click.argument("node", type=NodeName())(function)
 
 
+def nodes_argument(function: Function) -> Function:
+    return click.argument("nodes", type=NodeName(), nargs=-1, metavar="NODE...")(function)
+
+
 def agent_argument(function: Function) -> Function:
     return click.argument("agent", type=AgentName())(function)
 

@@ -11,3 +11,6 @@ FIRST_SCREEN: Final[PageName] = "overview"
 
 SCREENS: Final[tuple[PageName, ...]] = ("overview", "agents", "tree", "crashes", "findings")
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
+
+ATTACH_SCREENS: Final = ("nodes", *SCREENS)
+"""What `observe attach --screen` takes: of several nodes there are `nodes` and `agents`."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+import zmq
+
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import AttachError
 from observe.probe.roster import MAX_NODES, Sought, read_nodes_file
@@ -74,7 +76,7 @@ class Fleet:
                     self._clients[node] = client
                     self._tried[node].set()
                     await asyncio.Event().wait()  # until cancelled; the client finds a lost node again itself
-            except AttachError as error:
+            except (AttachError, OSError, zmq.ZMQError) as error:  # the latter: no descriptors are left
                 self._troubles[node] = str(error)
             finally:
                 self._clients.pop(node, None)
@@ -88,6 +90,14 @@ class Fleet:
             KeyError: it is not attached at the moment; `troubles` says why.
         """
         return self._clients[node]
+
+    async def tried(self, node: str) -> None:
+        """Wait until it has been tried once to attach to this node."""
+        await self._tried[node].wait()
+
+    def sought(self, node: str) -> str | Sought:
+        """What `connect` takes for this node: for a connection of one's own."""
+        return self._sought[node]
 
     @property
     def troubles(self) -> dict[str, str]:

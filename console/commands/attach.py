@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from pathlib import Path
+from typing import cast
 
 import click
 
-from observe.console.options import node_argument
-from observe.console.screens import FIRST_SCREEN, SCREENS, PageName
+from observe.console.fleet_options import Nodes, fleet_options
+from observe.console.options import nodes_argument
+from observe.console.screens import ATTACH_SCREENS, FIRST_SCREEN, PageName
 
 
 @click.command("attach")
-@node_argument
+@nodes_argument
+@fleet_options
 @click.option(
     "--read-only",
     "--readonly",
@@ -21,27 +26,52 @@ from observe.console.screens import FIRST_SCREEN, SCREENS, PageName
 )
 @click.option(
     "--screen",
-    type=click.Choice(SCREENS),
-    default=FIRST_SCREEN,
-    show_default=True,
-    help="The screen to begin with.",
+    type=click.Choice(ATTACH_SCREENS),
+    default=None,
+    help=f"The screen to begin with: on one node {FIRST_SCREEN}, on several nodes.",
 )
-def command(node: str, readonly: bool, screen: PageName) -> None:
-    """Open the console on a live node.
+def command(
+    nodes: tuple[str, ...], file: Path | None, names: tuple[str, ...], readonly: bool, screen: str | None
+) -> None:
+    """Open the console on a live node, or on several.
+
+    Of several nodes it shows a line each, the findings of all, and one table of their agents; Enter opens one, and n leads back.
 
     \b
     observe attach shop
     observe attach shop --screen crashes
     observe attach shop@localhost --read-only
+    observe attach shop@10.0.0.5 shop@10.0.0.6
+    observe attach --fleet fleet.txt
     """
+    chosen = Nodes(file, names, nodes, use_default=False)
+    if chosen.is_empty:
+        raise click.UsageError(
+            "Name a node, several, or a file of nodes (--fleet).", click.get_current_context()
+        )
+    several = len(set(nodes)) > 1 or file is not None or bool(names) or screen == "nodes"
+    if several and screen not in (None, "nodes", "agents"):
+        raise click.BadParameter(
+            f"{screen} is of one node; of several there are nodes and agents", param_hint="--screen"
+        )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        node = nodes[0] if nodes else "NODE"
         raise click.UsageError(
             f"The console needs a terminal. For scripts there is `observe ps {node} --json`.",
             click.get_current_context(),
         )
+    if several:
+        found = asyncio.run(chosen.find(3.0))
+        from observe.console.fleet_app import run_fleet
+
+        raise click.exceptions.Exit(
+            run_fleet(found, readonly=readonly, screen="fleet_agents" if screen == "agents" else "nodes")
+        )
     from observe.console.link import known
 
-    known(node)  # an unknown name is told here, in one line, before the screen changes
+    known(nodes[0])  # an unknown name is told here, in one line, before the screen changes
     from observe.console.app import run_console
 
-    raise click.exceptions.Exit(run_console(node, readonly=readonly, screen=screen))
+    raise click.exceptions.Exit(
+        run_console(nodes[0], readonly=readonly, screen=cast(PageName, screen or FIRST_SCREEN))
+    )

@@ -10,7 +10,7 @@ from textual.widgets import Label
 
 from observe.console.columns import COLUMNS, STATUS_TONES, Piece
 from observe.console.format import STATUS_GLYPHS, pad
-from observe.console.keys import LINE_KEYS, Page, key_name, keys_of, on_page, permitted
+from observe.console.keys import LINE_KEYS, Page, everywhere, key_name, keys_of, on_page, permitted
 from observe.console.lines import Line, wrap
 from observe.console.widgets.line_view import LineView
 
@@ -21,6 +21,8 @@ TITLES = {
     "tree": "The tree",
     "crashes": "Crashes",
     "findings": "Findings",
+    "nodes": "The nodes of a fleet",
+    "fleet_agents": "The agents of all nodes",
 }
 
 FILTER_HELP = (
@@ -45,9 +47,9 @@ def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Lin
             lines.append(Line(str(len(lines)), ()))
         lines.append(Line(str(len(lines)), ((text, "heading"),), heading=True))
 
-    for name, section in ((page, TITLES.get(page, "")), ("app", "Everywhere")):
+    for name, section in ((page, TITLES.get(page, "")), (everywhere(page), "Everywhere")):
         title(section)
-        for action in on_page("app" if name == "app" else page):
+        for action in on_page(name):
             may = permitted(action, role, readonly=readonly)
             note = "" if may else f" (not as you are attached: takes the role {action.role}, and W)"
             entry(keys_of(action), f"{action.name}: {action.description}{note}", "hotkey" if may else "faint")

@@ -79,14 +79,16 @@ class KillDialog(ModalScreen[None]):
         Binding("right", "app.focus_next", show=False),
     ]
 
-    def __init__(self, agent: Identity, attachment: Attachment, why: str = "") -> None:
-        """`why` is the reason for which control was taken; it is told unless another one is given."""
+    def __init__(self, agent: Identity, attachment: Attachment, why: str = "", on: str = "") -> None:
+        """`why` is the reason for which control was taken; it is told unless another one is given. `on` names the
+        node, where there are several."""
         super().__init__()
         self.agent = agent
         self.stage: Stage = "asking"
         self.steps: list[Step] = []
         self._attachment = attachment
         self._why = why
+        self._on = on
         self._detail: Detail | None = None
         self._row: Row | None = None
         self._trouble = ""
@@ -150,6 +152,8 @@ class KillDialog(ModalScreen[None]):
             ("agent", [(f"{one_line(name)} " if name else "", "title"), (f"pid {agent.pid}", "strong")]),
             ("class", [(agent.class_name, "text")]),
         ]
+        if self._on:
+            rows.insert(0, ("node", [(one_line(self._on), "strong")]))
         if detail is None:
             if self._row is not None:
                 rows.append(("supervisor", [(f"#{self._row[SUPERVISOR]}", "text")]))

@@ -6,11 +6,13 @@ import pytest
 from textual.keys import Keys
 
 from observe.console.app import ObserveApp
+from observe.console.fleet_app import FleetApp
 from observe.console.keys import (
     ACTIONS,
     LINE_KEYS,
     Page,
     available,
+    everywhere,
     find,
     footer,
     key_name,
@@ -21,6 +23,7 @@ from observe.console.pages.agents import AgentsPage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
+from observe.console.pages.fleet import FleetAgentsPage, NodesPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tree import TreePage
 from observe.console.widgets.help import help_lines
@@ -34,8 +37,20 @@ OWNERS: dict[str, type] = {
     "tree": TreePage,
     "crashes": CrashesPage,
     "findings": FindingsPage,
+    "fleet": FleetApp,
+    "nodes": NodesPage,
+    "fleet_agents": FleetAgentsPage,
 }
-PAGES: tuple[Page, ...] = ("overview", "agents", "detail", "tree", "crashes", "findings")
+PAGES: tuple[Page, ...] = (
+    "overview",
+    "agents",
+    "detail",
+    "tree",
+    "crashes",
+    "findings",
+    "nodes",
+    "fleet_agents",
+)
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: f"{action.page}.{action.id}")
@@ -106,7 +121,7 @@ def test_the_footer_fits_80_columns(page: Page) -> None:
     words = [word for _, word, _ in shown]
     assert "help" in words
     assert words[-1] == "quit"
-    assert {action.page for _, _, action in shown} <= {page, "app"}
+    assert {action.page for _, _, action in shown} <= {page, everywhere(page)}
 
 
 def test_views_of_lines_can_do_what_their_keys_say() -> None:
