@@ -4,8 +4,12 @@ A ZeroMQ socket announces itself through a file descriptor that is *edge-trigger
 something changes, and any send or receive may swallow that edge. So after each of them the socket itself is asked
 (``ZMQ_EVENTS``) before we go back to waiting. `zmq.asyncio` does the same, with a future and two tasks per message.
 
-A connection is used once. ZeroMQ's own reconnecting is off: a probe that comes back has other keys or another port, so
-its card must be read again. What ends a connection is told apart by the socket's monitor, because a refused key is
+A connection is used once, and ZeroMQ does not reconnect it: a probe that comes back has other keys or another port, so
+its card must be read again. Nothing is given to ZeroMQ before the key exchange is done, and it is closed as soon as the
+connection ends, so that nothing waits there for another peer than the one that it was meant for. That is what
+`ZMQ_IMMEDIATE` is for; but with it, and likewise with `ZMQ_RECONNECT_IVL` -1, libzmq 4.3.5 ends the pipe of a connection
+that was lost without a delay, and what had arrived and was not read yet is gone: the last words of a probe, such as why
+a request will not be answered. What ends a connection is told apart by the socket's monitor, because a refused key is
 otherwise no more than silence.
 """
 
@@ -31,6 +35,9 @@ HEARTBEAT_TIMEOUT_MS: Final = 6000
 
 HANDSHAKE_MS: Final = 3000
 """Time for the key exchange, which takes 3 ms on one machine."""
+
+NEVER_MS: Final = 3_600_000
+"""ZeroMQ would reconnect after an hour; whatever ends the connection closes the socket at once. See above why not -1."""
 
 MAX_UNSENT: Final = 1000
 """Frames that may wait for the connection. More means that the other side does not read."""
@@ -89,8 +96,7 @@ class Connection:
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.IPV6, 1),  # names may have addresses of both kinds
-            (zmq.IMMEDIATE, 1),  # nothing is queued for a peer that is not there
-            (zmq.RECONNECT_IVL, -1),
+            (zmq.RECONNECT_IVL, NEVER_MS),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
@@ -157,29 +163,34 @@ class Connection:
         self._again = False
         if not self._is_open:
             return
+        frames = self._receive(FRAMES_A_TURN)
+        if self._is_open:
+            self._read_monitor()
+        if self._is_open:
+            self._flush()
+        if self._is_open and (frames or self._is_ready()):
+            self._pump_soon()
+
+    def _receive(self, most: int) -> int:
+        """Hand on frames that have arrived; returns how many."""
         frames = 0
-        while self._is_open and frames < FRAMES_A_TURN and _number(self._socket, zmq.EVENTS) & zmq.POLLIN:
+        while self._is_open and frames < most and _number(self._socket, zmq.EVENTS) & zmq.POLLIN:
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
             frames += 1
             self._on_frame(parts[-1])
-        if self._is_open:
-            self._flush()
-        if self._is_open:
-            self._read_monitor()
-        if self._is_open and (frames or self._is_ready()):
-            self._pump_soon()
+        return frames
 
     def _is_ready(self) -> bool:
         """Whether there is something to do now. To ask takes the edge away, so both directions count: the key exchange
         may be done just after `_flush` found no way out, and nothing announces that a second time."""
         events = _number(self._socket, zmq.EVENTS)
-        return bool(events & zmq.POLLIN or (self._unsent and events & zmq.POLLOUT))
+        return bool(events & zmq.POLLIN or (self._was_up and self._unsent and events & zmq.POLLOUT))
 
     def _flush(self) -> None:
-        while self._unsent:
+        while self._was_up and self._unsent:
             try:
                 self._socket.send(self._unsent[0], zmq.NOBLOCK)
             except zmq.Again:
@@ -194,7 +205,11 @@ class Connection:
                 return
             if event["event"] == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._was_up = True
-            else:
+                continue
+            # What arrived before the end was put before us before the end was told, but perhaps after we last looked:
+            # these are the last words of the other side, and closing the socket would throw them away.
+            self._receive(MAX_UNSENT)
+            if self._is_open:
                 self._lost(self._explain(event["event"]))
 
     def _lost(self, error: AttachError) -> None:

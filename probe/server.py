@@ -68,10 +68,6 @@ CLIENT_SHARE_S: Final = 0.05
 KEYS_S: Final = 0.2
 """How often the authorised keys are looked at, so that a revoked one loses its session within a second."""
 
-PARTING_S: Final = 0.2
-"""Between the last messages to clients and the end of their connections: a client whose connection ends may lose what
-it has not read yet."""
-
 SETTLE_S: Final = 1.0
 """How long the last records may take to reach the disk before the process ends. The service waits two seconds for it."""
 
@@ -219,8 +215,6 @@ class Server:
         if not self._scribe.settle(SETTLE_S):
             logger.error("the disk took too long for the last records of the audit log")
         self._turned_away.close()
-        if self._desk.statistics()["clients"]:
-            time.sleep(PARTING_S)
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
             socket.close(linger=0)

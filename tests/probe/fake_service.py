@@ -373,7 +373,8 @@ class RawClient:
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.rcvhwm = rcvhwm
-        self.socket.reconnect_ivl = -1  # who is turned away does not come again and fill the monitor with it
+        # Who is turned away does not come again and fill the monitor with it; not -1, which loses what was not read yet.
+        self.socket.reconnect_ivl = 3_600_000
         if server_public is not None:
             self.socket.curve_serverkey = server_public.encode()
             self.socket.curve_publickey = public.encode()

@@ -67,12 +67,12 @@ class FakeProbe:
     """A probe that says what the test wants. `answer` gets each request; a map that it returns is the result. For None a
     `hello` is welcomed, and other requests wait."""
 
-    def __init__(self, answer: Script | None = None, *, port: int = 0) -> None:
+    def __init__(self, answer: Script | None = None, *, port: int = 0, linger_ms: int = 0) -> None:
         self.answer = answer or (lambda probe, request: None)
         self.requests: list[dict[str, Any]] = []
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.linger = 0
+        self._socket.linger = linger_ms
         self.public, secret = zmq.curve_keypair()
         self._socket.curve_server = True
         self._socket.curve_publickey, self._socket.curve_secretkey = self.public, secret
@@ -123,6 +123,29 @@ class FakeProbe:
                 result = WELCOME
             if isinstance(result, dict):
                 self.say({"id": request["id"], "ok": True, "result": result})
+
+
+async def test_the_last_words_of_a_probe_are_heard_by_a_client_that_was_busy() -> None:
+    """What arrived before the end of the connection counts, also when both are seen in one look."""
+    said = threading.Event()
+
+    def answer(probe: FakeProbe, request: dict[str, Any]) -> object:
+        if request["verb"] != "ping":
+            return None
+        probe.say({"id": request["id"], "ok": True, "result": {"now": 1.0}})
+        said.set()
+        return SAID
+
+    with FakeProbe(answer, linger_ms=5000) as probe:
+        async with connect(probe.card(), timeout_s=10.0) as client:
+            asking = asyncio.create_task(client.ping())
+            while not said.is_set():
+                await asyncio.sleep(0)
+                said.wait(0.05)  # as long as this takes, the loop reads nothing
+            probe.stop()
+            threading.Event().wait(0.2)  # a busy console: word and end are both there before it looks
+            assert await asking > 0
+            await until(lambda: client.state == "lost")
 
 
 # -- finding a node --------------------------------------------------------------------------------------------------------
