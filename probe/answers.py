@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from observe.probe.answers_actions import Actions
+from observe.probe.answers_tasks import TaskAnswers
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.once import Once
 from observe.probe.words import Words
-from observe.runtime.errors import NodeDown, NoSuchAgent
+from observe.runtime.errors import NodeDown, NoSuchAgent, NoSuchTask
 from observe.runtime.node import Node
 from observe.runtime.waits import waits_for_reply_of
 
@@ -101,6 +102,7 @@ class Answers:
             "tree": self._tree,
             "resync": self._begin_resync,
         }
+        self._tasks = TaskAnswers(node)
         self._actions = Actions(node)
         self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
 
@@ -112,6 +114,9 @@ class Answers:
             return
         if op == "waits":
             self._guarded(self._waits, job)
+            return
+        if op in TaskAnswers.OPS:
+            self._look_at_tasks(job)
             return
         handler = self._on_scheduler.get(op) if isinstance(op, str) else None
         if handler is None:
@@ -216,6 +221,8 @@ class Answers:
             job.done(
                 Problem("no_such_agent", str(error), "it may just have ended; its name finds its successor")
             )
+        except NoSuchTask as error:
+            job.done(Problem("no_such_task", str(error), "`observe tasks` lists those that there are"))
         except Exception as error:  # noqa: BLE001  # the edge: what fails here is an answer, never a fault of the node
             job.done(Problem("internal", f"the node could not answer: {type(error).__name__}"))
 
@@ -245,6 +252,15 @@ class Answers:
                 edges[pid] = target.ref.pid
                 pid = target.ref.pid
         job.done({"waits": [list(edge) for edge in edges.items()]})
+
+    def _look_at_tasks(self, job: Job) -> None:
+        def fail(code: str, message: str, hint: str) -> None:
+            job.done(Problem(code, line(message), hint))
+
+        if self._node.is_running:
+            self._tasks.take(job.request, job.done, fail)
+        else:
+            fail("node_dead", "the node has stopped; its tasks are gone", "")
 
     def _tree(self, job: Job) -> None:
         job.done({"supervisors": [list(facts) for facts in self._node.control.supervisors()]})

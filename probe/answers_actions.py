@@ -15,9 +15,10 @@ from observe.probe.describe import line
 from observe.probe.editing import converted, find
 from observe.runtime import actions
 from observe.runtime.actions import Acted
+from observe.runtime.actions_tasks import ON_TASKS
 from observe.runtime.agent import Agent
 from observe.runtime.calls import Call
-from observe.runtime.errors import ActionRefused, NoSuchAgent, RuntimeFault
+from observe.runtime.errors import ActionRefused, NoSuchAgent, NoSuchTask, RuntimeFault
 from observe.runtime.node import Node
 from observe.tracing.masking import MASK, secrecy
 from observe.tracing.payload import MESSAGE, encode
@@ -38,7 +39,7 @@ class Actions:
         self._under_way: set[asyncio.Task[None]] = set()
         self.ops: dict[str, Callable[[dict[str, Any]], actions.Result]] = {
             **{op: partial(self._on_agent, action) for op, action in actions.ON_AGENTS.items()},
-            **{op: partial(self._on_node, action) for op, action in actions.ON_NODE.items()},
+            **{op: partial(self._on_node, action) for op, action in (actions.ON_NODE | ON_TASKS).items()},
             "edit": self._edit,
             "mailbox": self._mailbox,
         }
@@ -68,7 +69,7 @@ class Actions:
 
         try:
             result = self.ops[op](request)
-        except NoSuchAgent:
+        except (NoSuchAgent, NoSuchTask):
             raise
         except RuntimeFault as fault:
             fail("refused", str(fault), "")

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from observe.probe import wire
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
+from observe.probe.client_tasks import TasksClient
 from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
@@ -79,7 +80,7 @@ def connect(
     return client
 
 
-class NodeClient(ActionsClient):
+class NodeClient(ActionsClient, TasksClient):
     """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
 
     All methods raise `NodeUnreachable` when the node is lost or does not answer in time, `RemoteError` when it says no,

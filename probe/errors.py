@@ -31,6 +31,7 @@ ErrorCode = Literal[
     "unknown_verb",
     "forbidden",
     "no_such_agent",
+    "no_such_task",
     "no_such_column",
     "no_such_node",
     "revoked",

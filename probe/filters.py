@@ -79,6 +79,27 @@ MAX_VALUES: Final = 100
 """Values in one list."""
 
 
+@dataclass(frozen=True, eq=False)
+class Language:
+    """What a filter may compare, of one table."""
+
+    table: str
+    """What the table is called, for messages."""
+    columns: tuple[str, ...]
+    text_columns: frozenset[str]
+    kinds: Mapping[str, Kind]
+    """Of columns of numbers that are not plain counts."""
+    statuses: Mapping[str, tuple[str, ...]]
+    """All values of a column that has few."""
+
+    def unit_of(self, column: str) -> Kind:
+        """What the values of a column are."""
+        return "text" if column in self.text_columns else self.kinds.get(column, "count")
+
+
+AGENTS: Final = Language("agents table", COLUMNS, TEXT_COLUMNS, KINDS, {"status": STATUS_NAMES})
+
+
 class FilterError(Refusal):
     """A filter that cannot be read."""
 
@@ -111,7 +132,7 @@ Term = Text | Comparison
 
 
 @lru_cache(maxsize=256)
-def parse(text: str) -> tuple[Term, ...]:
+def parse(text: str, language: Language = AGENTS) -> tuple[Term, ...]:
     """The terms of a filter.
 
     Raises:
@@ -119,7 +140,7 @@ def parse(text: str) -> tuple[Term, ...]:
     """
     terms: list[Term] = []
     for at, word in _words(text):
-        terms.append(_term(word, at))
+        terms.append(_term(word, at, language))
         if len(terms) > MAX_TERMS:
             raise FilterError("bad_request", f"more than {MAX_TERMS} terms", at, "leave some out")
     return tuple(terms)
@@ -133,8 +154,8 @@ def quote(value: str) -> str:
 
 
 def unit_of(column: str) -> Kind:
-    """What the values of a column are."""
-    return "text" if column in TEXT_COLUMNS else KINDS.get(column, "count")
+    """What the values of a column of the agents table are."""
+    return AGENTS.unit_of(column)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -204,7 +225,7 @@ def _text(word: Sequence[_Character]) -> str:
     return "".join(one.text for one in word)
 
 
-def _term(word: _Word, at: int) -> Term:
+def _term(word: _Word, at: int, language: Language) -> Term:
     negated = len(word) > 1 and not word[0].quoted and word[0].text in "-!"
     if negated:
         word = word[1:]
@@ -212,19 +233,19 @@ def _term(word: _Word, at: int) -> Term:
     if found is None:
         return Text(_text(word), negated)
     column, operator = found[1].lower(), found[2]
-    if column not in COLUMNS:
-        near = difflib.get_close_matches(column, COLUMNS, 1)
+    if column not in language.columns:
+        near = difflib.get_close_matches(column, language.columns, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         whole = _text(word)
         raise FilterError(
-            "no_such_column", f"the agents table has no column {column[:64]!r}", at,
-            f"{hint}it has {', '.join(COLUMNS)}; to search for the text, write {quote(whole + ' ').replace(' ', '')}",
+            "no_such_column", f"the {language.table} has no column {column[:64]!r}", at,
+            f"{hint}it has {', '.join(language.columns)}; to search for the text, write {quote(whole + ' ').replace(' ', '')}",
         )  # fmt: skip
     after, rest = word[found.end() - 1].at + 1, word[found.end() :]
     values = _split(rest, after) if operator in ("=", "!=") else [(after, rest)]
     if len(values) > MAX_VALUES:
         raise FilterError("bad_request", f"more than {MAX_VALUES} values", at, "use several filters")
-    read = tuple(_value(column, operator, value, start) for start, value in values)
+    read = tuple(_value(language, column, operator, value, start) for start, value in values)
     return Comparison(column, _operator(operator), read, negated)
 
 
@@ -246,9 +267,9 @@ def _split(word: _Word, at: int) -> list[tuple[int, _Word]]:
     return values
 
 
-def _value(column: str, operator: str, word: _Word, at: int) -> float | str:
-    text, kind = _text(word), unit_of(column)
-    if operator in ("~", "!~") and column not in ("name", "class", "activity", "child", "status"):
+def _value(language: Language, column: str, operator: str, word: _Word, at: int) -> float | str:
+    text, kind = _text(word), language.unit_of(column)
+    if operator in ("~", "!~") and kind != "text":
         raise FilterError(
             "bad_request", f"{column} is a number and contains nothing", at, f"write {column}={text or 1}"
         )
@@ -257,9 +278,10 @@ def _value(column: str, operator: str, word: _Word, at: int) -> float | str:
             raise FilterError(
                 "bad_request", f"{column} is text and has no order", at, f"write {column}={text}"
             )
-        if column == "status" and operator in ("=", "!=") and text.casefold() not in STATUS_NAMES:
-            hint = f"there are {', '.join(STATUS_NAMES[:-1])}"
-            raise FilterError("bad_request", f"{text[:64]!r} is no status", at, hint)
+        statuses = language.statuses.get(column)
+        if statuses is not None and operator in ("=", "!=") and text.casefold() not in statuses:
+            hint = f"there are {', '.join(name for name in statuses if name != 'exited')}"
+            raise FilterError("bad_request", f"{text[:64]!r} is no {column}", at, hint)
         return text
     if column == "supervisor" and operator in ("=", "!=") and not text.isdigit():
         if text:

@@ -12,19 +12,20 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from observe.probe import wire_actions
+from observe.probe import wire_actions, wire_tasks
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
     Asked,
     Command,
+    Frame,
     Pid,
     Role,
     Told,
     class_name_field,
 )
 
-__all__ = ["COMMAND_HORIZON_S", "AgentArgument", "Asked", "Command", "Pid", "Role", "Told"]
+__all__ = ["COMMAND_HORIZON_S", "AgentArgument", "Asked", "Command", "Frame", "Pid", "Role", "Told"]
 """Of `wire_base`, for those who know this module alone."""
 
 PROTOCOL_VERSION: Final = 1
@@ -235,16 +236,6 @@ class Page(Told):
     def to_wire(self) -> dict[str, Any]:
         """As in `Told`, without a copy of each row."""
         return dict(self.__dict__)
-
-
-class Frame(Told):
-    """One level of a stack."""
-
-    file: str
-    line: int
-    function: str
-    source: str = ""
-    """The line of code; empty when it cannot be read."""
 
 
 class Stack(Told):
@@ -486,6 +477,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "where": ("viewer", WhereArgs),
     "kill": ("operator", KillArgs),
     **wire_actions.VERBS,
+    **wire_tasks.VERBS,
     "yield": ("admin", NoArgs),
 }
 """Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

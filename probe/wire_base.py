@@ -58,3 +58,13 @@ class Command(Asked):
     """Unique. A repeated one gets its first answer and is not carried out again."""
     reason: str = Field(default="", max_length=1024)
     """Why, for the audit log."""
+
+
+class Frame(Told):
+    """One level of a stack."""
+
+    file: str
+    line: int
+    function: str
+    source: str = ""
+    """The line of code; empty when it cannot be read."""

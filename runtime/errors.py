@@ -4,6 +4,7 @@ RuntimeFault
 ├── CallTimeout      no reply within the time; the request may still be handled
 ├── AgentExited      the agent ended before it replied; `.reason` says why
 ├── NoSuchAgent      nobody has this pid or name
+├── NoSuchTask       no asyncio task of the node's loop has this number
 ├── NameTaken        a live agent has this name
 ├── MailboxFull      a bounded mailbox has no room, and its policy is not to lose anything
 ├── MessageDropped   an operator took the message out of the mailbox before it was handled
@@ -68,6 +69,14 @@ class NoSuchAgent(RuntimeFault, LookupError):
         kind = "pid" if isinstance(target, int) else "name"
         super().__init__(f"no live agent has the {kind} {target!r}")
         self.target = target
+
+
+class NoSuchTask(RuntimeFault, LookupError):
+    """No asyncio task of the node's loop has this number: it has ended, or never was."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"no task of the event loop has the number {number}; it may just have ended")
+        self.number = number
 
 
 class NameTaken(RuntimeFault):

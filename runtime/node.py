@@ -36,6 +36,7 @@ from observe.runtime.scheduler import Scheduler
 from observe.runtime.stores import Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
+from observe.runtime.tasks import Tasks
 from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Node:
         rare_full_gc: make Python's full garbage collections rare while the node runs. It doubles the rate at which very
             many agents are started. For the whole process, so off unless asked for: cyclic garbage that has grown old
             stays longer.
+        tasks: note who creates each asyncio task of the event loop, and when (docs/tasks.md). Tasks can be looked at without;
+            then nothing of them is kept.
         workers: spread agents over so many worker processes besides this one (docs/runtime.md, "Processes").
 
     Raises:
@@ -122,6 +125,7 @@ class Node:
         preempt: bool | Preemption = False,
         rare_full_gc: bool = False,
         workers: int = 0,
+        tasks: bool = False,
     ) -> None:
         if type(workers) is not int or not 0 <= workers <= 256:
             raise ValueError(f"workers is a number of processes from 0 to 256, not {workers!r}")
@@ -166,6 +170,9 @@ class Node:
         """What the node has found wrong with itself."""
         self._stopped: Future[ExitReason] | None = None
         self.control = Control(self)
+        self.tasks = Tasks(self)
+        """The asyncio tasks of the event loop, agents' or not."""
+        self._record_tasks = tasks
 
     # -- Start and stop
 
@@ -202,6 +209,7 @@ class Node:
         self._lifecycle = self._make_lifecycle(self._scheduler)
         self._scheduler.lifecycle = self._lifecycle
         self._stopped = loop.create_future()
+        self.tasks.open(record=self._record_tasks)
         if self._preemption is not None:
             Preempter(self._scheduler, self._preemption).open()
         self._scheduler.interrupter.open()
@@ -211,6 +219,7 @@ class Node:
                 await self.parked.recall()
             except BaseException:
                 self._scheduler.close()
+                self.tasks.close()
                 self._restore_gc()
                 with suppress(StoreFault):
                     await self.store.close()
@@ -237,6 +246,7 @@ class Node:
         if self._lifecycle.workers is not None:
             await self._lifecycle.workers.close()
         self._scheduler.close()
+        self.tasks.close()
         self._restore_gc()
         if self.store is not None:
             try:

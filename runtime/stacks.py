@@ -63,7 +63,7 @@ def stack_of(agent: Agent) -> Stack:
     if preempter is not None and frozen is not None:
         places = [_place(one) for one in reversed(preempter.frames_of(frozen))]
         note = f"frozen: preempted after {frozen.ran_ns / 1e9:.2f} s of computing in this step, and resumed in its turn"
-        return Stack(STATUS_NAMES[FROZEN], _cut([_frame(*place) for place in places]), None, note)
+        return Stack(STATUS_NAMES[FROZEN], cut([frame_of(*place) for place in places]), None, note)
     step = agent._o_step
     if step is None:
         note = "it waits for a message" if name == "idle" else "no step is in hand"
@@ -74,14 +74,14 @@ def stack_of(agent: Agent) -> Stack:
         # It awaits a task of its own making: what that one waits for is the answer.
         frames += _await_chain(waits_for.get_coro())
     note = "" if step.kind == "message" else f"in {step.kind}()"
-    return Stack(name, _cut(frames), _describe(waits_for), note)
+    return Stack(name, cut(frames), _describe(waits_for), note)
 
 
 def _live_frames(frame: FrameType | None) -> list[Frame]:
     """The frames of the scheduler's thread that are the agent's: those inside the innermost runtime frame."""
     # Places first and their source afterwards: reading a file lets the thread run on.
     places = [_place(one) for one in step_frames(frame) or ()]
-    return _cut([_frame(*place) for place in reversed(places)])
+    return cut([frame_of(*place) for place in reversed(places)])
 
 
 def _place(frame: FrameType) -> tuple[str, int, str]:
@@ -105,16 +105,18 @@ def _await_chain(awaitable: Any) -> list[Frame]:
         if frame is not None:
             code = frame.f_code
             if not code.co_filename.startswith(_HERE):
-                frames.append(_frame(code.co_filename, frame.f_lineno, code.co_name))
+                frames.append(frame_of(code.co_filename, frame.f_lineno, code.co_name))
         awaitable = inner
     return frames
 
 
-def _frame(file: str, line: int, function: str) -> Frame:
+def frame_of(file: str, line: int, function: str) -> Frame:
+    """The frame with its line of code."""
     return Frame(file, line, function, linecache.getline(file, line).strip())
 
 
-def _cut(frames: list[Frame]) -> list[Frame]:
+def cut(frames: list[Frame]) -> list[Frame]:
+    """At most `MAX_FRAMES` of them: the outer and the inner half."""
     if len(frames) <= MAX_FRAMES:
         return frames
     half = MAX_FRAMES // 2

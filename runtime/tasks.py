@@ -1,0 +1,346 @@
+"""The asyncio tasks of a node's event loop, whether they belong to agents or not: listed, described, cancelled.
+
+    asyncio.all_tasks(loop) ----> Tasks.look() ----> facts of each: state, awaits, tasks that it waits for
+    loop.create_task ---> factory (only with Node(tasks=True)) ---> who created it, where, when
+
+Nothing runs in here until somebody looks. asyncio itself keeps a weak set of its tasks, so that listing them needs no
+preparation; what it does not keep is who created a task, and when. `Node(tasks=True)` keeps that too: a task factory in
+front of the one that is there notes it on each new task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import threading
+import time
+import weakref
+from asyncio import AbstractEventLoop
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from observe.runtime.clock import now_ns
+from observe.runtime.errors import NoSuchTask
+from observe.runtime.stacks import Frame, cut, frame_of
+from observe.runtime.step import Host
+from observe.runtime.task_view import (
+    AnyTask,
+    awaits,
+    coroutine_of,
+    is_ours,
+    module_of,
+    name_of,
+    place_text,
+    rings,
+    standing_of,
+)
+
+if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
+    from observe.runtime.node import Node
+
+STATES: Final = ("running", "ready", "waiting", "frozen")
+"""What a task may be doing: it runs now; it will when the loop comes to it; it waits; it was preempted."""
+
+MOST_LOOKED_AT: Final = 50_000
+"""Tasks of which facts are gathered in one go: about half a second of another thread's time. Those above are counted."""
+
+AT_A_TIME: Final = 64
+"""Tasks between two moments at which the interpreter lock is let go, when another thread looks: about a millisecond."""
+
+NOT_CREATORS: Final = frozenset({"asyncio", "anyio", "uvloop"})
+"""Packages whose functions create tasks for others: the creator is whoever called them."""
+
+
+@dataclass(slots=True)
+class TaskFacts:
+    """One task at one moment."""
+
+    id: int
+    """Its number in this process, never used again. Tasks are numbered when they are created if that is recorded, else
+    when somebody first looks."""
+    name: str
+    coroutine: str
+    """The function that it runs: `Poller.run`."""
+    module: str
+    state: str
+    """One of `STATES`."""
+    waiting_on: str | None
+    """What its innermost await waits for; None when it waits for nothing."""
+    waits_for: tuple[int, ...]
+    """The tasks that it waits for."""
+    ring: tuple[int, ...]
+    """The tasks that wait for each other in a ring, this one among them: they wait for ever. Empty as a rule."""
+    place: str
+    """The innermost line of it outside of asyncio."""
+    age_s: float | None
+    """Seconds since it was created; None when that was not recorded."""
+    created_at: str
+    """The line that created it; empty when that was not recorded."""
+    creator: int
+    """The task that created it; 0 when none did, or that was not recorded."""
+    creator_name: str
+    """That task, or the agent in whose step it was created."""
+    agent: int
+    """The agent of which it is a step; 0 for others."""
+    cancelling: int
+    """How often it has been asked to cancel, and has not ended yet."""
+    protected: str
+    """Why it cannot be cancelled as a task; empty when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStack:
+    """Where one task stands."""
+
+    facts: TaskFacts
+    frames: list[Frame]
+    """Outermost first: its awaits, or the live stack while it runs."""
+    note: str
+
+
+class Birth:
+    """What is known of a task's beginning. Kept on the task."""
+
+    __slots__ = ("at_ns", "creator", "creator_name", "file", "function", "line", "name", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.at_ns = 0
+        """Monotonic; 0 when it was not recorded."""
+        self.name = ""
+        """What it was called at first."""
+        self.file = ""
+        self.line = 0
+        self.function = ""
+        self.creator = 0
+        self.creator_name = ""
+
+
+_NUMBERS: Final = itertools.count(1)
+_NUMBERING: Final = threading.Lock()
+_ATTRIBUTE: Final = "_observe_birth"
+
+
+def birth_of(task: AnyTask) -> Birth:
+    """The task's number and what else is known; it is numbered now if it was not before. Any thread."""
+    found: Birth | None = getattr(task, _ATTRIBUTE, None)
+    if found is None:
+        with _NUMBERING:
+            found = getattr(task, _ATTRIBUTE, None)
+            if found is None:
+                found = Birth(next(_NUMBERS))
+                setattr(task, _ATTRIBUTE, found)  # asyncio's own tasks take attributes
+    return found
+
+
+def name_of_task(task: AnyTask) -> str:
+    """The task's name; where 3.13.0 has named it "None", as it does behind a task factory, the one that asyncio gave it."""
+    name = task.get_name()
+    return birth_of(task).name or name if name == "None" else name
+
+
+def _guess(task: AnyTask) -> int:
+    """In which order tasks were created that nobody has numbered: asyncio counts in the names that it gives."""
+    digits = task.get_name().rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else 0
+
+
+class Tasks:
+    """The tasks of one node's loop: `node.tasks`. `open` and `close` belong to the loop's thread, the rest to any."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._loop: AbstractEventLoop | None = None
+        self._thread_id = 0
+        self._main: weakref.ref[AnyTask] | None = None
+        self._before: Any = None
+        self.are_recorded = False
+        """Whether it is noted who creates a task."""
+
+    def open(self, *, record: bool) -> None:
+        """Begin with the running loop; note who creates tasks if `record` says so."""
+        self._loop = loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        current = asyncio.current_task(loop)
+        if current is not None:
+            self._main = weakref.ref(current)
+            birth_of(current)
+        if record:
+            self._before = loop.get_task_factory()
+            loop.set_task_factory(self._make)  # type: ignore[arg-type]  # typeshed wants it generic
+            self.are_recorded = True
+
+    def close(self) -> None:
+        """Put the task factory back that was there before."""
+        loop = self._loop
+        if self.are_recorded and loop is not None and loop.get_task_factory() == self._make:
+            loop.set_task_factory(self._before)
+        self.are_recorded = False
+
+    # -- Recording
+
+    def _make(
+        self, loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Future[Any]:
+        """The task factory: the one before, or asyncio's own, and a note."""
+        before = self._before
+        made: asyncio.Future[Any]
+        if before is None:
+            made = asyncio.Task(coroutine, loop=loop, **options)
+        else:
+            made = before(loop, coroutine, **options)
+        if isinstance(made, asyncio.Task) and not made.done():
+            self._note(made, sys._getframe(1), loop)
+        return made
+
+    def _note(self, task: AnyTask, frame: FrameType | None, loop: AbstractEventLoop) -> None:
+        creator = asyncio.current_task(loop)
+        if creator is not None:
+            birth_of(creator)  # numbered before what it creates
+        birth = birth_of(task)  # an eager task may have been numbered by now, as the creator of others
+        birth.at_ns = now_ns()
+        birth.name = task.get_name()
+        while frame is not None:
+            if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in NOT_CREATORS:
+                birth.file, birth.line = frame.f_code.co_filename, frame.f_lineno
+                birth.function = frame.f_code.co_qualname
+                break
+            frame = frame.f_back
+        if isinstance(creator, Host):
+            agent = agent_of(creator)
+            birth.creator_name = agent._o_text() if agent is not None else ""
+        elif creator is not None and creator is not task:
+            birth.creator, birth.creator_name = birth_of(creator).number, name_of_task(creator)
+
+    # -- Looking
+
+    def look(self) -> tuple[list[TaskFacts], int]:
+        """The tasks that have not ended, by number, at most `MOST_LOOKED_AT`; and how many there are in all.
+
+        Takes some ten microseconds a task. From another thread than the loop's, the loop goes on meanwhile.
+        """
+        tasks = sorted(sorted(self._all(), key=_guess), key=lambda task: birth_of(task).number)
+        is_elsewhere = threading.get_ident() != self._thread_id
+        now, current = now_ns(), self._current()
+        found = []
+        for place, task in enumerate(tasks[:MOST_LOOKED_AT]):
+            if is_elsewhere and place % AT_A_TIME == 0:
+                time.sleep(0)
+            found.append(self._facts(task, current, now))
+        edges = {facts.id: facts.waits_for for facts in found if facts.waits_for}
+        in_ring = {one: ring for ring in rings(edges) for one in ring}
+        for facts in found:
+            facts.ring = in_ring.get(facts.id, ())
+        return found, len(tasks)
+
+    def find(self, number: int) -> AnyTask:
+        """The task with this number.
+
+        Raises:
+            NoSuchTask: it has ended, or never was.
+        """
+        for task in self._all():
+            if birth_of(task).number == number:
+                return task
+        raise NoSuchTask(number)
+
+    def facts_of(self, task: AnyTask) -> TaskFacts:
+        """One task, without looking whether it is in a ring."""
+        return self._facts(task, self._current(), now_ns())
+
+    def stack_of(self, number: int) -> TaskStack:
+        """Where the task is in its code, and everything else that is known of it.
+
+        Raises:
+            NoSuchTask: it has ended, or never was.
+        """
+        facts = next((one for one in self.look()[0] if one.id == number), None)
+        if facts is None:
+            raise NoSuchTask(number)
+        task = self.find(number)
+        if facts.state == "running":
+            live = self._live_places(task)
+            if live:
+                return TaskStack(
+                    facts, cut([frame_of(*place) for place in live]), "the live stack of a running task"
+                )
+        places = [(one.file, one.line, one.function) for one in awaits(coroutine_of(task))]
+        note = {
+            "ready": "it goes on when the event loop comes to it",
+            "running": "it runs at this moment",
+        }.get(facts.state, "")
+        return TaskStack(facts, cut([frame_of(*place) for place in places]), note)
+
+    def _all(self) -> list[AnyTask]:
+        if self._loop is None:
+            return []
+        # A spare task of the scheduler stands for no step: nobody means it.
+        return [
+            task
+            for task in asyncio.all_tasks(self._loop)
+            if not isinstance(task, Host) or task.seat.step is not None
+        ]
+
+    def _current(self) -> AnyTask | None:
+        return asyncio.current_task(self._loop) if self._loop is not None else None
+
+    def _facts(self, task: AnyTask, current: AnyTask | None, now: int) -> TaskFacts:
+        birth, coroutine = birth_of(task), coroutine_of(task)
+        standing = standing_of(task)
+        waiter = getattr(task, "_fut_waiter", None)
+        state = "running" if task is current else "ready" if waiter is None or waiter.done() else "waiting"
+        agent = agent_of(task) if isinstance(task, Host) else None
+        step = agent._o_step if agent is not None else None
+        name, module = name_of(coroutine), module_of(coroutine)
+        if step is not None:
+            name, module = name_of(step.coroutine), module_of(step.coroutine)
+        return TaskFacts(
+            id=birth.number,
+            name=name_of_task(task),
+            coroutine=name,
+            module=module,
+            state=state,
+            waiting_on=standing.waiting_on if state == "waiting" else None,
+            waits_for=tuple(birth_of(one).number for one in standing.waits_for),
+            ring=(),
+            place=standing.place,
+            age_s=max(0, now - birth.at_ns) / 1e9 if birth.at_ns else None,
+            created_at=place_text(birth.file, birth.line, birth.function) if birth.file else "",
+            creator=birth.creator,
+            creator_name=birth.creator_name,
+            agent=agent._o_pid if agent is not None else 0,
+            cancelling=task.cancelling(),
+            protected=self._why_protected(task, coroutine, agent),
+        )
+
+    def _why_protected(self, task: AnyTask, coroutine: Any, agent: Agent | None) -> str:
+        if agent is not None:
+            return f"it is a step of {agent._o_text()}: kill that agent, or cancel its activity"
+        if isinstance(task, Host) or is_ours(coroutine):
+            return "it belongs to the node itself"
+        if self._main is not None and task is self._main():
+            return "the node was started in it, and would stop with it: stop the service instead"
+        return ""
+
+    def _live_places(self, task: AnyTask) -> list[tuple[str, int, str]]:
+        """The frames of the loop's thread that are the task's, outermost first; empty when it does not run any more."""
+        frame = sys._current_frames().get(self._thread_id)
+        outermost = getattr(coroutine_of(task), "cr_frame", None)
+        places: list[tuple[str, int, str]] = []
+        while frame is not None:
+            places.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname))
+            if frame is outermost:
+                return places[::-1]
+            frame = frame.f_back
+        return []
+
+
+def agent_of(host: Host) -> Agent | None:
+    """The agent whose step the task is."""
+    if host.seat.step is not None:
+        return host.seat.step.agent
+    return host.scheduler.current
