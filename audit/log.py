@@ -1,25 +1,65 @@
-"""The audit log: an append-only file of JSON lines, each on the disk before the next thing happens.
+"""The audit log: append-only segments of canonical JSON lines, under a Merkle tree whose root is signed again and again.
 
 ```
-append("requested") --> fsync --> the command is carried out --> append("completed") --> fsync
+append("requested") --> line, fdatasync --> checkpoint --> the command is carried out --> append("completed") --> …
 ```
 
-A command whose intent cannot be written is not carried out. A line that a crash cut in half is left where it is and
-ended with a line break, so that every line after it can be read; a reader counts it as damaged.
+Policy of writing: a record is on the disk (`fdatasync`) before `append` returns; hashes and checkpoints are written with
+it and synced when a segment or the log is closed, since both can be made again from the records. A command whose intent
+cannot be written is not carried out: whatever fails (a full disk, most likely) leaves the files as they were before and
+raises `AuditUnavailable`, and the next append tries again.
+
+A crash can leave half a line at the end. It was never acknowledged, so opening the log cuts it off and notes that it did.
+Anything else that is not as the newest checkpoint says is not a crash, and nothing is appended to such a log.
+
+All methods may be called from any thread; one at a time gets in.
 """
 
 from __future__ import annotations
 
+import base64
+import fcntl
+import hashlib
+import logging
 import os
 import stat
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import ValidationError
-
+from observe.audit import segments as files
+from observe.audit.merkle import Peaks, leaf_hash
+from observe.audit.notes import BadNote, Signer, origin_of, read_notes
+from observe.audit.plain import NoRule, Rule, plain
+from observe.audit.reading import read, read_all
 from observe.audit.record import Phase, Record, Who
+from observe.audit.segments import Segment
+
+__all__ = ["AuditLog", "AuditUnavailable", "read", "read_all"]
+
+logger = logging.getLogger("observe.audit")
+
+MAX_LINE_BYTES: Final = 65_536
+SEGMENT_BYTES: Final = 16 << 20
+"""Some thirty thousand records: what opening the log has to hash, and what retention removes at once."""
+
+SEGMENT_S: Final = 30 * 86_400.0
+"""A segment is closed after so long even if it is small, or retention would have to keep old records with new ones."""
+
+KEEP_DAYS: Final = 400
+"""Auditors look at a year, and ask about it some weeks later."""
+
+EVERY_RECORDS: Final = 1000
+EVERY_S: Final = 60.0
+"""Records that no command waits for are signed together: after so many, or so long."""
+
+SYNC: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+
+
+def no_sync(_descriptor: int) -> None:
+    """For a log whose newest records may be lost with the power. Opening it then looks as if its tail had been cut."""
 
 
 class AuditUnavailable(OSError):
@@ -27,39 +67,73 @@ class AuditUnavailable(OSError):
 
 
 class AuditLog:
-    """Appends records to one file. One writer at a time: the probe holds the node's lock."""
+    """Appends records. One writer at a time: a lock in the directory says so."""
 
     def __init__(
         self,
-        path: Path,
+        directory: Path,
         *,
         node: str,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        sync: Callable[[int], None] = os.fsync,
+        sync: Callable[[int], None] = SYNC,
+        rule: Rule | None = None,
+        key: Path | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        keep_days: float = KEEP_DAYS,
     ) -> None:
-        """Open or make the file, readable by its owner alone.
+        """Open the log, or make it. `key` is the file of the secret key, beside the directory unless told otherwise.
 
         Raises:
-            AuditUnavailable: it cannot be opened, or is no regular file of ours.
+            AuditUnavailable: it cannot be opened, is not ours alone, has another writer, or was tampered with.
         """
-        self.path = path
+        self.directory = directory
+        self.checkpoint = ""
+        """The newest signed note; empty as long as there is none. May be read from any thread."""
         self._node = node
         self._wall = wall
         self._monotonic = monotonic
         self._sync = sync
+        self._rule: Rule = rule or NoRule()
+        self._key_file = key or directory.with_name(directory.name + ".key")
+        self._segment_bytes = segment_bytes
+        self._keep_s = keep_days * 86_400.0
+        self._mutex = threading.Lock()
+        self._signer: Signer | None = None
+        self._cannot_sign = False
+        self._peaks = Peaks()
+        self._segment: Segment | None = None
+        self._began_at = 0.0
+        self._bytes = 0
+        self._records = self._hashes = self._notes = -1
+        self._is_begun = False
+        self._repaired: dict[str, Any] | None = None
+        self._signed = 0
+        self._signed_at = monotonic()
+        self._looked_at = float("-inf")
+        self._failed = 0
+        self._lock = -1
         try:
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
+            self._lock = self._take(directory)
+            self._load()
+        except AuditUnavailable:
+            self._let_go()
+            raise
         except OSError as error:
-            raise AuditUnavailable(f"the audit log {path} cannot be opened: {error.strerror}") from error
-        facts = os.fstat(self._descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
-            self.close()
-            raise AuditUnavailable(f"the audit log {path} is not a regular file of ours")
-        os.fchmod(self._descriptor, 0o600)
-        self._seq = sum(1 for _ in lines(path))
-        self._torn = facts.st_size > 0 and os.pread(self._descriptor, 1, facts.st_size - 1) != b"\n"
+            self._let_go()
+            raise AuditUnavailable(f"the audit log {directory} cannot be opened: {error}") from error
+
+    # -- for everybody --------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many records there are, removed ones included."""
+        return self._peaks.size
+
+    def statistics(self) -> dict[str, int]:
+        """How many records there are, how many of them no checkpoint covers yet, and how many could not be written."""
+        size = self._peaks.size
+        return {"records": size, "unsigned": size - self._signed, "failed": self._failed}
 
     def append(
         self,
@@ -72,66 +146,358 @@ class AuditLog:
         reason: str,
         incarnation: str,
         outcome: dict[str, Any] | None = None,
+        trace: str = "",
+        control: bool = True,
     ) -> Record:
         """Write one record and wait until it is on the disk: some milliseconds on a disk, none in memory.
 
+        `control`: somebody acts upon it, so a checkpoint covers it at once. Others wait for the next one.
+
         Raises:
-            AuditUnavailable: it could not be written or not be made durable.
+            AuditUnavailable: it could not be written or not be made durable. Nothing of it is left.
         """
-        record = Record(
-            seq=self._seq + 1,
-            phase=phase,
-            command_id=command_id,
-            who=who,
-            what=what,
-            target=target,
-            reason=reason,
-            node=self._node,
-            incarnation=incarnation,
-            wall=self._wall(),
-            monotonic=self._monotonic(),
-            outcome=outcome,
-        )
-        line = record.model_dump_json().encode() + b"\n"
-        if self._torn:  # end the half line that somebody left, so that ours can be read
-            line = b"\n" + line
-        try:
-            written = os.write(self._descriptor, line)
-            self._torn = written != len(line)
-            self._seq += written > 0  # a half line stays, and counts as a line
-            if self._torn:
-                raise OSError("the disk took only a part of the record")
-            self._sync(self._descriptor)
-        except OSError as error:
-            raise AuditUnavailable(f"the audit log {self.path} cannot be written: {error}") from error
-        return record
+        fields: dict[str, Any] = {
+            "phase": phase,
+            "command_id": command_id,
+            "who": who,
+            "what": what,
+            "target": plain(target, self._rule),
+            "reason": plain(reason, self._rule),
+            "incarnation": incarnation,
+            "outcome": plain(outcome, self._rule),
+            "trace": trace,
+        }
+        with self._mutex:
+            self._begin()
+            record = self._put(fields, sync=True)
+            if control or self._peaks.size - self._signed >= EVERY_RECORDS:
+                self._sign()
+            return record
+
+    def tick(self) -> None:
+        """Sign what has waited for a minute, and remove what has been kept long enough. Call it every second or so."""
+        with self._mutex:
+            if self._lock < 0 or self._segment is None:
+                return
+            now = self._monotonic()
+            if self._peaks.size > self._signed and now - self._signed_at >= EVERY_S:
+                self._sign()
+            if now - self._looked_at >= 3600.0:
+                self._looked_at = now
+                try:
+                    self._remove_old()
+                except OSError as error:
+                    logger.error("old records of the audit log cannot be removed: %s", error)
 
     def close(self) -> None:
-        """Close the file. Doing so twice has no effect."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Note that the log is closed, sign it and close it. Doing so twice has no effect."""
+        with self._mutex:
+            if self._lock < 0:
+                return
+            try:
+                if self._is_begun:
+                    self._note("closed", {}, sync=True)
+                    self._sign()
+                    self._sync_derived()
+            except OSError as error:
+                logger.error("the audit log %s could not be closed in order: %s", self.directory, error)
+            self._let_go()
 
+    # -- opening --------------------------------------------------------------------------------------------------------
 
-def lines(path: Path) -> Iterator[bytes]:
-    """The lines of a log, without their ends; also the damaged ones."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                yield line.rstrip(b"\n")
-
-
-def read(path: Path) -> tuple[list[Record], int]:
-    """All records of a log in their order, and how many lines were damaged.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    records: list[Record] = []
-    damaged = 0
-    for line in lines(path):
+    def _take(self, directory: Path) -> int:
+        directory.parent.mkdir(parents=True, exist_ok=True)
         try:
-            records.append(Record.model_validate_json(line))
-        except ValidationError:
-            damaged += 1
-    return records, damaged
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            pass
+        facts = directory.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+            raise AuditUnavailable(f"the audit log {directory} is not a directory of ours")
+        directory.chmod(0o700)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(directory / files.LOCK, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise AuditUnavailable(f"the audit log {directory} has another writer") from None
+        return descriptor
+
+    def _load(self) -> None:
+        """Find where we are, and make sure that the newest checkpoint says the same."""
+        found = [one for one in files.segments(self.directory) if one.records.exists()]
+        if not found:
+            left = files.segments(self.directory)
+            if left:
+                raise self._tampered(f"the records from {left[0].first} on are missing")
+            return
+        last = found[-1]
+        self._cut_half_line(last)
+        hashes = [leaf_hash(line) for line, _ in last.lines()]
+        if not hashes:  # the crash came before its first line was written
+            if last.first != 1:
+                raise self._tampered(f"{last.records.name} is empty")
+            self._open(last)
+            return
+        try:
+            header = Record.from_line(next(last.lines())[0])
+            peaks = [base64.b64decode(one, validate=True) for one in header.target["peaks"]]
+            self._peaks = Peaks(last.first - 1, peaks)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._tampered(f"the first line of {last.records.name} is not that of a segment") from error
+        self._began_at = header.wall
+        signed = self._newest_checkpoint(found)
+        for hashed in hashes:
+            if signed is not None and signed[0] == self._peaks.size and signed[1] != self._peaks.root():
+                break
+            self._peaks.add(hashed)
+        else:
+            if (
+                signed is None
+                or signed[0] < self._peaks.size
+                or signed == (self._peaks.size, self._peaks.root())
+            ):
+                self._signed = signed[0] if signed else 0
+                self._derive(last, hashes)
+                self._open(last)
+                return
+            if signed[0] > self._peaks.size:
+                raise self._tampered(f"{signed[0] - self._peaks.size} signed records at its end are missing")
+        raise self._tampered("its records are not those that were signed")
+
+    def _newest_checkpoint(self, found: list[Segment]) -> tuple[int, bytes] | None:
+        for segment in reversed(found[-2:]):
+            try:
+                notes = list(read_notes(segment.read_notes()))
+            except BadNote as error:
+                raise self._tampered(f"{segment.notes.name}: {error}") from error
+            if notes:
+                self.checkpoint = notes[-1].note
+                return notes[-1].size, notes[-1].root
+        return None
+
+    def _cut_half_line(self, last: Segment) -> None:
+        flags = os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(last.records, os.O_RDONLY | os.O_NONBLOCK | flags)
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
+                raise AuditUnavailable(f"{last.records} is not a regular file of ours")
+            os.fchmod(descriptor, 0o600)  # a crash right after it was closed left it read-only
+        finally:
+            os.close(descriptor)
+        descriptor = os.open(last.records, os.O_RDWR | flags)
+        try:
+            tail = os.pread(descriptor, 2 * MAX_LINE_BYTES, max(0, facts.st_size - 2 * MAX_LINE_BYTES))
+            half = tail[tail.rfind(b"\n") + 1 :]
+            if half:
+                if len(half) > MAX_LINE_BYTES:
+                    raise self._tampered(f"the end of {last.records.name} is no record")
+                os.ftruncate(descriptor, facts.st_size - len(half))
+                self._repaired = {"bytes": len(half), "sha256": hashlib.sha256(half).hexdigest()}
+        finally:
+            os.close(descriptor)
+
+    def _derive(self, last: Segment, hashes: list[bytes]) -> None:
+        """The file of hashes may be behind the records after a crash, or ahead of a line that was cut off."""
+        if last.read_hashes() != hashes or last.hashes.stat().st_size % 32:
+            last.hashes.write_bytes(b"".join(hashes))
+        text = last.read_notes()
+        if text and not text.endswith("\n\n"):
+            whole = text.rpartition("\n\n\u2014")[0].rpartition("\n\n")
+            last.notes.write_text(whole[0] + whole[1])
+
+    def _open(self, segment: Segment) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        opened: list[int] = []
+        try:
+            for path in (segment.records, segment.hashes, segment.notes):
+                opened.append(os.open(path, flags, 0o600))
+                os.fchmod(opened[-1], 0o600)
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        self._close_files()
+        self._records, self._hashes, self._notes = opened
+        self._segment = segment
+        self._bytes = os.fstat(self._records).st_size
+
+    def _tampered(self, what: str) -> AuditUnavailable:
+        return AuditUnavailable(
+            f"the audit log {self.directory} was tampered with: {what}; `observe audit verify` names the place, and "
+            "moving the directory away lets a new log begin"
+        )
+
+    # -- writing --------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Before the first record of this writer: the log's own notes. And a new segment when it is time."""
+        if self._lock < 0:
+            raise AuditUnavailable(f"the audit log {self.directory} is closed")
+        try:
+            if self._segment is None or not self._bytes:
+                self._next_segment()
+            elif self._bytes >= self._segment_bytes or self._wall() - self._began_at >= SEGMENT_S:
+                self._sign()
+                self._sync_derived()
+                os.fchmod(self._records, 0o440)
+                os.fchmod(self._hashes, 0o440)
+                self._next_segment()
+                self._remove_old()
+            if not self._is_begun:
+                if self._repaired is not None:
+                    self._note("repaired", self._repaired)
+                    self._repaired = None
+                every = "never" if self._sync is no_sync else "each record"
+                about = {"rule": self._rule.name, "sync": every, "keep_days": int(self._keep_s // 86_400)}
+                if self._key() is not None:
+                    about["key"] = self._signer.verifier.vkey if self._signer else ""
+                self._note("opened", about)
+                self._is_begun = True
+        except AuditUnavailable:
+            raise
+        except OSError as error:
+            self._failed += 1
+            raise AuditUnavailable(f"the audit log {self.directory} cannot be written: {error}") from error
+
+    def _next_segment(self) -> None:
+        segment = Segment(self.directory, self._peaks.size + 1)
+        self._open(segment)
+        self._began_at = self._wall()
+        peaks = self._peaks
+        encoded = [base64.b64encode(one).decode() for one in peaks.hashes]
+        root = base64.b64encode(peaks.root()).decode()
+        self._note("segment", {"size": peaks.size, "root": root, "peaks": encoded}, sync=True)
+        if self._sync is not no_sync:
+            directory = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(
+                    directory
+                )  # or the file could be gone with the power, with all that was synced in it
+            finally:
+                os.close(directory)
+
+    def _note(self, what: str, target: dict[str, Any], *, sync: bool = False) -> None:
+        us = Who(key="", name="observe", role="log", user="")
+        fields = {"phase": "noted", "command_id": "", "who": us, "what": what, "target": target, "reason": ""}
+        self._put(fields | {"incarnation": ""}, sync=sync)
+
+    def _put(self, fields: dict[str, Any], *, sync: bool) -> Record:
+        """Append a record, or leave everything as it was."""
+        wall, monotonic = self._wall(), self._monotonic()
+        number = self._peaks.size + 1
+        record = Record(seq=number, node=self._node, wall=wall, monotonic=monotonic, **fields)
+        try:
+            line = record.line()
+            if len(line) >= MAX_LINE_BYTES:
+                record = _smaller(record, len(line))
+                line = record.line()
+        except (ValueError, TypeError) as error:
+            raise AuditUnavailable(f"the record has no form in JSON: {error}") from error
+        before, peaks, hashed = self._bytes, self._peaks.copy(), leaf_hash(line)
+        try:
+            written = os.write(self._records, line + b"\n")
+            if written != len(line) + 1:
+                raise OSError("the disk took only a part of the record")
+            if sync:
+                self._sync(self._records)
+            os.write(self._hashes, hashed)
+        except OSError as error:
+            self._failed += 1
+            self._undo(before, peaks)
+            raise AuditUnavailable(f"the audit log {self.directory} cannot be written: {error}") from error
+        self._bytes = before + written
+        self._peaks.add(hashed)
+        return record
+
+    def _undo(self, size_bytes: int, peaks: Peaks) -> None:
+        self._peaks = peaks
+        assert self._segment is not None
+        try:
+            os.ftruncate(self._records, size_bytes)
+            os.ftruncate(self._hashes, (peaks.size - self._segment.first + 1) * 32)
+        except OSError as error:  # the next one to open it cuts off what is left
+            logger.error("half a record could not be taken back from %s: %s", self.directory, error)
+            self._let_go()
+
+    # -- signing --------------------------------------------------------------------------------------------------------
+
+    def _key(self) -> Signer | None:
+        """The key, when there is one: a machine without the library for signatures goes on without, and says so."""
+        if self._signer is None and not self._cannot_sign:
+            try:
+                self._signer = Signer.of_file(self._key_file, origin_of(self._node))
+                path, vkey = self.directory / files.VKEY, self._signer.verifier.vkey + "\n"
+                if not path.exists():
+                    path.write_text(vkey)
+            except (ImportError, BadNote) as error:
+                self._cannot_sign = True
+                logger.error("the audit log is not signed: %s", error)
+        return self._signer
+
+    def _sign(self) -> None:
+        """Sign the log as it is. The note counts from here on; one that cannot be written is followed by the next."""
+        signer = self._key()
+        if signer is None or self._signed == self._peaks.size:
+            return
+        self.checkpoint = note = signer.sign(self._peaks.size, self._peaks.root())
+        self._signed, self._signed_at = self._peaks.size, self._monotonic()
+        data = note.encode() + b"\n"
+        end = os.lseek(self._notes, 0, os.SEEK_END)
+        try:
+            if os.write(self._notes, data) != len(data):
+                raise OSError("the disk took only a part of the checkpoint")
+        except OSError as error:
+            logger.error("a checkpoint of %s could not be kept: %s", self.directory, error)
+            os.ftruncate(self._notes, end)
+
+    def _sync_derived(self) -> None:
+        for descriptor in (self._hashes, self._notes):
+            self._sync(descriptor)
+
+    # -- retention ------------------------------------------------------------------------------------------------------
+
+    def _remove_old(self) -> None:
+        """Remove the records of whole segments that are old enough. Their hashes stay, and with them every proof."""
+        assert self._segment is not None
+        for segment in files.segments(self.directory):
+            if segment.first == self._segment.first:
+                return
+            if not segment.records.exists():
+                continue
+            *_, (line, _whole) = segment.lines()
+            newest = Record.from_line(line)
+            if newest.wall > self._wall() - self._keep_s:
+                return
+            # Noted first: a segment that is gone without a note is one that somebody took.
+            self._note("removed", {"first": segment.first, "last": newest.seq}, sync=True)
+            self._sign()
+            segment.records.unlink()
+
+    # -- the end --------------------------------------------------------------------------------------------------------
+
+    def _close_files(self) -> None:
+        for descriptor in (self._records, self._hashes, self._notes):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._records = self._hashes = self._notes = -1
+
+    def _let_go(self) -> None:
+        self._close_files()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _smaller(record: Record, size_bytes: int) -> Record:
+    """A record that says how large it would have been."""
+    target = {key: part for key, part in record.target.items() if key != "arguments"}
+    text = f"left out: the record would have had {size_bytes} bytes"
+    changes: dict[str, Any] = {"target": plain(target, NoRule(), 2) | {"arguments": text}}
+    if record.outcome is not None:
+        changes["outcome"] = {
+            key: part for key, part in record.outcome.items() if not isinstance(part, (dict, list))
+        } | {"more": text}
+    return record.model_copy(update=changes)

@@ -115,7 +115,7 @@ class Server:
         self._listener = Listener(self._router, config.listen, config.port)
         self._asks = Asks(self._send_control)
         self._waiting_for = WaitingFor(self._picture, self._asks)
-        self._scribe = Scribe(_open_audit(self._directory / "audit.jsonl", f"{config.node}@{config.host}"))
+        self._scribe = Scribe(_open_audit(self._directory / "audit", f"{config.node}@{config.host}"))
         commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
         self._desk = Desk(
             self._picture,

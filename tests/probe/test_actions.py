@@ -154,5 +154,5 @@ async def test_each_action_is_on_record(node: NodeClient) -> None:
 
 
 def recorded() -> list[Record]:
-    (log,) = Path(os.environ["OBSERVE_RUNTIME_DIR"]).rglob("audit.jsonl")
-    return read(log)[0]
+    (key,) = Path(os.environ["OBSERVE_RUNTIME_DIR"]).rglob("log.vkey")
+    return read(key.parent)[0]

@@ -435,7 +435,7 @@ def test_a_role_comes_from_the_key(
         assert other.result(number)["done"]
     else:
         assert other.reply(number)["error"]["code"] == "forbidden"
-    records, _ = read(service.directory / "audit.jsonl")
+    records, _ = read(service.directory / "audit")
     assert [record.phase for record in records] == ["requested", "completed" if may_kill else "denied"]
     assert {record.who.role for record in records} == {role}
 
@@ -456,7 +456,7 @@ def test_a_kill_is_carried_out_once_however_often_it_is_sent(service: FakeServic
     number = client.ask("stack", {"agent": 2})
     service.expect("stack")
     assert service._waiting == []  # no second kill was asked before it
-    records, damaged = read(service.directory / "audit.jsonl")
+    records, damaged = read(service.directory / "audit")
     assert [(record.phase, record.target["pid"]) for record in records] == [
         ("requested", 3),
         ("completed", 3),
@@ -485,9 +485,9 @@ def test_a_command_that_is_not_for_here_and_now_is_refused(
 
 
 def test_a_command_without_a_record_is_not_carried_out() -> None:
-    """The audit log is a directory: nothing can be written to it."""
+    """The audit log is a file where a directory should be: nothing can be written to it."""
     with FakeService() as service:
-        (service.directory / "audit.jsonl").mkdir()
+        (service.directory / "audit").touch()
         service.start()
         service.shop()
         client = service.synced_client()
@@ -596,7 +596,7 @@ def test_who_waits_when_the_probe_ends_is_told(service: FakeService, client: Raw
     service.probe.terminate()
     assert client.reply(number)["error"]["code"] == "node_timeout"
     service.probe.wait(PATIENCE_S)
-    records, _ = read(service.directory / "audit.jsonl")
+    records, _ = read(service.directory / "audit")
     assert [record.phase for record in records] == ["requested", "failed"]
 
 
