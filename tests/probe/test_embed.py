@@ -43,7 +43,8 @@ def left_behind(runtime: Path) -> set[str]:
     """Files in the node's directory, but for those that stay: lock, log and record."""
     nodes = runtime / "observe" / "nodes"
     found = {path.name for path in nodes.rglob("*") if path.is_file() or path.is_socket()}
-    return found - {"lock", "probe.log"}
+    record = {path.name for path in nodes.rglob("audit/*")}
+    return found - record - {"lock", "probe.log", "audit.key"}
 
 
 async def test_two_lines_make_a_node_observable(runtime: Path) -> None:
