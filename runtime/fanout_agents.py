@@ -92,8 +92,7 @@ class AgentRun(Run):
     async def begin(self) -> None:
         node = self.caller._o_node
         spec = ChildSpec(FanOut, (self,), restart="temporary", shutdown_s=KILL_GRACE_S + 1.0)
-        ref = await node.supervisor.start_child(spec)
-        supervisor = ref._agent
+        supervisor = await node._start_fan_out(spec)
         assert isinstance(supervisor, FanOut)
         self._supervisor = supervisor
 

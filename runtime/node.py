@@ -294,6 +294,11 @@ class Node:
         """Of what class the object is that takes this place; see `Workers.class_for`."""
         return self._open_workers().class_for(child)
 
+    async def _start_fan_out(self, spec: ChildSpec) -> Agent:
+        """Start the supervisor of a `supervised_map`'s items, in the process of its caller."""
+        ref: Ref = await self.supervisor.start_child(spec)
+        return ref._agent
+
     def _ref_to(self, target: int | str) -> Ref:
         """A ref that came from another process of the node, by pid or by name."""
         if isinstance(target, str):

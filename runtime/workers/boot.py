@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from observe.runtime.node import Node
 
 
-def boot_bytes(node: Node, number: int, limits: Limits | None) -> bytes:
+def boot_bytes(node: Node, number: int, serial: int, limits: Limits | None) -> bytes:
     """Everything, with its length before it."""
     boot = {
         "limits": limits,
@@ -26,6 +26,7 @@ def boot_bytes(node: Node, number: int, limits: Limits | None) -> bytes:
         "log_level": logging.getLogger().getEffectiveLevel(),
         "parent": os.getpid(),
         "number": number,
+        "serial": serial,
         "uvloop": type(node.loop).__module__.partition(".")[0] == "uvloop",
         "node": {
             "name": node.name,

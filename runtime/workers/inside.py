@@ -44,6 +44,7 @@ class Inside(Instrument):
 
     def __init__(self, loop: AbstractEventLoop, boot: dict[str, Any]) -> None:
         self.loop = loop
+        self.serial: int = boot["serial"]
         self.thread_id = get_ident()
         self.link = Link(loop, self._on_frame, self._on_lost)
         self.calls: dict[int, Call] = {}
@@ -238,9 +239,16 @@ class Inside(Instrument):
     def on_crash(self, crash: Crash) -> None:
         self._crash = crash
 
+    def on_spawn(self, agent: Agent) -> None:
+        if not self.progress.knows(agent._o_pid):  # not started by the node's process, which is told of it
+            child = agent._o_child
+            self.link.send(
+                ("lodged", agent._o_pid, type(agent).__name__, str(child.id), child.supervisor_pid)
+            )
+
     def on_exit(self, agent: Agent, reason: ExitReason) -> None:
         pid = agent._o_pid
-        starting = not self.progress.knows(pid)
+        starting = False
         crash, self._crash = self._crash, None
         in_hand = crash is not None and crash.pid == pid and crash.has_message
         told = self.progress.of(agent, in_hand)

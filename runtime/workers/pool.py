@@ -48,6 +48,7 @@ class Workers:
         self.handled_before = 0
         """Messages handled by those that have ended."""
         self._next = count + 1
+        self._serial = 0
         self._classes: dict[type[Agent], type[Remote]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
@@ -80,14 +81,19 @@ class Workers:
             raise BadChildSpec("isolation='worker' needs worker processes: Node(..., workers=2)")
         if spec.worker is not None and spec.worker > self.count:
             raise BadChildSpec(f"there is no worker {spec.worker}: the node has {self.count}")
-        found = self._classes.get(cls)
-        if found is None:
+        if cls not in self._classes:
             why = why_not_found(cls)
             if why:
                 raise BadChildSpec(
                     f"{cls.__name__} cannot run in another process: {why}\n"
                     "  or keep it in the node's own process: isolation='none'"
                 )
+        return self.stand_in(cls)
+
+    def stand_in(self, cls: type[Agent]) -> type[Remote]:
+        """The class of those that stand for agents of class `cls`."""
+        found = self._classes.get(cls)
+        if found is None:
             found = self._classes[cls] = stand_in(cls)
         return found
 
@@ -108,6 +114,11 @@ class Workers:
             (self._shared(number) for number in range(1, self.count + 1)),
             key=lambda process: process.load,
         )
+
+    def next_serial(self) -> int:
+        """How many processes have been started, with the one that asks."""
+        self._serial += 1
+        return self._serial
 
     def process_ended(self, process: WorkerProcess) -> None:
         """A process is gone, and its agents with it."""

@@ -59,6 +59,8 @@ class WorkerProcess:
         self.workers = workers
         self.node: Node = workers.node
         self.number = number
+        self.serial = workers.next_serial()
+        """Unlike `number`, never used again on this node."""
         self.is_isolated = isolated
         """It is one agent's own, and ends with it."""
         self.limits = limits
@@ -148,7 +150,7 @@ class WorkerProcess:
             if self._killed:
                 self.kill()
             ours.setblocking(False)
-            await self.loop.sock_sendall(ours, boot_bytes(self.node, self.number, self.limits))
+            await self.loop.sock_sendall(ours, boot_bytes(self.node, self.number, self.serial, self.limits))
             await self.loop.create_connection(lambda: self.link, sock=ours)
         except OSError:
             ours.close()

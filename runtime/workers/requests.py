@@ -11,6 +11,7 @@ from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
 from observe.runtime.errors import MailboxFull, NoSuchAgent, NotSendable
 from observe.runtime.exits import NOPROC
+from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason
 from observe.runtime.workers.remote import Remote, gone
 
@@ -212,7 +213,7 @@ def failed(process: WorkerProcess, number: int, data: bytes) -> None:
 
 ANSWERS: Final[dict[str, Callable[..., None]]] = {
     one.__name__: one
-    for one in (cast, call, signal, link, unlink, monitor, demonitor, ask, letter, finding, failed)
+    for one in (cast, call, signal, link, unlink, monitor, demonitor, ask, letter, finding, failed, lodged)
 }
 """By the first word of a frame."""
 

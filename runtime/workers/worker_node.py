@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
@@ -22,8 +22,13 @@ from observe.runtime.workers.packing import pack
 from observe.runtime.workers.stubs import Stub, Target
 
 if TYPE_CHECKING:
+    from observe.runtime.children import ChildSpec
     from observe.runtime.step import Step
     from observe.runtime.workers.inside import Inside
+
+PIDS_OF_ONE: Final = 10**12
+"""A worker numbers the agents that it starts itself (the items of a `supervised_map`) from its serial number times this,
+without asking: no two processes of a node, past ones included, ever give the same pid. The node's own stay below."""
 
 
 class WorkerScheduler(Scheduler):
@@ -72,11 +77,15 @@ class WorkerLifecycle(Lifecycle):
     def __init__(self, node: WorkerNode, scheduler: Scheduler) -> None:
         super().__init__(node, scheduler, node.instruments)
         self.registry = Names(node.inside)
+        self._next_pid = node.inside.serial * PIDS_OF_ONE + 1
 
     def start_as(self, pid: int, child: Child) -> Agent | Future[Agent]:
         """`start` with this pid."""
-        self._next_pid = pid
-        return self.start(child)
+        own, self._next_pid = self._next_pid, pid
+        try:
+            return self.start(child)
+        finally:
+            self._next_pid = own
 
     def exit(self, agent: Agent, reason: ExitReason) -> None:
         if agent._o_away is not None:
@@ -157,6 +166,10 @@ class WorkerNode(Node):
     async def spawn(self, *args: Any, **options: Any) -> Ref:  # type: ignore[override]  # the same, for any kind
         ref: Ref = await self.inside.ask(requests.spawn, args, options)
         return ref
+
+    async def _start_fan_out(self, spec: ChildSpec) -> Agent:
+        started = self.lifecycle.start(Child(spec, spec.agent.__name__, None))
+        return started if isinstance(started, Agent) else await started
 
     def ref(self, target: Target) -> Ref:
         return self._ref_to(target)

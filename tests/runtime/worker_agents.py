@@ -7,7 +7,7 @@ import ctypes
 import os
 from typing import Any
 
-from observe.runtime import Agent, Ref
+from observe.runtime import Agent, Ref, supervised_map
 
 
 class Odd(Agent):
@@ -78,3 +78,34 @@ class Small(Odd):
     """Has room for three messages."""
 
     mailbox_limit = 3
+
+
+class Fan(Agent):
+    """Maps a function over numbers, each in an agent of its own."""
+
+    async def handle(self, message: Any) -> Any:
+        match message:
+            case ("map", int() as count):
+                return sorted([one.value async for one in supervised_map(double, range(count))])
+            case ("errors", int() as count):
+                return [type(one.error) async for one in supervised_map(odd_only, range(count), ordered=True)]
+            case "wait":
+                async for _ in supervised_map(sleep_long, range(3)):
+                    pass
+        return None
+
+
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+async def odd_only(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(f"{number} is even")
+    return number
+
+
+async def sleep_long(number: int) -> int:
+    await asyncio.sleep(60)
+    return number
