@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "crashes",
     "autopsy",
     "findings",
+    "workers",
     "vitals",
     "watch",
     "kill",

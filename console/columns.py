@@ -48,11 +48,12 @@ NAMES: Final = (
     "age_s",
     "supervisor",
     "child",
+    "process",
 )
 """The columns of the protocol, in the order in which this console keeps them."""
 
 PID, NAME, CLASS, STATUS, STATUS_S, MAILBOX, MAILBOX_MAX, HANDLED, RATE = range(9)
-REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD = range(9, 18)
+REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD, PROCESS = range(9, 19)
 
 TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child"})
 """Sorted from a to z at first; all others from the largest."""
@@ -64,7 +65,7 @@ LONG_ACTIVITY_S = 30.0
 """Seconds in one activity from which on it is shown as slow: no tool or model call ought to take as long."""
 
 ONLY_SORTED: Final = 99
-"""Rank of a column that is shown only while it is sorted by: another one shows it as well."""
+"""Rank of a column that is shown only while it is sorted by: another one shows it as well, or few nodes have it."""
 
 YOUNG_S = 10.0
 """Seconds after a restart during which the count of restarts stands out."""
@@ -237,6 +238,10 @@ def _child(row: Row, width: int) -> list[Piece]:
     return _text(row[CHILD] or "", width, "dim")
 
 
+def _process(row: Row, width: int) -> list[Piece]:
+    return _number(str(row[PROCESS]) if row[PROCESS] else NOTHING, width, "dim")
+
+
 COLUMNS: Final = (
     Column("pid", "pid", 7, "Serial number on the node, never reused.", _pid, 8, right=True),
     Column("name", "name", 13, "Registered name; without one, its id in its supervisor.", _name, 0, stretch=40),
@@ -266,6 +271,8 @@ COLUMNS: Final = (
            stretch=11, short="superv"),
     Column("child", "child", 10, "Its id in its supervisor: stays the same over restarts, as pid does not.", _child,
            16, stretch=20),
+    Column("process", "process", 5, "Number of the worker process in which it runs; none: the node's own.", _process,
+           ONLY_SORTED, right=True, stretch=8, short="proc"),
 )  # fmt: skip
 """In the order in which they stand on the screen."""
 

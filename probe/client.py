@@ -34,6 +34,7 @@ from observe.probe.remote import Reachable, RemoteNode
 from observe.probe.resolving import Sought, find, resolve
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
+from observe.probe.wire_workers import WorkerList
 
 __all__ = ["ClientState", "NodeClient", "Watch", "WatchPush", "connect", "resolve"]
 
@@ -191,6 +192,10 @@ class NodeClient(ActionsClient, TasksClient):
     async def findings(self) -> StandingFindings:
         """What the node has diagnosed of itself and is not over."""
         return await self._ask("findings", wire.NoArgs(), StandingFindings)
+
+    async def workers(self) -> WorkerList:
+        """The node's worker processes, those of single agents among them."""
+        return await self._ask("workers", wire.NoArgs(), WorkerList)
 
     async def kill(self, agent: int | str, reason: str = "") -> wire.Outcome:
         """End an agent; its supervisor decides what follows.

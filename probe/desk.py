@@ -15,7 +15,15 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import verbs_actions, verbs_probe, verbs_reading, verbs_tasks, verbs_watching, wire
+from observe.probe import (
+    verbs_actions,
+    verbs_probe,
+    verbs_reading,
+    verbs_tasks,
+    verbs_watching,
+    verbs_workers,
+    wire,
+)
 from observe.probe.asks import Answer, Asks
 from observe.probe.codec import REQUEST_DEPTH, REQUEST_LIMIT_BYTES, decode
 from observe.probe.commands import CommandGate
@@ -35,7 +43,7 @@ MAX_CLIENTS: Final = 128
 SILENT_S: Final = 60.0
 """A client that has been silent for so long is forgotten when another one needs its place. It must say hello again."""
 
-MODULES: Final = (verbs_probe, verbs_reading, verbs_watching, verbs_actions, verbs_tasks)
+MODULES: Final = (verbs_probe, verbs_reading, verbs_watching, verbs_actions, verbs_tasks, verbs_workers)
 """The modules that answer verbs. `observe.probe.counter` says what such a module is."""
 
 M = TypeVar("M", bound=wire.Asked)

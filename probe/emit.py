@@ -50,6 +50,9 @@ LONGEST_PAUSE_S: Final = 10.0
 RETRY_S: Final = 0.02
 """When the socket takes nothing for the moment, this long until it is tried again."""
 
+WORKERS_S: Final = 1.0
+"""Between two tellings of the worker processes."""
+
 KEPT_FACTS: Final = 1000
 """Crashes, and restarts, kept while nobody takes the feed."""
 
@@ -88,6 +91,7 @@ class Emitter(Instrument):
         self._due = 0.0
         """When the next beat is due, by the loop's clock."""
         self._next_tick = 0.0
+        self._next_workers = 0.0
         self._job: Telling | None = None
         self._job_ns = 0
         self._is_live = False
@@ -254,6 +258,9 @@ class Emitter(Instrument):
             self._due = now + self._tick_s
             if self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000):
                 self._lag_us = 0
+            if self._node.lifecycle.workers is not None and now >= self._next_workers:
+                self._next_workers = now + WORKERS_S
+                self._teller.tell_workers()
         if self._sweep_wanted:
             self._sweep_wanted = False
             self._lose()
@@ -304,6 +311,7 @@ class Emitter(Instrument):
             self._is_live = True
             self._swept_at = self._loop.time()
             self._concerns.begin_anew()
+            self._next_workers = 0.0
 
         yield from self._teller.tell_all(begun)
         self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000)

@@ -33,6 +33,7 @@ from observe.probe.frames import (
     SpawnFrame,
     StringsFrame,
     VitalsFrame,
+    WorkersFrame,
 )
 from observe.probe.picture import Picture
 from observe.probe.streams import BUFFERED_EVENTS
@@ -160,6 +161,8 @@ class Feed:
                 self.picture.vitals.take(frame)
                 self._filling.newest_us = max(self._filling.newest_us, frame.mono_us)
                 self._patience_s = RESYNC_FIRST_S if self.is_synced else self._patience_s
+            case WorkersFrame():
+                self.picture.processes.take(frame.workers)
             case StringsFrame():
                 self._filling.strings.add(frame.base, frame.texts)
             case SpawnFrame():

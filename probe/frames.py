@@ -15,8 +15,11 @@ from observe.probe.wire import Pid, Role
 Number = Pid
 """A counter or clock reading that must fit a column of 64 bits."""
 
-SPAWN_WIDTH: Final = 7
-"""Columns of a `spawn` row: pid, class, name, supervisor, child, restarts, crashes."""
+SPAWN_WIDTH: Final = 8
+"""Columns of a `spawn` row: pid, class, name, supervisor, child, restarts, crashes, process."""
+
+OLD_SPAWN_WIDTH: Final = 7
+"""Without `process`, in recordings of before there was that column."""
 
 ROWS_WIDTH: Final = 9
 """Columns of a `rows` row: pid, status, mailbox, mailbox_max, handled, reductions, since_us, activity,
@@ -246,6 +249,14 @@ class VitalsFrame(FeedFrame):
     """Of asyncio in the service's process, as is; 0 when that is not known."""
 
 
+class WorkersFrame(FeedFrame):
+    """All worker processes that live, about once a second while there are any."""
+
+    workers: list[dict[str, Any]] = Field(max_length=2048)
+    """Of each: `number`, `os_pid` (0: it is being started), `isolated`, `agents`, `handled`, `waiting_bytes`, `limits` (for
+    people), `started_at`."""
+
+
 class ByeFrame(FeedFrame):
     reason: str = ""
 
@@ -264,6 +275,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "concern": ConcernFrame,
     "durations": DurationsFrame,
     "vitals": VitalsFrame,
+    "workers": WorkersFrame,
     "bye": ByeFrame,
 }
 """The model for each `t`."""

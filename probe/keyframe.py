@@ -41,9 +41,10 @@ def restore(key: dict[str, Any], picture: Picture) -> Feed:
     picture.python, picture.version = str(key["python"]), str(key["version"])
     picture.started_at = float(key["started_at"])
     table = Table()
+    nothing = bytes(len(key["ints"]["pid"]))  # for a column that there was not when this was written
     table.strings.add(1, list(key["strings"]))
     table.load(
-        {name: np.frombuffer(key["ints"][name], dtype="<i8") for name in INTS},
+        {name: np.frombuffer(key["ints"].get(name, nothing), dtype="<i8") for name in INTS},
         {name: np.frombuffer(key["floats"][name], dtype="<f8") for name in FLOATS},
         int(key["newest_us"]),
     )

@@ -16,6 +16,7 @@ from observe.probe.chains import RestartChains
 from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config, CrashFrame, HelloFrame
+from observe.probe.processes import Processes
 from observe.probe.queries import line
 from observe.probe.streams import EventItem
 from observe.probe.table import Table
@@ -50,6 +51,7 @@ class Picture:
         self.config = config
         self.trees = Trees(Table())
         self.vitals = VitalSigns()
+        self.processes = Processes()
         self.restarts = RestartChains()
         self.troubles = Troubles()
         self.doings = Doings()

@@ -476,6 +476,7 @@ class Server:
         if measured is not None:
             picture.vitals.memory, picture.vitals.cpu = measured
             self._coroner.look()
+        picture.processes.measure()
         picture.table.rotate(monotonic_us())
         at = picture.wall(monotonic_us())
         picture.vitals.sample(at, picture.state, len(picture.table), picture.held)

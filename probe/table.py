@@ -12,12 +12,12 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.probe.frames import ROWS_WIDTH, SPAWN_WIDTH
+from observe.probe.frames import OLD_SPAWN_WIDTH, ROWS_WIDTH, SPAWN_WIDTH
 from observe.probe.strings import Ints, Strings
 from observe.probe.wire import STATUS_NAMES
 
 INTS: Final = (
-    "pid", "class", "name", "supervisor", "child", "restarts", "crashes", "status", "mailbox", "mailbox_max", "handled",
+    "pid", "class", "name", "supervisor", "child", "restarts", "crashes", "process", "status", "mailbox", "mailbox_max", "handled",
     "reductions", "since_us", "activity", "activity_since_us", "started_us", "handled_then", "reductions_then",
 )  # fmt: skip
 """Columns of integers. `class`, `name`, `child` and `activity` are numbers of strings; `…_us` are the service's
@@ -126,7 +126,12 @@ class Table:
         Raises:
             Malformed: the data does not have the size of `count` rows, or names strings that were not sent.
         """
-        rows = self._read(count, data, SPAWN_WIDTH)
+        if len(data) == count * OLD_SPAWN_WIDTH * 8:
+            rows = np.pad(
+                self._read(count, data, OLD_SPAWN_WIDTH), ((0, 0), (0, SPAWN_WIDTH - OLD_SPAWN_WIDTH))
+            )
+        else:
+            rows = self._read(count, data, SPAWN_WIDTH)
         for position in (1, 2, 4):
             self._check_strings(rows[:, position])
         if not count:

@@ -27,7 +27,7 @@ from observe.runtime.snapshot import ROW_WIDTH, row_values, spawn_facts
 CHUNK_AGENTS: Final = 256
 """Agents handled between two yields: about half a millisecond."""
 
-SPAWN_BYTES: Final = 7 * 8
+SPAWN_BYTES: Final = 8 * 8
 """Of one agent in a spawn frame."""
 
 _CALM: Final = frozenset({IDLE, WAITING})
@@ -179,6 +179,23 @@ class Teller:
             },
         )
 
+    def tell_workers(self) -> bool:
+        """The node's worker processes, if it has any. Once, without insisting."""
+        workers = [
+            {
+                "number": facts.number,
+                "os_pid": facts.os_pid,
+                "isolated": facts.is_isolated,
+                "agents": facts.agents,
+                "handled": facts.handled,
+                "waiting_bytes": facts.waiting_bytes,
+                "limits": facts.limits,
+                "started_at": facts.started_at,
+            }
+            for facts in self._node.workers()
+        ]
+        return self._outlet.offer("workers", {"workers": workers})
+
     # -- everything -------------------------------------------------------------------------------------------------
 
     def tell_all(self, begun: Callable[[], None]) -> Telling:
@@ -230,12 +247,21 @@ class Teller:
         extend = values.extend
         classes: dict[str, int] = {}
         for agent in agents:
-            pid, class_name, name, supervisor, child, restarts, crashes = spawn_facts(agent)
+            pid, class_name, name, supervisor, child, restarts, crashes, worker = spawn_facts(agent)
             class_number = classes.get(class_name)
             if class_number is None:
                 class_number = classes[class_name] = number(class_name)
             extend(
-                (pid, class_number, number(name) if name else 0, supervisor, number(child), restarts, crashes)
+                (
+                    pid,
+                    class_number,
+                    number(name) if name else 0,
+                    supervisor,
+                    number(child),
+                    restarts,
+                    crashes,
+                    worker,
+                )
             )
         return struct.pack(f"<{len(values)}q", *values)  # a third of the time that an array takes
 

@@ -37,7 +37,7 @@ STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "su
 
 COLUMNS: Final = (
     "pid", "name", "class", "status", "status_s", "mailbox", "mailbox_max", "handled", "rate", "reductions", "load",
-    "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child",
+    "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child", "process",
 )  # fmt: skip
 """The columns of the agents table in their order. docs/protocol.md says what each means."""
 
@@ -470,6 +470,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "crashes": ("viewer", CrashesArgs),
     "deaths": ("viewer", DeathsArgs),
     "findings": ("viewer", NoArgs),
+    "workers": ("viewer", NoArgs),
     "watch": ("viewer", WatchArgs),
     "rewatch": ("viewer", RewatchArgs),
     "credit": ("viewer", CreditArgs),

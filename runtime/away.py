@@ -25,6 +25,10 @@ class Away(Protocol):
     """Links and monitors of the agent are kept elsewhere, where it has its supervisor. False in the node's own
     process, which keeps them as those of any agent."""
 
+    @property
+    def worker(self) -> int:
+        """The number of the worker process in which it runs; 0 where that is not known."""
+
     def signal(self, sender: Agent | None, reason: ExitReason) -> None:
         """Send the agent an exit signal; it decides itself what that means."""
 

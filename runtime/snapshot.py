@@ -29,6 +29,8 @@ class SpawnFacts(NamedTuple):
     child_id: str
     restarts: int
     crashes: int
+    worker: int
+    """The number of the worker process in which it runs; 0 for the node's own."""
 
 
 def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> array[int]:
@@ -86,4 +88,5 @@ def spawn_facts(agent: Agent) -> SpawnFacts:
         str(child.id),
         child.restarts,
         child.crashes,
+        agent._o_away.worker if agent._o_away is not None else 0,
     )

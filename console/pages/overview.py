@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -24,6 +24,7 @@ from observe.console.overview_lines import (
 )
 from observe.console.pages.base import ConsolePage
 from observe.console.widgets.line_view import LineView
+from observe.console.worker_lines import worker_lines
 from observe.probe.wire import Query
 
 WIDE = 140
@@ -47,6 +48,7 @@ class OverviewPage(ConsolePage):
         self.tops: dict[str, list[Row]] = {}
         self.groups: list[Group] | None = None
         self.total = 0
+        self.processes: list[dict[str, Any]] = []
         self.left = LineView(self.folds)
         self.right = LineView(self.folds, id="beside")
 
@@ -84,6 +86,9 @@ class OverviewPage(ConsolePage):
         crashes = await attachment.ask(lambda node: node.crashes(CRASHES))
         if crashes is not None:
             self.groups, self.total = group(crashes.crashes), crashes.total
+        workers = await attachment.ask(lambda node: node.workers())
+        if workers is not None:
+            self.processes = workers.to_wire()["workers"]
         self.draw()
 
     def node_changed(self) -> None:
@@ -106,9 +111,12 @@ class OverviewPage(ConsolePage):
             tops += top_lines(top, self.tops.get(top.key), most, self.folds)
         if two:
             self.left.show([*above, *tops])
-            self.right.show([*vital_lines(node, self.folds, self.right.text_width), *crashes])
+            beside = self.right.text_width
+            workers = worker_lines(self.processes, self.folds, beside)
+            self.right.show([*vital_lines(node, self.folds, beside), *workers, *crashes])
         else:
-            self.left.show([*above, *tops, *vital_lines(node, self.folds, width)])
+            workers = worker_lines(self.processes, self.folds, width)
+            self.left.show([*above, *tops, *vital_lines(node, self.folds, width), *workers])
         if self.shown:
             self.observer.show_where()
 

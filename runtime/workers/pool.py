@@ -33,6 +33,10 @@ class WorkerFacts:
     """Bytes of messages that it has not read yet."""
     handled: int
     """Messages that its agents have handled."""
+    limits: str
+    """Of its process, for people; empty for none."""
+    started_at: float
+    """Unix time."""
 
 
 class Workers:
@@ -132,7 +136,7 @@ class Workers:
         return self.handled_before + sum(process.handled for process in self.processes.values())
 
     def facts(self) -> list[WorkerFacts]:
-        """All processes that live."""
+        """All processes that live. From any thread."""
         return [
             WorkerFacts(
                 process.number,
@@ -141,8 +145,10 @@ class Workers:
                 len(process.agents),
                 process.link.waiting_bytes,
                 process.handled,
+                str(process.limits or ""),
+                process.started_at,
             )
-            for process in self.processes.values()
+            for process in list(self.processes.values())
         ]
 
     def keep(self, task: asyncio.Task[Any]) -> None:

@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary
 
 from observe.runtime.bonds import Monitor
 from observe.runtime.calls import Call
+from observe.runtime.clock import wall_s
 from observe.runtime.errors import WorkerDied
 from observe.runtime.exits import ExitReason, WorkerTraceback
 from observe.runtime.workers.boot import boot_bytes
@@ -74,6 +75,7 @@ class WorkerProcess:
         """Agents that are in it or on their way."""
         self.os_pid = 0
         """0 until it has been started."""
+        self.started_at = wall_s()
         self.handled = 0
         """Messages that its agents have handled."""
         self.is_closed = False

@@ -12,7 +12,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from observe.runtime.agent import EXITED, IDLE, RUNNING, STARTING, STATUS_NAMES, WAITING, Agent
 from observe.runtime.bonds import Down, Monitor
@@ -39,6 +39,11 @@ class Remote(Agent):
     _o_away: RemoteEnd
     _o_stands_for: ClassVar[type[Agent]]
 
+    def __new__(cls) -> Self:
+        agent = super().__new__(cls)
+        agent._o_away = None  # type: ignore[assignment]  # until `_o_init`, which may find no process for it
+        return agent
+
     def _o_init(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         workers = self._o_scheduler.lifecycle.workers
         assert workers is not None
@@ -51,13 +56,14 @@ class Remote(Agent):
         return self._o_away.end(reason)
 
     def _o_buried(self, reason: ExitReason) -> None:
-        self._o_away.buried(reason)
+        if self._o_away is not None:
+            self._o_away.buried(reason)
 
     def _o_deliver(self, message: Any) -> None:
         self._o_away.deliver(message)
 
     def _o_queued(self) -> int:
-        return self._o_away.queued
+        return self._o_away.queued if self._o_away is not None else 0
 
 
 def stand_in(cls: type[Agent]) -> type[Remote]:
@@ -101,6 +107,10 @@ class RemoteEnd:
         limit = type(agent).mailbox_limit
         kept_here = type(agent).overflow in ("wait", "reject")
         self._limit = limit if limit is not None and kept_here else NO_LIMIT
+
+    @property
+    def worker(self) -> int:
+        return self.process.number
 
     # -- The mailbox
 

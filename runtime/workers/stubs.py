@@ -51,6 +51,7 @@ class StubEnd:
     """The mailbox of a stub, and the rest that the runtime wants to know of it."""
 
     is_stub = True
+    worker = 0
 
     def __init__(self, inside: Inside, target: Target) -> None:
         self._inside = inside

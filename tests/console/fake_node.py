@@ -39,6 +39,7 @@ from observe.probe.wire import (
     Value,
     Vitals,
 )
+from observe.probe.wire_workers import WorkerLine, WorkerList
 
 AT = 1_700_000_000.0
 """The time at which the node stands still."""
@@ -96,6 +97,7 @@ class FakeNode:
 
     def __post_init__(self) -> None:
         self.crash_list: list[Crash] = []
+        self.worker_list: list[WorkerLine] = []
         self.details: dict[int, Detail] = {}
         self.refusals: dict[str, RemoteError] = {}
         """By verb: what it is answered with."""
@@ -381,6 +383,10 @@ class FakeNode:
                 )  # fmt: skip
         return StandingFindings(findings=found, begun=len(found) + 4, untold=0)
 
+    async def workers(self) -> WorkerList:
+        self._asked("workers")
+        return WorkerList(workers=self.worker_list)
+
     async def kill(self, agent: int | str, reason: str = "") -> Outcome:
         self._asked("kill", agent)
         row = self._find(agent)
@@ -462,6 +468,7 @@ def _columns(number: int) -> dict[str, Any]:
         "age_s": 7500.0 - n * 0.001,
         "supervisor": np.full(total, 2, dtype=np.int64),
         "child": np.array([f"s{i - 2}" for i in n], dtype=object),
+        "process": np.zeros(total, dtype=np.int64),
     }
     for index, (name, kind, supervisor, child) in enumerate(
         [("root", "RootSupervisor", 0, ""), ("sessions", "Supervisor", 1, "sessions")]

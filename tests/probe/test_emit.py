@@ -25,7 +25,7 @@ from observe.probe.words import WORD_LOOP_NS, Words
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 from tests.probe.live import until
 
-SPAWN = ("pid", "class", "name", "supervisor", "child", "restarts", "crashes")
+SPAWN = ("pid", "class", "name", "supervisor", "child", "restarts", "crashes", "process")
 ROW = (
     "pid",
     "status",

@@ -78,12 +78,13 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     }
     reading = {
         "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
-        "rewatch", "credit", "unwatch", "where",
+        "rewatch", "credit", "unwatch", "where", "workers",
+        "tasks", "task",
     }  # fmt: skip
     assert may["viewer"] == reading
     acting = {
         "kill", "suspend", "resume", "stop", "restart", "next_rung", "send", "mailbox", "cancel_activity", "checkpoint",
-        "reset_budget", "log_level", "collect_garbage",
+        "reset_budget", "log_level", "collect_garbage", "cancel_task",
     }  # fmt: skip
     assert may["operator"] == reading | acting
     assert may["admin"] == reading | acting | {"edit", "yield"} == set(VERBS)

@@ -122,7 +122,7 @@ async def test_nothing_is_kept_for_a_telemetry_that_is_not_there(node: Node) -> 
 async def test_spawn_facts_name_the_place_in_the_tree(node: Node) -> None:
     ref = await node.spawn(Works, name="works")
     facts = spawn_facts(node.control.find("works"))
-    assert facts == (ref.pid, "Works", "works", node.supervisor.pid, "works", 0, 0)
+    assert facts == (ref.pid, "Works", "works", node.supervisor.pid, "works", 0, 0, 0)
 
 
 async def test_vitals_add_up(node: Node) -> None:
