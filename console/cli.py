@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "ps",
     "inspect",
     "stack",
+    "tasks",
     "tree",
     "crashes",
     "autopsy",

@@ -125,7 +125,7 @@ def moment(at: float) -> str:
 
 
 def nodes(cards: Sequence[Document]) -> RenderableType:
-    table = _table()
+    table = plain_table()
     for heading in ("NAME", "STATE", "PID", "UP FOR", "ENDPOINT", "OBSERVE"):
         table.add_column(heading, justify="right" if heading in ("PID", "UP FOR") else "left", no_wrap=True)
     now = time.time()
@@ -155,7 +155,7 @@ def agents(
     """
     cells = [[_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in rows]
     chosen = _that_fit(columns, cells, width, keep)
-    table = _table()
+    table = plain_table()
     for column in (columns[index] for index in chosen):
         left = column in LEFT
         table.add_column(
@@ -199,7 +199,7 @@ def stack(content: Document) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble("pid ", str(content["pid"]), "  ", _status(content["status"]))
     ]
-    parts += _frames(content["frames"])
+    parts += frames(content["frames"])
     if content.get("waiting_on"):
         parts.append(Text.assemble("  waits for ", (one_line(content["waiting_on"]), "cyan")))
     if content.get("note"):
@@ -218,7 +218,7 @@ def crashes(items: Sequence[Document], tracebacks: bool) -> RenderableType:
     """Crashes as a table, or one after the other with their tracebacks."""
     if tracebacks:
         return Group(*(_crash(crash) for crash in items))
-    table = _table()
+    table = plain_table()
     for heading in ("AT", "PID", "NAME", "KIND", "REASON", "RESTARTED AS"):
         table.add_column(
             heading, justify="right" if heading in ("PID", "RESTARTED AS") else "left", no_wrap=True
@@ -246,7 +246,7 @@ def vitals(name: str, content: Document) -> RenderableType:
     """A node's vital signs, with sparklines where there is history."""
     state = content["state"]
     history = content.get("history") or {}
-    table = _table(headings=False)
+    table = plain_table(headings=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True, style="cyan")
@@ -302,7 +302,7 @@ def detail(content: Document) -> RenderableType:
     parts.append(_heading(f"mailbox, {plural(content['mailbox_total'], 'message')}"))
     parts += [value_tree(message) for message in content["mailbox"]]
     if content.get("stack"):
-        parts += [_heading("stack"), *_frames(content["stack"]["frames"])]
+        parts += [_heading("stack"), *frames(content["stack"]["frames"])]
         if content["stack"].get("waiting_on"):
             parts.append(Text(f"  waits for {one_line(content['stack']['waiting_on'])}"))
         if content["stack"].get("note"):
@@ -330,7 +330,8 @@ def value_tree(value: Document) -> Tree:
     return root
 
 
-def _table(headings: bool = True) -> Table:
+def plain_table(headings: bool = True) -> Table:
+    """A table without lines."""
     return Table(box=None, pad_edge=False, show_header=headings, header_style="bold", padding=(0, 2, 0, 0))
 
 
@@ -363,9 +364,10 @@ def _cell(column: str, value: Any) -> Text:
     return _plain(value)
 
 
-def _frames(frames: Sequence[Document]) -> list[RenderableType]:
+def frames(stack: Sequence[Document]) -> list[RenderableType]:
+    """The levels of a stack, outermost first."""
     lines: list[RenderableType] = []
-    for frame in frames:
+    for frame in stack:
         where = one_line(f"{frame['file']}:{frame['line']}")
         lines.append(Text.assemble("  ", (where, "dim"), "  ", (one_line(frame["function"]), "bold")))
         if frame["source"]:
@@ -379,7 +381,7 @@ def _held(held: Document) -> RenderableType:
     )
     what = "a C call that lets no Python run" if held["where"] == "c" else "Python code"
     head = Text(f"\nheld for {duration(held['since_s'])} by {one_line(who)}, in {what}", "bold yellow")
-    return Group(head, *_frames(held["stack"]))
+    return Group(head, *frames(held["stack"]))
 
 
 def _branch_line(branch: Document) -> Text:
@@ -434,7 +436,7 @@ def _class(content: Document) -> str:
 
 def _facts(content: Document) -> RenderableType:
     agent, spec, supervisor = content["agent"], content["spec"], content["supervisor"]
-    table = _table(headings=False)
+    table = plain_table(headings=False)
     for _ in range(2):
         table.add_column(style="dim", no_wrap=True)
         table.add_column(no_wrap=True)
