@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from observe.console import deeds
 from observe.console.exits import REFUSED, complain
 from observe.console.format import duration, one_line
 from observe.console.options import json_option, timeout_option
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
+    from observe.console.deeds import Outcome
     from observe.probe.client import NodeClient
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Deed = Callable[["NodeClient", "int | str"], Awaitable["BaseModel"]]
+Do = Callable[["NodeClient", "int | str"], Awaitable["Outcome"]]
 """Asks the node to act on an agent, given by pid or name."""
 
 
@@ -29,11 +28,11 @@ Deed = Callable[["NodeClient", "int | str"], Awaitable["BaseModel"]]
 class Asking:
     """How a person is asked before an action."""
 
-    what: str
-    """`Kill`, or with more to it: `{agent}` stands for the agent's description."""
+    what: Callable[[str], str]
+    """The question, given the agent's description."""
     undone: str
     """The participle behind "not": `killed`."""
-    rehearse: Deed | None = None
+    rehearse: Do | None = None
     """Tells what would be done; shown before the question."""
 
 
@@ -56,9 +55,7 @@ def reason_option(function: Function) -> Function:
     )(function)
 
 
-def act_on_agent(
-    node: str, agent: int | str, deed: Deed, manner: Manner, asking: Asking | None = None
-) -> None:
+def act_on_agent(node: str, agent: int | str, deed: Do, manner: Manner, asking: Asking | None = None) -> None:
     """Ask, unless nobody is there to answer, then have it done and tell the outcome.
 
     Ends the command with REFUSED when the answer is no, or the node did not do it.
@@ -68,7 +65,7 @@ def act_on_agent(
     if asking is not None and not manner.yes and sys.stdin.isatty():
         row, name, incarnation = asyncio.run(_look(node, agent, asking.rehearse, manner.timeout_s))
         # Asked outside of any event loop, where Ctrl-C ends the question at once.
-        if not click.confirm(f"{asking.what.format(agent=_described(row))} on {name}?", err=True):
+        if not click.confirm(f"{asking.what(_described(row))} on {name}?", err=True):
             click.echo(f"Not {undone}.", err=True)
             raise click.exceptions.Exit(REFUSED)
         # The one that was shown, not whoever has its name by the time of the answer.
@@ -77,7 +74,7 @@ def act_on_agent(
         raise click.exceptions.Exit(REFUSED)
 
 
-def act_on_node(node: str, deed: Callable[[NodeClient], Awaitable[BaseModel]], manner: Manner) -> None:
+def act_on_node(node: str, deed: Callable[[NodeClient], Awaitable[Outcome]], manner: Manner) -> None:
     """Have it done and tell the outcome. Ends the command with REFUSED when the node did not do it."""
     if not asyncio.run(_act(node, None, None, lambda client, _: deed(client), "done", manner)):
         raise click.exceptions.Exit(REFUSED)
@@ -90,18 +87,15 @@ def json_value(text: str, what: str) -> Any:
         UsageError: it is none, or does not fit the wire.
     """
     try:
-        value = json.loads(text, parse_constant=_no_number, parse_int=_whole_number)
-        text.encode()
-        json.dumps(value, ensure_ascii=False).encode()  # a half of a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
+        return deeds.json_value(text)
+    except ValueError as error:
         raise click.UsageError(
-            f"{what} is no JSON value ({error}); quote text twice: '\"like this\"', or give --text"
+            f"{what} cannot be read: {error}; quote text twice for the shell: '\"like this\"', or give --text"
         ) from None
-    return value
 
 
 async def _look(
-    node: str, agent: int | str, rehearse: Deed | None, timeout_s: float
+    node: str, agent: int | str, rehearse: Do | None, timeout_s: float
 ) -> tuple[dict[str, Any], str, str]:
     from observe.console.link import link
     from observe.console.output import document
@@ -114,7 +108,7 @@ async def _look(
 
 
 async def _act(
-    node: str, agent: int | str | None, incarnation: str | None, deed: Deed, undone: str, manner: Manner
+    node: str, agent: int | str | None, incarnation: str | None, deed: Do, undone: str, manner: Manner
 ) -> bool:
     from observe.console.link import link
     from observe.console.output import document, print_json
@@ -140,17 +134,6 @@ def _described(row: dict[str, Any]) -> str:
     name = row["name"] or row["class"]
     doing = f", in {row['activity']} for {duration(row['activity_s'])}" if row["activity"] else ""
     return one_line(f"{name} (pid {row['pid']}, {row['status']}{doing})")
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not in JSON")
-
-
-def _whole_number(text: str) -> int:
-    number = int(text)
-    if not -(2**63) <= number < 2**64:
-        raise ValueError("a whole number has 64 bits at most")
-    return number
 
 
 def manner_options(function: Function) -> Function:

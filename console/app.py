@@ -111,6 +111,9 @@ class ObserveApp(ActingApp):
 
     def perform(self, action: Action) -> None:
         """Do what an action's key does, from the palette or by a click."""
+        if action.page == "agent":
+            self.call_later(self.action_act, action.id)
+            return
         target = self if action.page == "app" else self.pages[cast(PageName, action.page)]
         self.call_later(getattr(target, f"action_{action.id}"))
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from observe.console.app_places import PlacesApp
-from observe.console.format import clock
+from observe.console.deeds import BY_ID, DEEDS, Deed, do
+from observe.console.format import clock, plural
 from observe.console.keys import find, permitted
 from observe.console.node_view import CONTROL_S, Taken
 from observe.console.state import Identity
 from observe.console.widgets.control_dialog import ControlDialog
-from observe.console.widgets.kill_dialog import KillDialog
-from observe.console.widgets.kill_many_dialog import KillManyDialog
+from observe.console.widgets.deed_dialog import DeedDialog
+from observe.console.widgets.deed_menu import DeedMenu
+from observe.console.widgets.deeds_dialog import DeedsDialog
+from observe.probe.errors import AttachError
 
-_KILL = find("agents", "kill")
+_LEAST = find("agent", "kill")
+"""Whoever may do this may act."""
 
 
 class ActingApp(PlacesApp):
@@ -22,7 +28,7 @@ class ActingApp(PlacesApp):
         node = self.node
         if node.readonly:
             self.say("attached read-only: leave out --read-only to take control", "warn")
-        elif not permitted(_KILL, node.role, readonly=False):
+        elif not permitted(_LEAST, node.role, readonly=False):
             self.say(f"your key has the role {node.role}; acting takes operator", "warn")
         elif not node.only_looks:
             self._give_back("view mode again")
@@ -47,47 +53,99 @@ class ActingApp(PlacesApp):
         if self.node.control is not None and self.node.only_looks:
             self._give_back("control is over: view mode again; W takes it anew")
 
-    def ask_to_kill(self, agent: Identity | None) -> None:
-        """The question before a kill; for those who may not kill, why not."""
-        if agent is not None and self._may_act():
-            self.push_screen(KillDialog(agent, self.attachment, self._why))
+    # -- acting
 
-    def ask_to_kill_many(self, agents: list[Identity]) -> None:
-        """The question before several are killed."""
-        if len(agents) == 1:
-            self.ask_to_kill(agents[0])
-        elif agents and self._may_act():
-            self.push_screen(
-                KillManyDialog(agents, self.attachment, self.node.name, self._why), self._killed_many
-            )
+    def why_not(self, deed: Deed) -> str:
+        """Why this may not be done now; empty when it may."""
+        node = self.node
+        if node.readonly:
+            return "attached read-only: leave out --read-only to act on agents"
+        if not permitted(find("agent", deed.id), node.role, readonly=False):
+            return f"your key has the role {node.role}; {deed.doing} takes {deed.role}"
+        return "view mode: W takes control first" if node.only_looks else ""
 
-    def _killed_many(self, _result: None) -> None:
+    def action_deeds(self) -> None:
+        """A list of all that can be done, and why the rest cannot."""
+        nobody = self.page.nobody() if not self.page.targets() else ""
+        refused = {deed.id: self.why_not(deed) or ("" if deed.on_node else nobody) for deed in DEEDS}
+        several = len(self.page.targets()) > 1
+        for deed in DEEDS:
+            if several and not deed.several:
+                refused[deed.id] = refused[deed.id] or "only to one agent at a time"
+        count = plural(len(self.page.targets()), "agent")
+        self.push_screen(
+            DeedMenu(f"Act on {count}", {key: why for key, why in refused.items() if why}), self._picked
+        )
+
+    def _picked(self, deed: str | None) -> None:
+        if deed is not None:
+            self.action_act(deed)
+
+    def action_act(self, deed_id: str) -> None:
+        """Do something to the agent on the line or to all marked ones, after the question that belongs to it."""
+        deed = BY_ID[deed_id]
+        refused = self.why_not(deed)
+        targets = [] if deed.on_node else self.page.targets()
+        if refused:
+            self.say(refused, "warn")
+        elif deed.on_node:
+            self.push_screen(DeedDialog(deed, None, self.attachment, self.node.name, self._why))
+        elif not targets:
+            self.say(self.page.nobody(), "warn")
+        elif all(isinstance(one, Identity) for one in targets):
+            self._ask(deed, [one for one in targets if isinstance(one, Identity)])
+        else:
+            self.run_worker(self._ask_by_pid(deed, targets), group="visit", exclusive=True)
+
+    async def _ask_by_pid(self, deed: Deed, targets: Sequence[Identity | int]) -> None:
+        agents: list[Identity] = []
+        for one in targets:
+            if isinstance(one, int):
+                row = await self.attachment.row_of(Identity(one, None, "", 0, ""))
+                if row is None:
+                    self.say(f"#{one} is not there any more", "warn")
+                    return
+                one = Identity.of(row)
+            agents.append(one)
+        self._ask(deed, agents)
+
+    def _ask(self, deed: Deed, agents: Sequence[Identity]) -> None:
+        prefilled: Mapping[str, str] = self.page.prefilled(deed)
+        if not deed.asks and not deed.wants:
+            self.run_worker(self._do_at_once(deed, agents), group=deed.id)
+        elif len(agents) == 1:
+            dialog = DeedDialog(deed, agents[0], self.attachment, self.node.name, self._why, prefilled)
+            self.push_screen(dialog)
+        elif not deed.several:
+            self.say(f"{deed.doing} is for one agent at a time: U takes the marks away", "warn")
+        else:
+            many = DeedsDialog(deed, agents, self.attachment, self.node.name, self._why, prefilled)
+            self.push_screen(many, self._done_to_many)
+
+    async def _do_at_once(self, deed: Deed, agents: Sequence[Identity]) -> None:
+        """What can do no harm is done without a question, and its outcome told."""
+        node = self.attachment.node
+        done, failed, last = 0, "", ""
+        for agent in agents:
+            if node is None:
+                return
+            try:
+                outcome = await do(node, deed, agent.pid, {}, self._why)
+            except AttachError as error:
+                failed = failed or str(error)
+            else:
+                done += outcome.done
+                last = outcome.what
+                failed = failed or ("" if outcome.done else outcome.what)
+        text = last if len(agents) == 1 and not failed else f"{done:,} of {len(agents):,} {deed.done}"
+        self.say(
+            f"{text}; {failed}" if failed and len(agents) > 1 else failed or text, "bad" if failed else "good"
+        )
+        self.attachment.rows.wake()
+
+    def _done_to_many(self, _result: None) -> None:
         self.agents_page.action_unmark()
 
     @property
     def _why(self) -> str:
         return self.node.control.reason if self.node.control is not None else ""
-
-    def _may_act(self) -> bool:
-        """Whether this person may act now; if not, they are told why."""
-        node = self.node
-        if node.readonly:
-            self.say("attached read-only: leave out --read-only to act on agents", "warn")
-        elif not permitted(_KILL, node.role, readonly=False):
-            self.say(f"your key has the role {node.role}; killing takes operator", "warn")
-        elif node.only_looks:
-            self.say("view mode: W takes control first", "warn")
-        else:
-            return True
-        return False
-
-    def ask_to_kill_pid(self, pid: int) -> None:
-        """The same for an agent of which only the pid is at hand."""
-        self.run_worker(self._ask_to_kill_pid(pid), group="visit", exclusive=True)
-
-    async def _ask_to_kill_pid(self, pid: int) -> None:
-        row = await self.attachment.row_of(Identity(pid, None, "", 0, ""))
-        if row is None:
-            self.say(f"#{pid} is not there any more", "warn")
-        else:
-            self.ask_to_kill(Identity.of(row))

@@ -49,7 +49,7 @@ class ConsoleApp(App[None]):
 
     TITLE = "observe"
     CSS_PATH = "console.tcss"
-    BINDINGS: ClassVar = bindings_of("app")
+    BINDINGS: ClassVar = [*bindings_of("app"), *bindings_of("agent")]
     COMMANDS = {ActionCommands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     PAUSE_GC_ON_SCROLL = True

@@ -2,13 +2,18 @@
 
 from textual.binding import Binding, BindingType
 
-from observe.console.keys import Page, key_name, on_page
+from observe.console.keys import Action, Page, key_name, on_page
 
 
 def bindings_of(page: Page) -> list[BindingType]:
-    """All bindings of a page (or of the app): each key of each action calls the method `action_<id>`."""
+    """All bindings of a page (or of the app): each key of each action calls its method, see `method_of`."""
     return [
-        Binding(key, action.id, action.name, show=False, key_display=key_name(key))
+        Binding(key, method_of(action), action.name, show=False, key_display=key_name(key))
         for action in on_page(page)
         for key in action.keys
     ]
+
+
+def method_of(action: Action) -> str:
+    """`action_<id>`, as Textual names it; the app's `action_act` for what is done to agents."""
+    return f"act({action.id!r})" if action.page == "agent" else action.id

@@ -18,6 +18,7 @@ from textual.widgets import ContentSwitcher
 
 from observe.console.attachment import Attachment
 from observe.console.bindings import bindings_of
+from observe.console.deeds import BY_ID
 from observe.console.fleet_view import FleetView, Opening, totals_pieces
 from observe.console.format import clock
 from observe.console.keys import Action, find, permitted
@@ -28,8 +29,8 @@ from observe.console.state import AgentsView, Identity
 from observe.console.tones import DARK, LIGHT, THEMES, theme_for
 from observe.console.widgets.bars import KeyHints, StatusBar
 from observe.console.widgets.control_dialog import ControlDialog
+from observe.console.widgets.deed_dialog import DeedDialog
 from observe.console.widgets.help import HelpOverlay
-from observe.console.widgets.kill_dialog import KillDialog
 from observe.console.widgets.piece_lines import PieceLines
 from observe.probe.client import connect
 from observe.probe.errors import AttachError
@@ -222,7 +223,7 @@ class FleetApp(App[None]):
             attachment = Attachment(lambda: client, AgentsView(), self.post_message)
             attachment.node = client
             why = self.node.control.reason if self.node.control is not None else ""
-            self.push_screen(KillDialog(agent, attachment, why, on=node))
+            self.push_screen(DeedDialog(BY_ID["kill"], agent, attachment, node, why, on=node))
 
 
 async def _run(nodes: Sequence[str | Sought], readonly: bool, screen: FleetScreen) -> int:

@@ -7,10 +7,14 @@ that they agree. Every action has a plain key: what ctrl and shift send through 
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from observe.console.deeds import DEEDS
+
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "agent",
     "fleet", "nodes", "fleet_agents",
 ]  # fmt: skip
+"""`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
+
 Role = Literal["viewer", "operator", "admin"]
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
@@ -46,7 +50,12 @@ class Action:
     """Whether the palette offers it; moving a cursor by name would help nobody."""
 
 
+AGENT_PAGES: Final[frozenset[Page]] = frozenset({"overview", "agents", "detail", "tree", "findings"})
+"""Where a line is about an agent that can be acted on."""
+
 ACTIONS: Final[tuple[Action, ...]] = (
+    # on agents, wherever they are
+    *(Action(deed.id, "agent", (deed.key,), deed.name, deed.description, deed.role) for deed in DEEDS),
     # everywhere
     Action("help", "app", ("question_mark", "f1"), "Help", "All keys, and what each column means.", footer="help"),
     Action(
@@ -78,12 +87,12 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "control", "app", ("W",), "Take control…",
         "Be allowed to act for a quarter of an hour, after saying why; again to go back to looking.",
     ),
+    Action("deeds", "app", ("A",), "Act…", "All that can be done to the agent or agents chosen, or to the node, from a list."),
     Action("toggle_theme", "app", ("L",), "Light or dark", "Switch between the light and the dark theme."),
     Action("quit", "app", ("q", "ctrl+c"), "Quit", "Leave; the node does not notice.", footer="quit"),
     # the overview
     Action("open", "overview", ("enter",), "Open", "Go where the line leads: an agent, a finding's agents, a crash.", footer="open"),
     Action("table", "overview", ("s",), "As a table", "The agents table, in the order of this section.", footer="table"),
-    Action("kill", "overview", ("K",), "Kill agent…", "End the agent on the line, after a question.", "operator", footer="kill"),
     Action("copy", "overview", ("y",), "Copy", "Put the line on the clipboard."),
     # the agents table
     Action("open", "agents", ("enter",), "Open agent", "State, mailbox, stack and crash of one agent.", footer="open"),
@@ -94,9 +103,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "sort_right", "agents", ("greater_than_sign",), "Sort by column to the right", "Sort by the column after."
     ),
     Action("reverse", "agents", ("r",), "Reverse the order", "Largest first or smallest first."),
-    Action("kill", "agents", ("K",), "Kill…", "End the chosen agent or all marked ones, after a question.", "operator", footer="kill"),
     Action("follow", "agents", ("F",), "Follow the selection", "Keep the chosen agent in view while rows move."),
-    Action("mark", "agents", ("space",), "Mark", "Mark the chosen agent, or unmark it; K then acts on all marked."),
+    Action("mark", "agents", ("space",), "Mark", "Mark the chosen agent, or unmark it; actions are then about all marked."),
     Action("unmark", "agents", ("U",), "Unmark all", "Take all marks away."),
     Action("reveal", "agents", ("full_stop",), "Go to the selection", "Scroll to where the chosen agent is."),
     Action("copy", "agents", ("y",), "Copy", "Put the agent's name and pid on the clipboard."),
@@ -108,12 +116,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("last", "agents", ("end", "G"), "Last", "The last row.", palette=False),
     # one agent
     Action("open", "detail", ("enter",), "Open or unfold", "Go to this agent, or unfold this value.", footer="open"),
-    Action("kill", "detail", ("K",), "Kill agent…", "End this agent, after a question.", "operator", footer="kill"),
     Action("supervisor", "detail", ("u",), "Go to supervisor", "One up in the tree.", footer="supervisor"),
     Action("copy", "detail", ("y",), "Copy", "Put the line under the cursor on the clipboard."),
     # the tree
     Action("open", "tree", ("enter",), "Open agent", "State, mailbox, stack and crash of one agent.", footer="open"),
-    Action("kill", "tree", ("K",), "Kill agent…", "End one agent, after a question.", "operator", footer="kill"),
     Action(
         "children", "tree", ("s",), "Children as a table", "The children of this supervisor in the table.",
         footer="children",
@@ -125,7 +131,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("copy", "crashes", ("y",), "Copy", "Put the traceback on the clipboard."),
     # findings
     Action("open", "findings", ("enter",), "Open", "The worst agent; on the line of agents, all of them in the table.", footer="open"),
-    Action("table", "findings", ("s",), "Agents concerned", "All agents that the finding is about, in the table.", footer="agents concerned"),
+    Action("table", "findings", ("s",), "Agents concerned", "All agents that the finding is about, in the table.", footer="agents"),
     Action("copy", "findings", ("y",), "Copy", "Put the line on the clipboard."),
     # several nodes: everywhere
     Action("help", "fleet", ("question_mark", "f1"), "Help", "All keys, and what each column means.", footer="help"),
@@ -217,8 +223,9 @@ def on_page(page: Page) -> tuple[Action, ...]:
 
 
 def available(page: Page) -> tuple[Action, ...]:
-    """What can be done on `page`: its own actions and those that work everywhere."""
-    return on_page(page) + on_page(everywhere(page))
+    """What can be done on `page`: its own actions, those on agents, and those that work everywhere."""
+    on_agents = () if page in FLEET_PAGES else on_page("agent")
+    return on_page(page) + on_agents + on_page(everywhere(page))
 
 
 def everywhere(page: Page) -> Page:
@@ -254,6 +261,12 @@ def footer(page: Page) -> list[tuple[str, str, Action]]:
         other = find("fleet", "show_agents" if page == "nodes" else "show_nodes")
         own.append((key_name(other.keys[0]), "agents" if page == "nodes" else "nodes", other))
         return own + [(key_name(act.keys[0]), act.footer, act) for act in on_page("fleet") if act.footer]
+    if page == "agents":
+        kill = find("agent", "kill")
+        own.append((key_name(kill.keys[0]), "kill", kill))
+    if page in AGENT_PAGES:
+        deeds = find("app", "deeds")
+        own.append((key_name(deeds.keys[0]), "act", deeds))
     words = {"show_agents": "agents", "show_tree": "tree", "show_crashes": "crashes"}
     shared = []
     for action in on_page("app"):

@@ -1,171 +1,115 @@
-"""The verbs that act on one agent and take nothing but its name: `suspend`, `stop`, `next-rung` and their like."""
+"""The verbs that act on one agent, made from the table of `observe.console.deeds`: `kill`, `suspend`, `edit` and their like."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from observe.console.acting import Asking, Manner, act_on_agent, manner_options, yes_option
-from observe.console.options import agent_argument, node_argument
+from observe.console.acting import (
+    Asking,
+    Manner,
+    act_on_agent,
+    json_value,
+    manner_options,
+    yes_option,
+)
+from observe.console.deeds import DEEDS, Deed, Want, do, question
+from observe.console.options import AgentName, agent_argument, node_argument
+
+if TYPE_CHECKING:
+    from observe.console.acting import Do
+
+CHOICES: Final = ("oldest", "newest", "containing", "everything")
+"""The four ways to say which messages."""
 
 
-def _verb(name: str, help_text: str, asking: Asking | None = None) -> click.Command:
-    """A verb of the wire, as a command; it asks first if it can do harm."""
-    wire_verb = name.replace("-", "_")
+def _command(deed: Deed) -> click.Command:
+    """A deed as a command: its wants are arguments and options; it asks first if it can do harm."""
 
     def run(
-        node: str, agent: int | str, reason: str, as_json: bool, timeout_s: float, yes: bool = False
+        node: str,
+        agent: int | str,
+        reason: str,
+        as_json: bool,
+        timeout_s: float,
+        yes: bool = False,
+        is_text: bool = False,
+        dry_run: bool = False,
+        **given: Any,
     ) -> None:
-        act_on_agent(
-            node,
-            agent,
-            lambda client, whom: client.act(wire_verb, agent=whom, reason=reason),
-            Manner(yes, as_json, timeout_s),
-            asking,
-        )
+        arguments = _arguments(deed, given, is_text)
 
-    options: Any = manner_options(run)
-    if asking is not None:
-        options = yes_option(options)
-    return click.command(name, help=help_text)(node_argument(agent_argument(options)))
+        def doing(dry: bool) -> Do:
+            return lambda client, whom: do(client, deed, whom, arguments, reason, dry_run=dry)
 
+        asking = None
+        if deed.asks and not dry_run:
+            rehearse = doing(True) if deed.rehearses else None
+            asking = Asking(lambda described: question(deed, described, arguments), deed.done, rehearse)
+        act_on_agent(node, agent, doing(dry_run), Manner(yes, as_json, timeout_s), asking)
 
-suspend = _verb(
-    "suspend",
-    """Let one agent take no further message; its mailbox keeps queueing.
-
-    A step that is under way ends first: then the status is 1, and the agent is suspended when it has ended. Timers
-    keep running, and a kill works as ever.
-
-    \b
-    observe suspend shop session-7
-    observe suspend shop 42 --yes --reason "to look at it in peace"
-    """,
-    Asking("Suspend {agent}", "suspended"),
-)
-
-resume = _verb(
-    "resume",
-    """Let a suspended agent go on with its mailbox.
-
-    \b
-    observe resume shop session-7
-    """,
-)
-
-stop = _verb(
-    "stop",
-    """Ask one agent to end in order, with its `terminate`; its supervisor may bring it back.
-
-    \b
-    observe stop shop session-7
-    observe stop shop 42 --yes --reason "no longer needed"
-    """,
-    Asking("Stop {agent}", "stopped"),
-)
-
-next_rung = _verb(
-    "next-rung",
-    """Treat one agent as failed, so that the next rung of its ladder is taken.
-
-    \b
-    observe next-rung shop session-7
-    observe next-rung shop session-7 --yes --reason "the retries lead nowhere" --json
-    """,
-    Asking("Take the next rung of {agent}", "taken"),
-)
-
-checkpoint = _verb(
-    "checkpoint",
-    """Save one agent's state now.
-
-    \b
-    observe checkpoint shop session-7 --reason "before the deployment"
-    """,
-)
-
-reset_budget = _verb(
-    "reset-budget",
-    """Let the budget of one agent, or of the tree below a supervisor, begin anew.
-
-    \b
-    observe reset-budget shop session-7
-    observe reset-budget shop sessions --yes --reason "paid for"
-    """,
-    Asking("Reset the budget of {agent}", "reset"),
-)
-
-
-@click.command("restart")
-@node_argument
-@agent_argument
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice(["spec", "checkpoint", "fresh"]),
-    default="spec",
-    show_default=True,
-    help="The successor begins as its child spec says, from the last checkpoint, or by `init`.",
-)
-@yes_option
-@manner_options
-def restart(
-    node: str,
-    agent: int | str,
-    source: Literal["spec", "checkpoint", "fresh"],
-    yes: bool,
-    reason: str,
-    as_json: bool,
-    timeout_s: float,
-) -> None:
-    """End one agent in order and start its successor in the same place, alone.
-
-    \b
-    observe restart shop session-7
-    observe restart shop session-7 --from checkpoint --yes
-    observe restart shop session-7 --from fresh --json | jq .pid
-    """
-    act_on_agent(
-        node,
-        agent,
-        lambda client, whom: client.restart(whom, source, reason),
-        Manner(yes, as_json, timeout_s),
-        Asking("Restart {agent}", "restarted"),
+    function: Any = manner_options(run)
+    if deed.asks:
+        function = yes_option(function)
+    if deed.rehearses:
+        function = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")(function)
+    for want in reversed(deed.wants):
+        function = _parameter(want)(function)
+    return click.command(deed.id, help=f"{deed.description}\n\n{deed.more}")(
+        node_argument(agent_argument(function))
     )
 
 
-@click.command("cancel")
-@node_argument
-@agent_argument
-@click.argument("activity", default="")
-@yes_option
-@manner_options
-def cancel(
-    node: str, agent: int | str, activity: str, yes: bool, reason: str, as_json: bool, timeout_s: float
-) -> None:
-    """Cancel an activity of one agent where it waits; the innermost when none is named.
-
-    Its block raises ActivityCancelled; what follows is the agent's own affair.
-
-    \b
-    observe cancel shop session-7
-    observe cancel shop session-7 tool:search --yes --reason "the index is gone"
-    """
-    act_on_agent(
-        node,
-        agent,
-        lambda client, whom: client.cancel_activity(whom, activity, reason),
-        Manner(yes, as_json, timeout_s),
-        Asking(f"Cancel {_braced(activity) or 'the innermost activity'} of {{agent}}", "cancelled"),
-    )
+def _parameter(want: Want) -> Any:
+    match want.kind:
+        case "messages":
+            return _which_options
+        case "choice":
+            return click.option(
+                "--from",
+                want.name,
+                type=click.Choice(want.choices),
+                default=want.choices[0],
+                show_default=True,
+                help="The successor begins as its child spec says, from the last checkpoint, or by `init`.",
+            )
+        case "agent":
+            return click.argument(want.name, type=AgentName())
+        case "json":
+            text = click.option("--text", "is_text", is_flag=True, help="Take it as text and not as JSON.")
+            argument = click.argument(want.name)
+            return lambda function: argument(text(function))
+        case _:
+            return click.argument(want.name) if want.needed else click.argument(want.name, default="")
 
 
-def _braced(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
+def _which_options(function: Any) -> Any:
+    """Which of the messages that wait."""
+    for option in (
+        click.option("--all", "everything", is_flag=True, help="All that wait."),
+        click.option(
+            "--containing", metavar="TEXT", help="Those with this in their text, as `inspect` shows it."
+        ),
+        click.option("--newest", type=click.IntRange(1), metavar="N", help="The last N."),
+        click.option("--oldest", type=click.IntRange(1), metavar="N", help="The first N."),
+    ):
+        function = option(function)
+    return function
 
 
-COMMANDS: Final = {
-    command.name: command
-    for command in (suspend, resume, stop, restart, next_rung, cancel, checkpoint, reset_budget)
-}
+def _arguments(deed: Deed, given: Mapping[str, Any], is_text: bool) -> dict[str, Any]:
+    arguments = {name: value for name, value in given.items() if name not in CHOICES}
+    for want in deed.wants:
+        if want.kind == "json" and not is_text:
+            arguments[want.name] = json_value(arguments[want.name], f"the {want.name}")
+        elif want.kind == "messages":
+            chosen = {name: given[name] for name in CHOICES if given[name]}
+            if len(chosen) != 1:
+                raise click.UsageError("Give one of --oldest N, --newest N, --containing TEXT, --all.")
+            arguments |= chosen
+    return arguments
+
+
+COMMANDS: Final = {deed.id: _command(deed) for deed in DEEDS if not deed.on_node}

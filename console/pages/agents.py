@@ -16,7 +16,7 @@ from observe.console.format import count, duration, plural
 from observe.console.messages import PageArrived
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
-from observe.console.state import MOST_MARKED, AgentsView
+from observe.console.state import MOST_MARKED, AgentsView, Identity
 from observe.console.widgets.agents_table import AgentsTable
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.sort_menu import SortMenu
@@ -271,12 +271,11 @@ class AgentsPage(ConsolePage):
         if self.view.chosen is not None:
             self.observer.visit(Place("detail", self.view.chosen))
 
-    def action_kill(self) -> None:
-        """End the chosen agent or all marked ones, after a question."""
+    def targets(self) -> list[Identity]:
+        """All marked agents, else the chosen one."""
         if self.view.marked:
-            self.observer.ask_to_kill_many(list(self.view.marked.values()))
-        else:
-            self.observer.ask_to_kill(self.view.chosen)
+            return list(self.view.marked.values())
+        return [self.view.chosen] if self.view.chosen is not None else []
 
     def action_mark(self) -> None:
         """Mark the chosen agent or unmark it, and go one down."""

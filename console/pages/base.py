@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from textual.containers import Vertical
 
 from observe.console.attachment import Poller
 from observe.console.columns import Piece
+from observe.console.deeds import Deed
 from observe.console.messages import PagePainted
 from observe.console.navigation import Place
 from observe.console.screens import PageName
+from observe.console.state import Identity
 
 if TYPE_CHECKING:
     from observe.console.app import ObserveApp
@@ -53,6 +56,18 @@ class ConsolePage(Vertical):
     def where(self) -> list[Piece]:
         """What the status bar says about this page."""
         return []
+
+    def targets(self) -> Sequence[Identity | int]:
+        """The agents that an action would be about, or their pids; none on a line that is about nobody."""
+        return ()
+
+    def nobody(self) -> str:
+        """Why there are none."""
+        return "there is no agent on this line"
+
+    def prefilled(self, deed: Deed) -> Mapping[str, str]:
+        """What is on this page to be said already for what a deed wants to know."""
+        return {}
 
     def node_changed(self) -> None:
         """Vital signs, findings or the connection changed while this page is on the screen."""

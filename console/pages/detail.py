@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,12 +15,14 @@ from textual.widget import Widget
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import NAMES, Piece, Row, row_of
+from observe.console.deeds import Deed
 from observe.console.detail_lines import LEFT, RIGHT, SECTIONS, WITHOUT_THE_NODE, section_lines, title_pieces
 from observe.console.findings import concerning
 from observe.console.format import ago, clock, one_line
 from observe.console.lines import Folds
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
+from observe.console.prefilled import from_line
 from observe.console.state import Identity
 from observe.console.tones import Ground, tones_of
 from observe.console.widgets.line_view import LineView
@@ -271,13 +274,18 @@ class DetailPage(ConsolePage):
         else:
             self.observer.say("it has no supervisor: it is the root of the tree")
 
-    def action_kill(self) -> None:
-        """End this agent, after a question."""
-        if self.content is not None:
-            if self.content.gone:
-                self.observer.say(f"{self.content.agent.label} has ended already", "warn")
-                return
-            self.observer.ask_to_kill(self.content.agent)
+    def targets(self) -> list[Identity]:
+        """This agent."""
+        return [self.content.agent] if self.content is not None and not self.content.gone else []
+
+    def nobody(self) -> str:
+        """It has ended."""
+        return f"{self.content.agent.label} has ended already" if self.content is not None else ""
+
+    def prefilled(self, deed: Deed) -> Mapping[str, str]:
+        """The field, messages or activity on the line under the cursor."""
+        detail = self.content.detail if self.content else None
+        return from_line(deed, detail, self._view.current) if detail is not None else {}
 
     def action_copy(self) -> None:
         """Put what is on the line on the clipboard, in full."""

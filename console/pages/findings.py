@@ -96,6 +96,14 @@ class FindingsPage(ConsolePage):
         else:
             self.observer.show_finding(number)
 
+    def targets(self) -> list[int]:
+        """The agent on the line, else the worst."""
+        number, line = self._number(), self.view.current
+        if number is None or line is None:
+            return []
+        pid = line.pid or self.observer.node.findings[number].pid
+        return [pid] if pid else []
+
     def action_table(self) -> None:
         """All agents concerned, in the table."""
         number = self._number()

@@ -167,11 +167,16 @@ class OverviewPage(ConsolePage):
                 return
         self.observer.visit(Place("agents"))
 
-    def action_kill(self) -> None:
-        """End the agent on the line, after a question."""
+    def targets(self) -> list[int]:
+        """The agent on the line, or the worst of the finding there."""
         line = self._view.current
-        if line is not None and line.pid is not None:
-            self.observer.ask_to_kill_pid(line.pid)
+        if line is None:
+            return []
+        section, _, rest = line.key.partition("/")
+        found = self.observer.node.findings
+        if section == "findings" and rest.isdigit() and int(rest) < len(found) and found[int(rest)].pid:
+            return [found[int(rest)].pid]
+        return [line.pid] if line.pid is not None else []
 
     def action_copy(self) -> None:
         """Put the line on the clipboard."""

@@ -112,11 +112,10 @@ class TreePage(ConsolePage):
         if line is not None and line.pid is not None:
             self.observer.show_children(abs(line.pid))
 
-    def action_kill(self) -> None:
-        """End the agent on the line, after a question."""
+    def targets(self) -> list[int]:
+        """The agent on the line."""
         line = self._agent_line()
-        if line is not None and line.pid is not None and line.pid > 0:
-            self.observer.ask_to_kill_pid(line.pid)
+        return [line.pid] if line is not None and line.pid is not None and line.pid > 0 else []
 
     def action_copy(self) -> None:
         """Put the agent's name and pid on the clipboard."""

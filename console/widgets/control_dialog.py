@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Input, Label
+from textual.widgets import Input, Static
 
 from observe.console.format import clock, duration
 from observe.console.node_view import CONTROL_S
+from observe.console.widgets.question import Question
 
 
-class ControlDialog(ModalScreen[str | None]):
+class ControlDialog(Question[str]):
     """Answers with the reason, or None."""
 
     DEFAULT_CSS = """
-    ControlDialog { align: center middle; }
-    ControlDialog > Vertical {
-        width: 72; max-width: 96%; height: auto; background: $panel; border: round $warning; padding: 0 2;
-        border-title-color: $warning; border-title-style: bold;
-    }
-    ControlDialog Label { width: 100%; height: auto; margin: 0 0 1 0; }
-    ControlDialog Input, ControlDialog Input:focus {
-        height: 1; border: none; padding: 0 1; margin: 0 0 1 0; background: $surface;
-    }
-    ControlDialog #hint { color: $text-muted; margin: 0; }
+    ControlDialog #until { margin: 0 0 1 0; }
     """
-    BINDINGS: ClassVar = [Binding("escape", "leave", "Leave")]
 
     def __init__(self, node: str, until: float) -> None:
         """`until` is when it will end, by this machine's clock."""
@@ -39,19 +26,21 @@ class ControlDialog(ModalScreen[str | None]):
         self._until = until
 
     def compose(self) -> ComposeResult:
-        box = Vertical()
+        box = Vertical(classes="careful")
         box.border_title = f"Take control of {self._node}?"
         with box:
-            yield Label(
+            yield Static(
                 f"You may act for {duration(CONTROL_S)}, until {clock(self._until)}. "
-                "The reason goes into the node's record with each action."
+                "The reason goes into the node's record, now and with each action.",
+                id="until",
             )
             yield Input(placeholder="why?", id="why", max_length=200, compact=True)
-            yield Label("Enter takes control    Esc goes on looking", id="hint")
+            yield Static(id="hint")
 
     def on_mount(self) -> None:
         """The keys go to the reason."""
         self.query_one(Input).focus()
+        self.put("hint", [[("Enter takes control    Esc goes on looking", "dim")]])
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -60,10 +49,4 @@ class ControlDialog(ModalScreen[str | None]):
         if reason:
             self.dismiss(reason)
         else:
-            self.query_one("#hint", Label).update(
-                "a reason is needed: it is what the record will say    Esc leaves"
-            )
-
-    def action_leave(self) -> None:
-        """Go on looking."""
-        self.dismiss(None)
+            self.put("hint", [[("a reason is needed: it is what the record will say    Esc leaves", "warn")]])

@@ -10,7 +10,16 @@ from textual.widgets import Label
 
 from observe.console.columns import COLUMNS, STATUS_TONES, Piece
 from observe.console.format import STATUS_GLYPHS, pad
-from observe.console.keys import LINE_KEYS, Page, everywhere, key_name, keys_of, on_page, permitted
+from observe.console.keys import (
+    FLEET_PAGES,
+    LINE_KEYS,
+    Page,
+    everywhere,
+    key_name,
+    keys_of,
+    on_page,
+    permitted,
+)
 from observe.console.lines import Line, wrap
 from observe.console.widgets.line_view import LineView
 
@@ -47,7 +56,10 @@ def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Lin
             lines.append(Line(str(len(lines)), ()))
         lines.append(Line(str(len(lines)), ((text, "heading"),), heading=True))
 
-    for name, section in ((page, TITLES.get(page, "")), (everywhere(page), "Everywhere")):
+    pages: list[tuple[Page, str]] = [(page, TITLES.get(page, "")), (everywhere(page), "Everywhere")]
+    if page not in FLEET_PAGES:
+        pages.insert(1, ("agent", "Acting on agents and on the node"))
+    for name, section in pages:
         title(section)
         for action in on_page(name):
             may = permitted(action, role, readonly=readonly)

@@ -39,6 +39,7 @@ from observe.probe.wire import (
     Value,
     Vitals,
 )
+from observe.probe.wire_actions import Acted, Change
 from observe.probe.wire_workers import WorkerLine, WorkerList
 
 AT = 1_700_000_000.0
@@ -99,6 +100,10 @@ class FakeNode:
         self.crash_list: list[Crash] = []
         self.worker_list: list[WorkerLine] = []
         self.details: dict[int, Detail] = {}
+        self.acted: list[tuple[str, dict[str, Any]]] = []
+        """Actions other than kills: verb and arguments."""
+        self.diff: list[Change] = []
+        """What an edit changes."""
         self.refusals: dict[str, RemoteError] = {}
         """By verb: what it is answered with."""
         self.gate = asyncio.Event()
@@ -397,6 +402,25 @@ class FakeNode:
             self.restarted(row["pid"], crashed=False)
         what = f"{row['name'] or row['child']} #{row['pid']} killed"
         return Outcome(done=True, what=what, pid=row["pid"], reason="killed", took_s=0.0012)
+
+    async def act(self, verb: str, **arguments: Any) -> Acted:
+        """Any other action: remembered, and done as far as a table of columns can have it."""
+        self._asked(verb, arguments)
+        if arguments.get("agent") is None:
+            return Acted(done=True, what=f"{verb} done", took_s=0.001)
+        row = self._find(arguments["agent"])
+        who = f"{row['name']} #{row['pid']}"
+        if arguments.get("dry_run"):
+            return Acted(
+                done=True, what=f"{verb} would change {who}", pid=row["pid"], dry_run=True, diff=self.diff
+            )
+        self.acted.append((verb, arguments))
+        if verb in ("suspend", "resume"):
+            self.set(row["pid"], status="suspended" if verb == "suspend" else "idle")
+        if verb in ("stop", "restart"):
+            self.restarted(row["pid"], crashed=False)
+        diff = self.diff if verb == "edit" else []
+        return Acted(done=True, what=f"{who}: {verb} done", pid=row["pid"], took_s=0.001, diff=diff)
 
     async def watch_vitals(self, interval_s: float = 1.0) -> FakeWatch[Vitals]:
         return self.vitals_watch

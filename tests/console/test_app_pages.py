@@ -252,8 +252,10 @@ async def test_the_palette_finds_actions_by_name() -> None:
     """For those who know what they want and not its key."""
     async with console() as driver:
         await driver.press("colon")
-        await driver.until(lambda: driver.shows("Kill…"))
-        await driver.press(*"supervision")
+        await driver.until(lambda: driver.shows("Open agent"))
+        await driver.press(*"kill")
+        await driver.until(lambda: driver.shows("Kill…  (K)"))
+        await driver.press(*["backspace"] * 4, *"supervision")
         await driver.until(lambda: driver.shows("Supervision tree  (t)"))
         await driver.press("enter")
         await driver.until(lambda: driver.shows("one_for_one"))

@@ -6,6 +6,7 @@ import pytest
 from textual.keys import Keys
 
 from observe.console.app import ObserveApp
+from observe.console.bindings import method_of
 from observe.console.fleet_app import FleetApp
 from observe.console.keys import (
     ACTIONS,
@@ -40,6 +41,7 @@ OWNERS: dict[str, type] = {
     "fleet": FleetApp,
     "nodes": NodesPage,
     "fleet_agents": FleetAgentsPage,
+    "agent": ObserveApp,
 }
 PAGES: tuple[Page, ...] = (
     "overview",
@@ -56,7 +58,7 @@ PAGES: tuple[Page, ...] = (
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: f"{action.page}.{action.id}")
 def test_every_action_can_be_carried_out(action) -> None:  # type: ignore[no-untyped-def]  # an Action
     """A key in the help that does nothing is worse than none."""
-    assert callable(getattr(OWNERS[action.page], f"action_{action.id}"))
+    assert callable(getattr(OWNERS[action.page], f"action_{method_of(action).partition('(')[0]}"))
     assert action.description.endswith(".")
 
 
@@ -109,7 +111,7 @@ def test_killing_takes_an_operator_who_did_not_choose_to_look_only(
     role: str, readonly: bool, may: bool
 ) -> None:
     """The node refuses as well; this is so that nobody tries in vain."""
-    assert permitted(find("agents", "kill"), role, readonly=readonly) is may
+    assert permitted(find("agent", "kill"), role, readonly=readonly) is may
     assert permitted(find("agents", "open"), role, readonly=readonly)
 
 
@@ -121,7 +123,7 @@ def test_the_footer_fits_80_columns(page: Page) -> None:
     words = [word for _, word, _ in shown]
     assert "help" in words
     assert words[-1] == "quit"
-    assert {action.page for _, _, action in shown} <= {page, everywhere(page)}
+    assert {action.page for _, _, action in shown} <= {page, everywhere(page), "agent"}
 
 
 def test_views_of_lines_can_do_what_their_keys_say() -> None:

@@ -1,0 +1,62 @@
+"""What all questions before an action look like: a box over the screen, facts as toned lines, fields of one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.text import Text
+from textual.binding import Binding
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from observe.console.columns import Piece
+from observe.console.deeds import Deed, Want
+from observe.console.tones import tones_of
+
+Answer = TypeVar("Answer")
+
+
+class Question(ModalScreen[Answer], Generic[Answer]):
+    """A box in the middle; Esc leaves without an answer."""
+
+    DEFAULT_CSS = """
+    Question { align: center middle; }
+    Question > Vertical {
+        width: 72; max-width: 96%; height: auto; max-height: 100%; background: $panel; border: round $error;
+        padding: 0 2; border-title-color: $error; border-title-style: bold;
+    }
+    Question > Vertical.careful { border: round $warning; border-title-color: $warning; }
+    Question Static { width: 100%; height: auto; }
+    Question Input, Question Input:focus { height: 1; border: none; padding: 0 1; width: 1fr; background: $surface; }
+    Question Input { margin: 0 0 1 0; }
+    """
+    BINDINGS: ClassVar = [Binding("escape", "leave", "Leave")]
+
+    def action_leave(self) -> None:
+        """Close. What has been sent is carried out."""
+        self.dismiss(None)
+
+    def put(self, name: str, lines: Iterable[Sequence[Piece]]) -> None:
+        """Show toned lines in the part of the box with this id; a part without any is not there."""
+        tones = tones_of(self.app)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        count = 0
+        for number, pieces in enumerate(lines):
+            text.append("\n" if number else "")
+            for part, tone in pieces:
+                text.append(part, tones.style(tone, "panel"))
+            count += 1
+        part_of_box = self.query_one(f"#{name}", Static)
+        part_of_box.update(text)
+        part_of_box.display = count > 0
+
+
+def field_of(want: Want, prefilled: str = "") -> Input:
+    """The field in which a person says what a deed wants to know."""
+    return Input(prefilled, placeholder=want.ask, id=f"want-{want.name}", compact=True, select_on_focus=False)
+
+
+def said_in(screen: ModalScreen[Answer], deed: Deed) -> dict[str, str]:
+    """What stands in the fields of a deed."""
+    return {want.name: screen.query_one(f"#want-{want.name}", Input).value for want in deed.wants}
