@@ -13,6 +13,7 @@ BENCHMARKS = {
     "messages": "messages a second",
     "agents": "spawn rate and memory",
     "telemetry": "what observation costs",
+    "table": "the agents table at 1,000,000 agents",
     "attach": "from attach to the first painted table",
     "processes": "messages between two processes",
     "tracing": "what tracing costs messages outside of any trace",
