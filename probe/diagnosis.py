@@ -55,7 +55,7 @@ def checks() -> list[Check]:
         Check("restart_loop", _restart_loop, 0.0, "it fails again with the same input: see its last crash"),
         Check("mailbox_grows", Mailboxes().look, 5.0, "it gets more than it handles: see its stack and its load"),
         *waiting_checks(),
-        Check("orphan", _orphan, 5.0, "its supervisor is gone, so nobody restarts it: report this as a fault"),
+        Check("orphan", Orphans().look, 5.0, "its supervisor is gone, so nobody restarts it: report this as a fault"),
         Check("loop_lag", _loop_lag, 3.0, "sort the agents by load; what runs long delays every timer"),
         *told_checks(),
         *leak_checks(),
@@ -189,22 +189,31 @@ class Mailboxes:
         )  # fmt: skip
 
 
-def _orphan(picture: Picture, _now: float) -> Condition | None:
-    table = picture.table
-    supervisors = table.ints("supervisor")
-    alive = table.alive_mask()
-    named = np.unique(supervisors[alive])
-    gone = [pid for pid in named.tolist() if pid > 0 and table.row_of(pid) is None]
-    if not gone:
-        return None
-    rows = picture.allowed.without("orphan", table, np.flatnonzero(alive & np.isin(supervisors, gone)))
-    if not len(rows):
-        return None
-    pid = int(table.ints("pid")[rows[0]])
-    return Condition(
-        f"{agents(len(rows))} without a supervisor, first {picture.label(pid)}", count=len(rows), pid=pid,
-        filter=f"pid={pid}", evidence={"supervisor": int(supervisors[rows[0]])},
-    )  # fmt: skip
+class Orphans:
+    """Agents whose supervisor is gone. Looked for when agents have come or gone since the last look."""
+
+    def __init__(self) -> None:
+        self._version = -1
+
+    def look(self, picture: Picture, _now: float) -> Condition | None:
+        table = picture.table
+        if table.version == self._version:
+            return None
+        supervisors, alive = table.ints("supervisor"), table.alive_mask()
+        first = np.flatnonzero(np.diff(supervisors, prepend=-1))  # they come in runs
+        gone = [
+            pid for pid in np.unique(supervisors[first]).tolist() if pid > 0 and table.row_of(pid) is None
+        ]
+        rows = np.flatnonzero(alive & np.isin(supervisors, gone)) if gone else np.empty(0, dtype=np.intp)
+        rows = picture.allowed.without("orphan", table, rows)
+        if not len(rows):
+            self._version = table.version
+            return None
+        pid = int(table.ints("pid")[rows[0]])
+        return Condition(
+            f"{agents(len(rows))} without a supervisor, first {picture.label(pid)}", count=len(rows), pid=pid,
+            filter=f"pid={pid}", evidence={"supervisor": int(supervisors[rows[0]])},
+        )  # fmt: skip
 
 
 def _loop_lag(picture: Picture, _now: float) -> Condition | None:

@@ -32,9 +32,9 @@ def answer(table: Table, query: Query, now_us: int, at: float) -> Page:
         check_column(column)
     rows = matching(table, query.filter, now_us)
     key = _key(table, query.sort, rows, now_us)
-    shown = rows[window(-key if query.descending else key, query.offset, query.limit)]
-    if query.descending and query.sort in STRING_COLUMNS:  # nameless agents come last either way
-        shown = rows[window(np.where(key == LAST, LAST, -key), query.offset, query.limit)]
+    if query.descending:  # nameless agents come last either way
+        key = np.where(key == LAST, LAST, -key) if query.sort in STRING_COLUMNS else -key
+    shown = rows[window(key, query.offset, query.limit)]
     return Page(
         columns=columns,
         rows=render(table, shown, columns, now_us),
@@ -102,6 +102,8 @@ def window(key: NDArray[Any], offset: int, limit: int) -> Rows:
         return np.empty(0, dtype=np.intp)
     if len(key) <= 4096:
         return np.argsort(key, kind="stable")[offset:stop]
+    if len(lowest := np.flatnonzero(key == key.min())) >= stop:
+        return lowest[offset:stop]  # few different values: selection is slow among equal ones
     parted = np.partition(key, offset)
     low, high = parted[offset], np.partition(parted[offset:], stop - 1 - offset)[stop - 1 - offset]
     below = int(np.count_nonzero(key < low))

@@ -15,6 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.probe.ranking import LAST, Ranking
+
+__all__ = ["LAST", "Bools", "Ints", "Strings"]
+
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -23,9 +27,6 @@ MAX_TERMS: Final = 32
 
 JOIN_AT: Final = 20_000
 """Texts from which on searching one long text beats asking each: half a millisecond."""
-
-LAST: Final = np.iinfo(np.int64).max
-"""The rank of "no string": agents without a name come after all others."""
 
 
 class Strings:
@@ -38,8 +39,7 @@ class Strings:
         self._joined = ""
         self._starts: Ints = np.empty(0, dtype=np.int64)
         """Where each text begins in the joined one; not all texts need be in it yet."""
-        self._order: list[int] = [0]
-        self._rank: Ints = np.array([LAST], dtype=np.int64)
+        self._ranking = Ranking(self._folded)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -77,6 +77,12 @@ class Strings:
             raise ValueError(f"strings from number {base}, but {len(self._texts)} is next")
         self._texts += texts
         self._folded += map(str.casefold, texts)
+
+    def all_texts(self) -> str | list[str]:
+        """All texts from number 1 on, in one with zeros between them where that tells them apart: for a keyframe."""
+        count = len(self._texts) - 1
+        joined = "\0".join(self._texts[1:])
+        return joined if count and joined.count("\0") == count - 1 else self._texts[1:]
 
     def matching(self, term: str) -> Bools:
         """For each number whether its text contains `term`, without regard to case. Number 0 contains nothing."""
@@ -131,18 +137,11 @@ class Strings:
         return found
 
     def ranks(self) -> Ints:
-        """For each number its place among all texts in alphabetical order; number 0 comes last.
+        """For each number its place among all texts in alphabetical order; number 0 comes last."""
+        return self._ranking.ranks()
 
-        Sorting is done when first asked for, and again only for texts that came since: the known order and the
-        added one are two runs, which Python's sort merges in one pass.
-        """
-        known = len(self._rank)
-        if known < len(self._texts):
-            key = self._folded.__getitem__
-            added = sorted(range(known, len(self._texts)), key=key)
-            self._order = sorted(self._order + added, key=key)
-            rank = np.empty(len(self._texts), dtype=np.int64)
-            rank[self._order] = np.arange(len(self._order))
-            rank[0] = LAST
-            self._rank = rank
-        return self._rank
+    def prepare(self) -> None:
+        """Get ready for the first search and the first sort, if that would take long: many texts have come."""
+        self._ranking.prepare()
+        if len(self._folded) - len(self._starts) > JOIN_AT and len(self._folded) > 4 * len(self._starts):
+            self._join()

@@ -53,6 +53,8 @@ class Table:
         self._size = 0
         self._dead = 0
         self._rotated_us = 0
+        self._still = 0
+        """Rotations since the last row: after two of them all rates are 0, and stay so."""
         self._ints: dict[str, Ints] = {name: np.zeros(1024, dtype=np.int64) for name in INTS}
         self._floats: dict[str, NDArray[np.float64]] = {name: np.zeros(1024) for name in FLOATS}
         self._alive = np.zeros(1024, dtype=np.bool_)
@@ -178,6 +180,7 @@ class Table:
             raise Malformed("a counter below 0")
         self._check_strings(rows[:, 7])
         self.newest_us = max(self.newest_us, at_us)
+        self._still = 0
         known, where = self._find(rows[:, 0])
         rows = rows[known]
         for position, name in enumerate(ROWS_COLUMNS, start=1):
@@ -235,8 +238,9 @@ class Table:
         """Make the rates anew, from what was counted since the last time. Call it about once a second."""
         passed_s = (now_us - self._rotated_us) / 1e6
         self._rotated_us = now_us
-        if passed_s <= 0 or not self._size:
+        if passed_s <= 0 or not self._size or self._still > 1:
             return
+        self._still += 1
         seen = self.ints("handled_then") != UNSEEN
         for counter, rate, scale in (("handled", "rate", 1.0), ("reductions", "load", 1e-6)):
             current, then = self.ints(counter), self.ints(counter + "_then")
