@@ -90,6 +90,10 @@ class AuditLog:
         self.directory = directory
         self.checkpoint = ""
         """The newest signed note; empty as long as there is none. May be read from any thread."""
+        self.vkey = ""
+        """The public key; empty until there is one."""
+        self.problem = ""
+        """Why the last record could not be written; empty when it could."""
         self._node = node
         self._wall = wall
         self._monotonic = monotonic
@@ -168,8 +172,13 @@ class AuditLog:
             "trace": trace,
         }
         with self._mutex:
-            self._begin()
-            record = self._put(fields, sync=True)
+            try:
+                self._begin()
+                record = self._put(fields, sync=True)
+            except AuditUnavailable as error:
+                self.problem = str(error)
+                raise
+            self.problem = ""
             if control or self._peaks.size - self._signed >= EVERY_RECORDS:
                 self._sign()
             return record
@@ -232,6 +241,8 @@ class AuditLog:
             if left:
                 raise self._tampered(f"the records from {left[0].first} on are missing")
             return
+        if (self.directory / files.VKEY).is_file():
+            self.vkey = (self.directory / files.VKEY).read_text().strip()[:1000]
         last = found[-1]
         self._cut_half_line(last)
         hashes = [leaf_hash(line) for line, _ in last.lines()]
@@ -429,9 +440,10 @@ class AuditLog:
         if self._signer is None and not self._cannot_sign:
             try:
                 self._signer = Signer.of_file(self._key_file, origin_of(self._node))
-                path, vkey = self.directory / files.VKEY, self._signer.verifier.vkey + "\n"
+                self.vkey = self._signer.verifier.vkey
+                path = self.directory / files.VKEY
                 if not path.exists():
-                    path.write_text(vkey)
+                    path.write_text(self.vkey + "\n")
             except (ImportError, BadNote) as error:
                 self._cannot_sign = True
                 logger.error("the audit log is not signed: %s", error)

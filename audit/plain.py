@@ -29,8 +29,8 @@ class Rule(Protocol):
         """Stands in the log, so that a reader knows by which rule its records were masked."""
         ...
 
-    def is_secret(self, name: str) -> bool:
-        """Whether whatever is called so is one."""
+    def is_secret(self, name: str, value: object) -> bool:
+        """Whether a value is one by what it is called."""
         ...
 
     def mask(self, text: str) -> str:
@@ -44,7 +44,7 @@ class NoRule:
 
     name: str = "none"
 
-    def is_secret(self, name: str) -> bool:
+    def is_secret(self, name: str, value: object) -> bool:
         return False
 
     def mask(self, text: str) -> str:
@@ -69,7 +69,7 @@ def plain(value: Any, rule: Rule, depth: int = MAX_DEPTH) -> Any:
         made: dict[str, Any] = {}
         for key, part in list(value.items())[:MAX_ITEMS]:
             name = _text(str(key), rule)
-            secret = part is not None and rule.is_secret(name)
+            secret = part is not None and rule.is_secret(name, part)
             made[name] = MASK if secret else plain(part, rule, depth - 1)
         if len(value) > MAX_ITEMS:
             made["…"] = f"{len(value) - MAX_ITEMS} more"

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from observe.probe import wire
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
+from observe.probe.client_audit import AuditClient
 from observe.probe.client_tasks import TasksClient
 from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
@@ -35,6 +36,7 @@ from observe.probe.resolving import Sought, find, resolve
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
 from observe.probe.wire_workers import WorkerList
+from observe.probe.witness import Witness
 
 __all__ = ["ClientState", "NodeClient", "Watch", "WatchPush", "connect", "resolve"]
 
@@ -81,11 +83,12 @@ def connect(
     return client
 
 
-class NodeClient(ActionsClient, TasksClient):
+class NodeClient(ActionsClient, AuditClient, TasksClient):
     """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
 
     All methods raise `NodeUnreachable` when the node is lost or does not answer in time, `RemoteError` when it says no,
-    and `ProtocolError` when it does not make sense.
+    and `ProtocolError` when it does not make sense. Those that change something raise `AuditMismatch` when the node's
+    audit log is not the one that was seen before.
     """
 
     info: wire.NodeInfo
@@ -107,6 +110,7 @@ class NodeClient(ActionsClient, TasksClient):
         self._watches: set[Watch[Any]] = set()
         self._by_sub: dict[int, Watch[Any]] = {}
         self._clock_ahead_s = 0.0
+        self._witness = Witness(self._ask_plainly)
         self._returning: asyncio.Task[None] | None = None
         self._lost_by: AttachError = NodeUnreachable("the client is not open")
 
@@ -273,6 +277,23 @@ class NodeClient(ActionsClient, TasksClient):
         result: type[T],
         on_result: Callable[[Result], None] | None = None,
     ) -> T:
+        if not isinstance(args, wire.Command):
+            return await self._ask_plainly(verb, args, result, on_result)
+        floor = await self._witness.before()
+        exchange = self._exchange
+        try:
+            return await self._ask_plainly(verb, args, result, on_result)
+        finally:
+            if exchange is not None and exchange is self._exchange:
+                await self._witness.after(exchange.receipt, floor)
+
+    async def _ask_plainly(
+        self,
+        verb: str,
+        args: wire.Asked,
+        result: type[T],
+        on_result: Callable[[Result], None] | None = None,
+    ) -> T:
         future = self._send(verb, args, on_result)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
@@ -342,6 +363,7 @@ class NodeClient(ActionsClient, TasksClient):
         self.info, self.role, self.endpoint = welcome.node, welcome.role, card.endpoint
         self._clock_ahead_s = welcome.node.now - time.time()
         self.state = "up"
+        self._witness.attached(self.info.name)
 
     async def _where(self, exchange: Exchange, name: str) -> int:
         answer = exchange.send("where", wire.WhereArgs(node=name))

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from observe.audit.log import AuditUnavailable
 from observe.audit.record import Phase, Who
+from observe.probe.audit_rule import with_arguments
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder
 from observe.probe.scribe import Scribe, Then
@@ -70,7 +71,7 @@ class CommandGate:
         behalf: Behalf = lambda _key, _expires_at: nullcontext(),
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._scribe = scribe
+        self.scribe = scribe
         self._incarnation = incarnation
         self._behalf = behalf
         self._wall = wall
@@ -132,13 +133,13 @@ class CommandGate:
         done: Done,
     ) -> None:
         def write(phase: Phase, then: Then, outcome: dict[str, Any] | None = None) -> None:
-            self._scribe.write(
+            self.scribe.write(
                 phase,
                 then,
                 command_id=command.command_id,
                 who=self._who(holder),
                 what=verb,
-                target=target,
+                target=with_arguments(target, command),
                 reason=command.reason,
                 incarnation=command.incarnation,
                 outcome=outcome,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from observe.probe import (
     verbs_actions,
+    verbs_audit,
     verbs_probe,
     verbs_reading,
     verbs_tasks,
@@ -43,7 +44,15 @@ MAX_CLIENTS: Final = 128
 SILENT_S: Final = 60.0
 """A client that has been silent for so long is forgotten when another one needs its place. It must say hello again."""
 
-MODULES: Final = (verbs_probe, verbs_reading, verbs_watching, verbs_actions, verbs_tasks, verbs_workers)
+MODULES: Final = (
+    verbs_probe,
+    verbs_reading,
+    verbs_watching,
+    verbs_actions,
+    verbs_audit,
+    verbs_tasks,
+    verbs_workers,
+)
 """The modules that answer verbs. `observe.probe.counter` says what such a module is."""
 
 M = TypeVar("M", bound=wire.Asked)
@@ -110,14 +119,17 @@ class Desk:
 
     def receive(self, client_id: bytes, user_id: str, data: bytes, now: float) -> None:
         """Take one frame of a client and see to it that it is answered, at once or later."""
-        number = 0
+        number, is_command = 0, False
 
         def reply(result: Answer) -> None:
+            body: dict[str, Any] = {"ok": True, "result": result}
             if isinstance(result, Refusal):
                 error = {"code": result.code, "message": result.message, "hint": result.hint}
-                self._send(client_id, {"id": number, "ok": False, "error": error})
-            else:
-                self._send(client_id, {"id": number, "ok": True, "result": result})
+                body = {"ok": False, "error": error}
+            receipt = self._commands.scribe.checkpoint if is_command else ""
+            if receipt:
+                body["receipt"] = receipt
+            self._send(client_id, {"id": number} | body)
 
         try:
             try:
@@ -125,7 +137,7 @@ class Desk:
             except BadFrame as error:
                 self.bad_frames += 1
                 raise Refusal("bad_frame", str(error), "send one msgpack map a frame") from None
-            number = _number(message)
+            number, is_command = _number(message), _is_command(message)
             self._handle(client_id, user_id, message, reply, now)
         except Refusal as refusal:
             reply(refusal)
@@ -178,8 +190,9 @@ class Desk:
                 "unknown_verb", f"there is no verb {request.verb!r}", f"there are {', '.join(wire.VERBS)}"
             )
         _, model = wire.VERBS[request.verb]
-        is_command = issubclass(model, wire.Command)
-        if not is_command and not holder.may(request.verb):  # the gate refuses commands, and records that
+        if not _is_command(message) and not holder.may(
+            request.verb
+        ):  # the gate refuses commands, and records that
             raise Refusal("forbidden", f"your key has the role {holder.role}, which may not {request.verb}")
         handler(client, _read(model, request.args, "args"), reply, now)
 
@@ -218,6 +231,12 @@ class Desk:
 def _number(message: dict[str, Any]) -> int:
     number = message.get("id")
     return number if type(number) is int and 0 < number <= 2**53 else 0
+
+
+def _is_command(message: dict[str, Any]) -> bool:
+    verb = message.get("verb")
+    known = wire.VERBS.get(verb) if isinstance(verb, str) else None
+    return known is not None and issubclass(known[1], wire.Command)
 
 
 def _read(model: type[M], data: dict[str, Any], where: str = "") -> M:

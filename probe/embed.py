@@ -54,6 +54,7 @@ class Settings:
     record: str = ""
     keep_bytes: int = 200_000_000
     keys: str = ""
+    audit: str = ""
     findings_allow: tuple[str, ...] = ()
 
     def check(self) -> None:
@@ -93,6 +94,7 @@ class Probe:
         keep: how much of the recording is kept, such as `"200MB"`; the oldest goes first.
         budget: share of one core that telemetry may take from the scheduler.
         tick_s: seconds between two ticks of telemetry, when their cost allows it.
+        audit: the directory of the audit log, which must outlive restarts; `docs/audit.md` says where it is otherwise.
         keys: the directory with the node's key and the authorised keys, when it listens to more than this machine;
             that of `observe keys` unless told otherwise.
         findings_allow: what findings are not to be made of: `"stuck"` for one check, `"stuck:Importer*"` for one class,
@@ -115,6 +117,7 @@ class Probe:
         budget: float = 0.02,
         tick_s: float = 0.25,
         keys: str | os.PathLike[str] | None = None,
+        audit: str | os.PathLike[str] | None = None,
         findings_allow: Sequence[str] = (),
         required: bool = True,
     ) -> None:
@@ -127,6 +130,7 @@ class Probe:
             os.fspath(record) if record else "",
             read_size(keep),
             os.fspath(keys or ""),
+            os.fspath(audit or ""),
             tuple(findings_allow),
         )
         self.settings.check()

@@ -10,6 +10,7 @@ ProbeError
  |    |    +-- WrongNodeKey     whoever answers does not have the key by which we know the node
  |    +-- ProtocolError         the other side said something that the protocol does not allow
  |    |    +-- NoCommonVersion   it speaks other versions of the protocol than we
+ |    +-- AuditMismatch         the node's audit log is not the one that we saw before
  |    +-- RemoteError           the node understood and said no; carries the protocol's error code
  +-- Refusal                    inside the probe: a request that is answered with an error of the protocol
  +-- BadFrame                   bytes that are no message of ours
@@ -115,6 +116,18 @@ class ProtocolError(AttachError):
 
 class NoCommonVersion(ProtocolError):
     """There is no version of the protocol that both sides speak."""
+
+
+class AuditMismatch(AttachError):
+    """The node's audit log contradicts a checkpoint that we saw before: it was changed, put back, or is another one."""
+
+    def __init__(self, node: str, why: str) -> None:
+        super().__init__(
+            f"the audit log of {node} is not the one seen before: {why}",
+            hint=f"`observe audit verify {node}` tells what was done; if you began a new log: observe audit forget {node}",
+        )
+        self.node = node
+        self.why = why
 
 
 class RemoteError(AttachError):

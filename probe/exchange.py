@@ -45,6 +45,8 @@ class Exchange:
         """
         self.on_lost = on_lost
         """Called once when the connection is lost or makes no sense, after all who wait have been told."""
+        self.receipt = ""
+        """The newest signed checkpoint of the node's audit log that came with an answer to a command."""
         self._title = card.full_name
         self._on_push = on_push
         self._asked: dict[int, Asked] = {}
@@ -109,6 +111,7 @@ class Exchange:
         asked = self._asked.get(reply.id)
         if asked is None or asked.future.done():
             return  # whoever asked has given up
+        self.receipt = reply.receipt or self.receipt
         if not reply.ok:
             body = reply.error or wire.ErrorBody(code="internal", message="the node said no and not why")
             asked.future.set_exception(RemoteError(body.code, body.message, body.hint))

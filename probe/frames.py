@@ -81,6 +81,8 @@ class Config(BaseModel):
     record: str = ""
     """Directory of the flight recorder; empty: nothing is recorded."""
     keep_bytes: int = 200_000_000
+    audit: str = ""
+    """The directory of the audit log; empty: `audit` in the node's directory."""
     words: str = ""
     """The page of words; empty: `words` in the node's directory."""
     stacks: str = ""

@@ -24,6 +24,11 @@ from observe.audit.record import Phase, Record
 MAX_WAITING: Final = 1000
 """Intents that may wait for the disk. More are refused: nothing is carried out before its intent is written."""
 
+RETRY_S: Final = 2.0
+"""How often it is tried to open a log that could not be opened, when there is something to write."""
+
+TICK_S: Final = 5.0
+
 Written = Record | AuditUnavailable
 Then = Callable[[Written], None]
 
@@ -31,9 +36,13 @@ Then = Callable[[Written], None]
 class Scribe:
     """Writes records for one loop. All methods belong to the loop's thread."""
 
-    def __init__(self, audit: AuditLog | None) -> None:
-        """`audit` None: the log could not be opened, and nothing can be written."""
+    def __init__(self, audit: AuditLog | None, reopen: Callable[[], AuditLog] | None = None) -> None:
+        """`audit` None: the log could not be opened, and nothing can be written until `reopen` can."""
         self._audit = audit
+        self._reopen = reopen
+        self._problem = "the audit log could not be opened"
+        self._retry_at = 0.0
+        self._tick_at = 0.0
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._written: deque[tuple[Then, Written]] = deque()
         self._waiting = 0
@@ -46,6 +55,38 @@ class Scribe:
         """How many records wait for the disk."""
         return {"records_waiting": self._waiting}
 
+    @property
+    def audit(self) -> AuditLog | None:
+        """The log, for reading what it tells to any thread; None when it cannot be opened."""
+        return self._audit
+
+    @property
+    def problem(self) -> str:
+        """Why there is no log; empty when there is one."""
+        return "" if self._audit is not None else self._problem
+
+    @property
+    def checkpoint(self) -> str:
+        """The log's newest signed checkpoint, which covers every record that was told to be written."""
+        return self._audit.checkpoint if self._audit is not None else ""
+
+    def tick(self, now: float) -> None:
+        """Let the log do what is due once in a while, on its thread. Call it often."""
+        if self._thread is not None and self._audit is not None and now >= self._tick_at:
+            self._tick_at = now + TICK_S
+            self._todo.put(self._audit.tick)
+
+    def open(self) -> AuditLog | None:
+        """The log, opened if it can be: a full disk may have been the reason that it could not, and be over."""
+        now = time.monotonic()
+        if self._audit is None and self._reopen is not None and now >= self._retry_at:
+            self._retry_at = now + RETRY_S
+            try:
+                self._audit = self._reopen()
+            except AuditUnavailable as error:
+                self._problem = str(error)
+        return self._audit
+
     def fileno(self) -> int:
         """Becomes readable when there is something to `deliver`."""
         return self._wake_out.fileno()
@@ -55,9 +96,9 @@ class Scribe:
 
         `then` is called at once when it is clear from the start that nothing will be written.
         """
-        audit = self._audit
+        audit = self.open()
         if audit is None:
-            then(AuditUnavailable("the audit log could not be opened"))
+            then(AuditUnavailable(self._problem))
             return
         if phase == "requested" and self._waiting >= MAX_WAITING:
             then(AuditUnavailable(f"{self._waiting:,} records wait for the disk already"))

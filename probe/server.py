@@ -15,14 +15,16 @@ from __future__ import annotations
 import logging
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
-from observe.audit.log import AuditLog, AuditUnavailable
+from observe.audit.log import AuditLog
 from observe.probe import keyframe
 from observe.probe.asks import Answer, Asks
+from observe.probe.audit_rule import MaskingRule
 from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
 from observe.probe.commands import CommandGate, local_user
@@ -115,7 +117,11 @@ class Server:
         self._listener = Listener(self._router, config.listen, config.port)
         self._asks = Asks(self._send_control)
         self._waiting_for = WaitingFor(self._picture, self._asks)
-        self._scribe = Scribe(_open_audit(self._directory / "audit", f"{config.node}@{config.host}"))
+        path = Path(config.audit) if config.audit else self._directory / "audit"
+        opener = partial(AuditLog, path, node=f"{config.node}@{config.host}", rule=MaskingRule())
+        self._scribe = Scribe(None, opener)
+        if self._scribe.open() is None:
+            logger.error("%s; every command will be refused", self._scribe.problem)
         commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
         self._desk = Desk(
             self._picture,
@@ -258,6 +264,7 @@ class Server:
                 self._take_control()
             if self._scribe.fileno() in ready:
                 self._scribe.deliver()
+            self._scribe.tick(now)
             if self._router in ready:
                 self._take_clients(now)
             self._asks.expire(now)
@@ -507,14 +514,6 @@ def _encoded(message: dict[str, Any]) -> bytes:
 def _holders(config: Config) -> list[KeyHolder]:
     card = KeyHolder(local_user(), config.client_public, "admin")
     return [card, *(KeyHolder(one.name, one.public_key, one.role) for one in config.clients)]
-
-
-def _open_audit(path: Path, node: str) -> AuditLog | None:
-    try:
-        return AuditLog(path, node=node)
-    except AuditUnavailable as error:
-        logger.error("%s; every command will be refused", error)
-        return None
 
 
 def _ignore(_answer: Answer) -> None:

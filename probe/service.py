@@ -38,6 +38,7 @@ from observe.probe.keys import new_key_pair
 from observe.probe.launch import Launcher, Launches
 from observe.probe.link import ControlLink
 from observe.probe.outlet import Outlet
+from observe.probe.states import usable_audit_directory
 from observe.probe.words import Words
 from observe.runtime.node import Node
 
@@ -147,6 +148,7 @@ class Service:
                 findings_allow=list(settings.findings_allow),
                 record=os.path.abspath(settings.record) if settings.record else "",
                 keep_bytes=settings.keep_bytes,
+                audit=os.path.abspath(settings.audit or usable_audit_directory(node.short_name)),
                 words=str(words_path),
                 stacks=str(stacks_path),
                 started_at=node.started_at,

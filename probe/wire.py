@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from observe.probe import wire_actions, wire_tasks
+from observe.probe import wire_actions, wire_audit, wire_tasks
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
@@ -79,6 +79,8 @@ class Reply(Told):
     ok: bool
     result: dict[str, Any] | None = None
     error: ErrorBody | None = None
+    receipt: str = ""
+    """Of a command: the audit log's newest signed checkpoint, which covers what is recorded of the command."""
 
 
 class Push(Told):
@@ -475,6 +477,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "rewatch": ("viewer", RewatchArgs),
     "credit": ("viewer", CreditArgs),
     "unwatch": ("viewer", UnwatchArgs),
+    **wire_audit.VERBS,
     "where": ("viewer", WhereArgs),
     "kill": ("operator", KillArgs),
     **wire_actions.VERBS,

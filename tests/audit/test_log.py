@@ -396,7 +396,7 @@ def test_without_a_library_for_signatures_the_log_goes_on_and_says_so(
 class Rule:
     name = "test"
 
-    def is_secret(self, name: str) -> bool:
+    def is_secret(self, name: str, value: object) -> bool:
         return name == "password"
 
     def mask(self, text: str) -> str:

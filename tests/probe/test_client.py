@@ -363,6 +363,8 @@ async def test_commands_say_for_whom_and_until_when() -> None:
     def answer(probe: FakeProbe, request: dict[str, Any]) -> Any:
         if request["verb"] == "kill":
             return {"done": True, "what": "", "pid": 5, "reason": "killed", "took_s": 0.1}
+        if request["verb"] == "audit_head":
+            return {"size": 0, "first": 0}
         return WELCOME | {"node": NODE | {"now": 1000.0}} if request["verb"] == "hello" else None
 
     with FakeProbe(answer) as probe:

@@ -22,7 +22,7 @@ TABLE: Final = {
     "resume": "operator", "stop": "operator", "restart": "operator", "next_rung": "operator", "send": "operator",
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",
     "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "yield": "admin",
-    "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
+    "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
 }  # fmt: skip
 """The role that each verb takes at least. A new verb needs a row here, that somebody has thought about."""
 

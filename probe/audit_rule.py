@@ -1,0 +1,42 @@
+"""The rule by which the probe masks what it records, and what of a command is recorded beside its target."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from observe.audit.plain import MASK
+from observe.probe.wire_base import Command
+from observe.tracing.masking import mask_text, secrecy
+
+_ENVELOPE: Final = frozenset({*Command.model_fields, "agent"})
+
+
+class MaskingRule:
+    """Names and shapes of secrets, as everywhere in observe."""
+
+    name = "observe.tracing.masking 1"
+
+    def is_secret(self, name: str, value: object) -> bool:
+        """Whether `value` is a secret by what it is called."""
+        kind = secrecy(name)
+        return kind == 2 or (kind == 1 and isinstance(value, str))
+
+    def mask(self, text: str) -> str:
+        """The text, with what looks like a secret replaced."""
+        return mask_text(text)[0]
+
+
+def with_arguments(target: dict[str, Any], command: Command) -> dict[str, Any]:
+    """The target of a record, with what the command was given beside it."""
+    arguments = {
+        name: part
+        for name, part in command.to_wire().items()
+        if name not in _ENVELOPE and target.get(name) != part
+    }
+    path = arguments.get("field")
+    if isinstance(path, str) and "value" in arguments:
+        rule = MaskingRule()
+        if any(rule.is_secret(part, arguments["value"]) for part in re.split(r"[./]", path)):
+            arguments["value"] = MASK
+    return target | {"arguments": arguments} if arguments else target

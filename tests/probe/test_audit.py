@@ -1,0 +1,174 @@
+"""The audit log from outside: read, proven, and a client that is not deceived about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from observe.audit.merkle import check_consistency
+from observe.audit.notes import Verifier
+from observe.audit.verify import verify
+from observe.probe import Probe, connect
+from observe.probe.client import NodeClient
+from observe.probe.errors import AuditMismatch, RemoteError
+from observe.probe.states import audit_directory, usable_audit_directory
+from observe.probe.witness import forget_seen, read_seen, write_seen
+from observe.runtime import Agent, Node
+from tests.probe.live import eventually, private_runtime
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with private_runtime(monkeypatch) as path:
+        yield path
+
+
+class Keeper(Agent):
+    """Has something to edit."""
+
+    limit: int = 3
+    api_key: str = "none"
+
+    def handle(self, message: Any) -> Any:
+        return message
+
+
+@asynccontextmanager
+async def shop() -> AsyncIterator[NodeClient]:
+    async with Node("shop") as node, Probe(node):
+        await node.spawn(Keeper, name="keeper")
+        async with connect("shop", timeout_s=20.0) as client:
+            await eventually(client.agents, lambda page: page.total == 2)
+            yield client
+
+
+async def test_the_log_of_a_node_is_read_and_proven_from_outside() -> None:
+    """Each answer to a command is a receipt, and the client keeps the newest: it is a witness."""
+    async with shop() as client:
+        head = await client.audit_head()
+        assert (head.size, head.first, head.checkpoint, head.problem) == (0, 0, "", "")
+        assert (await client.audit_lines()).lines == []
+        assert Path(head.directory) == audit_directory("shop")
+        assert read_seen(client.info.name) is None
+        await client.edit("keeper", "limit", 4, reason="more")
+        first = read_seen(client.info.name)
+        assert first is not None
+        await client.edit("keeper", "api_key", "hunter2-hunter2", reason="password=hunter2")
+        with pytest.raises(RemoteError):
+            await client.edit("keeper", "limit", "many")
+        head = await client.audit_head()
+        newest = read_seen(client.info.name)
+        assert newest is not None
+        assert newest.note == head.checkpoint
+        key = Verifier.parse(head.key)
+        old, new = key.open(first.note), key.open(head.checkpoint)
+        assert (old.size, new.size) == (4, 8)
+        check_consistency(
+            old.size, old.root, new.size, new.root, await client.audit_proof(old.size, new.size)
+        )
+        records = [one async for one in client.audit_records()]
+        assert [(one.what, one.phase) for one in records] == [
+            ("segment", "noted"), ("opened", "noted"), *[("edit", "requested"), ("edit", "completed")] * 2,
+            ("edit", "requested"), ("edit", "failed"),
+        ]  # fmt: skip
+        assert records[2].target["arguments"] == {"field": "limit", "value": 4, "dry_run": False}
+        assert records[4].target["arguments"]["value"] == "<masked>"
+        assert records[4].reason == "password=<masked>"
+        assert records[1].target["rule"] == "observe.tracing.masking 1"
+        page = await client.audit_lines(start=7, limit=1)
+        assert (page.start, page.size, json.loads(page.lines[0])["seq"]) == (7, 8, 7)
+        with pytest.raises(RemoteError, match="cannot have grown"):
+            await client.audit_proof(9, 8)
+    directory = audit_directory("shop")
+    assert b"hunter2" not in b"".join(path.read_bytes() for path in directory.iterdir())
+    report = verify(directory, key, [first.note, newest.note])
+    assert report.exit_code == 0
+
+
+async def test_a_log_that_was_put_back_gets_no_more_commands() -> None:
+    """Files and key as they were an hour ago: perfect in itself. The client remembers more, and nothing is done."""
+    directory = audit_directory("shop")
+    async with shop() as client:
+        await client.suspend("keeper")
+    shutil.copytree(directory, directory.with_name("before"))
+    async with shop() as client:
+        await client.edit("keeper", "limit", 5)
+    shutil.rmtree(directory)
+    directory.with_name("before").rename(directory)
+    async with shop() as client:
+        for _ in range(2):
+            with pytest.raises(AuditMismatch, match="it has 5 records, and had 8"):
+                await client.edit("keeper", "limit", 6)
+        assert (await client.audit_head()).size == 5
+        assert (await client.inspect("keeper")).agent["status"] == "idle"
+        assert forget_seen(client.info.name)
+        assert (await client.edit("keeper", "limit", 6)).done
+
+
+@pytest.mark.parametrize("how", ["emptied", "another key", "another history"])
+async def test_another_log_is_not_believed(how: str) -> None:
+    directory = audit_directory("shop")
+    async with shop() as client:
+        await client.suspend("keeper")
+    shutil.rmtree(directory)
+    if how == "another key":
+        directory.with_name("audit.key").unlink()
+    known = read_seen(client.info.name)
+    assert known is not None
+    if how != "emptied":
+        for _ in range(2):
+            forget_seen(client.info.name)
+            async with shop() as client:
+                await client.edit("keeper", "limit", 6)
+        forget_seen(client.info.name)
+        write_seen(client.info.name, known)
+    async with shop() as client:
+        why = {
+            "emptied": "it is empty",
+            "another key": "not signed by the key",
+            "another history": "does not begin",
+        }
+        with pytest.raises(AuditMismatch, match=why[how]):
+            await client.suspend("keeper")
+
+
+async def test_while_nothing_can_be_recorded_everything_can_be_looked_at() -> None:
+    """And commands are refused with the reason, until it is over."""
+    directory = audit_directory("shop")
+    directory.parent.mkdir(mode=0o700, parents=True)
+    for parent in (directory.parent.parent, directory.parent.parent.parent):
+        parent.chmod(0o700)
+    directory.touch()
+    async with shop() as client:
+        assert "not a directory of ours" in (await client.audit_head()).problem
+        with pytest.raises(RemoteError, match=r"could not be recorded.*not a directory of ours"):
+            await client.suspend("keeper")
+        assert (await client.inspect("keeper")).agent["status"] == "idle"
+        directory.unlink()
+
+        async def suspended() -> bool:
+            try:
+                return (await client.suspend("keeper")).done
+            except RemoteError:
+                return False
+
+        assert await eventually(suspended)
+        assert (await client.audit_head()).problem == ""
+
+
+def test_the_log_outlives_the_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A runtime directory is emptied when the machine starts anew. Who has no other place still gets a log."""
+    inside = audit_directory("shop")
+    assert str(inside).startswith(os.environ["OBSERVE_RUNTIME_DIR"])
+    monkeypatch.setenv("OBSERVE_STATE_DIR", str(tmp_path / "state"))
+    assert audit_directory("shop") == tmp_path / "state" / "audit" / "shop"
+    assert usable_audit_directory("shop").is_dir()
+    monkeypatch.setenv("OBSERVE_STATE_DIR", "/dev/null/nowhere")
+    assert usable_audit_directory("shop") == inside
