@@ -10,11 +10,13 @@ from observe.console.format import clock, plural
 from observe.console.keys import find, permitted
 from observe.console.node_view import CONTROL_S, Taken
 from observe.console.state import Identity
+from observe.console.widgets.cancel_dialog import CancelDialog
 from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.deed_dialog import DeedDialog
 from observe.console.widgets.deed_menu import DeedMenu
 from observe.console.widgets.deeds_dialog import DeedsDialog
 from observe.probe.errors import AttachError
+from observe.probe.wire_tasks import TaskLine
 
 _LEAST = find("agent", "kill")
 """Whoever may do this may act."""
@@ -142,6 +144,14 @@ class ActingApp(PlacesApp):
             f"{text}; {failed}" if failed and len(agents) > 1 else failed or text, "bad" if failed else "good"
         )
         self.attachment.rows.wake()
+
+    def ask_to_cancel(self, task: TaskLine) -> None:
+        """The question before an asyncio task is cancelled; for those who may not, why not."""
+        refused = self.why_not(BY_ID["kill"])
+        if refused:
+            self.say(refused, "warn")
+        else:
+            self.push_screen(CancelDialog(task, self.attachment, self._why))
 
     def _done_to_many(self, _result: None) -> None:
         self.agents_page.action_unmark()

@@ -31,6 +31,7 @@ from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
 from observe.console.pages.overview import OverviewPage
+from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.tree import TreePage
 from observe.console.palette import ActionCommands
 from observe.console.screens import FIRST_SCREEN, PageName
@@ -93,6 +94,7 @@ class ConsoleApp(App[None]):
             "tree": TreePage(),
             "crashes": CrashesPage(),
             "findings": FindingsPage(),
+            "tasks": TasksScreen(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()

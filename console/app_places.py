@@ -95,6 +95,10 @@ class PlacesApp(ConsoleApp):
         """What the node has diagnosed of itself; from there, back."""
         self._toggle("findings")
 
+    def action_show_tasks(self) -> None:
+        """The asyncio tasks; from there, back."""
+        self._toggle("tasks")
+
     def _toggle(self, page: PageName) -> None:
         if self.history.current.page == page:
             self.action_history_back()

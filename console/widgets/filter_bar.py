@@ -1,4 +1,4 @@
-"""The line in which the filter of the agents table is typed. It is there only while there is a filter."""
+"""The line in which the filter of a table is typed. It is there only while there is a filter."""
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -18,10 +18,12 @@ class FilterBar(Horizontal):
     }
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, placeholder: str = "name, class, status, activity or pid;  mailbox>10  load>0.1  status=waiting"
+    ) -> None:
         super().__init__()
         self.input = Input(
-            placeholder="name, class, status, activity or pid;  mailbox>10  load>0.1  status=waiting",
+            placeholder=placeholder,
             select_on_focus=False,
             compact=True,
         )

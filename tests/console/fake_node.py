@@ -40,6 +40,7 @@ from observe.probe.wire import (
     Vitals,
 )
 from observe.probe.wire_actions import Acted, Change
+from observe.probe.wire_tasks import TaskDetail, TaskLine, TasksPage
 from observe.probe.wire_workers import WorkerLine, WorkerList
 
 AT = 1_700_000_000.0
@@ -104,6 +105,7 @@ class FakeNode:
         """Actions other than kills: verb and arguments."""
         self.diff: list[Change] = []
         """What an edit changes."""
+        self.task_list = _tasks()
         self.refusals: dict[str, RemoteError] = {}
         """By verb: what it is answered with."""
         self.gate = asyncio.Event()
@@ -339,6 +341,39 @@ class FakeNode:
         waits = "Future pending" if row["status"] == "waiting" else None
         return Stack(pid=row["pid"], status=row["status"], frames=frames if waits else [], waiting_on=waits)
 
+    async def tasks(
+        self,
+        filter: str = "",  # noqa: A002  # as the client calls it
+        *,
+        sort: str = "id",
+        descending: bool = False,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> TasksPage:
+        self._asked("tasks", (filter, sort))
+        found = [one for one in self.task_list if filter in f"{one.name} {one.coroutine} {one.state}"]
+        found.sort(key=lambda one: getattr(one, sort) or 0, reverse=descending)
+        return TasksPage(
+            tasks=found[offset : offset + limit], matched=len(found), total=len(self.task_list), recorded=True,
+            rings=sum(bool(one.ring) for one in self.task_list),
+        )  # fmt: skip
+
+    async def task(self, task: int) -> TaskDetail:
+        self._asked("task", task)
+        found = [one for one in self.task_list if one.id == task]
+        if not found:
+            raise RemoteError("no_such_task", f"no task has the number {task}")
+        frames = [
+            Frame(file="/srv/shop/pack.py", line=31, function="pack", source="order = await orders.get()")
+        ]
+        return TaskDetail(task=found[0], frames=frames)
+
+    async def cancel_task(self, task: int, reason: str = "") -> Acted:
+        self._asked("cancel_task", (task, reason))
+        one = (await self.task(task)).task
+        self.task_list.remove(one)
+        return Acted(done=True, what=f"the task {one.name} was cancelled")
+
     async def tree(self, root: int | str | None = None, depth: int = 8, max_children: int = 50) -> Branch:
         self._asked("tree", root)
         return self._branch(1 if root is None else self._find(root)["pid"], depth, max_children)
@@ -503,3 +538,28 @@ def _columns(number: int) -> dict[str, Any]:
         columns["mailbox"][index] = 0
         columns["activity_s"][index] = 0.0
     return columns
+
+
+def _tasks() -> list[TaskLine]:
+    """A service that packs orders; two of its tasks wait for each other."""
+    more: dict[str, Any] = {"created_at": "shop.py:12 in main", "creator": 1, "creator_name": "Task-1"}
+    tasks = [
+        TaskLine(id=1, name="Task-1", coroutine="main", state="waiting", waiting_on="Event.wait", place="shop.py:9 in main",
+                 age_s=None, protected="the node was started in it")
+    ]  # fmt: skip
+    for number in range(3):
+        tasks.append(
+            TaskLine(id=2 + number, name=f"packer-{number}", coroutine="pack", module="shop.pack", state="waiting",
+                     waiting_on="Queue.get", place="pack.py:31 in pack", age_s=7000.0 - number, **more)
+        )  # fmt: skip
+    tasks.append(
+        TaskLine(id=5, name="cruncher", coroutine="Cruncher.run", module="shop.crunch", state="frozen",
+                 place="crunch.py:77 in spin", age_s=31.0, **more)
+    )  # fmt: skip
+    for number, other in ((6, 7), (7, 6)):
+        tasks.append(
+            TaskLine(id=number, name=f"Task-{number}", coroutine="waits", module="shop", state="waiting",
+                     waiting_on=f"the task Task-{other}", waits_for=[other], ring=[6, 7], place="shop.py:70 in waits",
+                     age_s=12.0, **more)
+        )  # fmt: skip
+    return tasks

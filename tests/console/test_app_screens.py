@@ -39,6 +39,7 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "crashes": (["c", "right"], lambda driver: driver.shows("json.loads")),
     "kill": (["down", "K"], lambda driver: driver.shows("permanent")),
     "findings": (["f"], lambda driver: driver.shows("do            what to do about mailbox_grows")),
+    "tasks": (["T", "down"], lambda driver: driver.shows("order = await orders.get()")),
     "overview": (["v"], lambda driver: driver.shows(OVERVIEW_READY) and driver.shows("Busiest")),
     "control": (["W", "W"], lambda driver: driver.shows("Take control of")),
     "help": (["question_mark"], lambda driver: driver.shows("The table of agents")),

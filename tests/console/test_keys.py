@@ -26,6 +26,7 @@ from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
 from observe.console.pages.fleet import FleetAgentsPage, NodesPage
 from observe.console.pages.overview import OverviewPage
+from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.tree import TreePage
 from observe.console.widgets.help import help_lines
 from observe.console.widgets.line_view import LineView
@@ -38,6 +39,7 @@ OWNERS: dict[str, type] = {
     "tree": TreePage,
     "crashes": CrashesPage,
     "findings": FindingsPage,
+    "tasks": TasksScreen,
     "fleet": FleetApp,
     "nodes": NodesPage,
     "fleet_agents": FleetAgentsPage,
@@ -50,6 +52,7 @@ PAGES: tuple[Page, ...] = (
     "tree",
     "crashes",
     "findings",
+    "tasks",
     "nodes",
     "fleet_agents",
 )
