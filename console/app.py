@@ -13,7 +13,9 @@ from typing import cast
 from textual import on
 
 from observe.console.app_acts import ActingApp
+from observe.console.columns import BY_NAME
 from observe.console.keys import Action
+from observe.console.memory import Memory, default_path
 from observe.console.messages import (
     Attached,
     Failed,
@@ -54,6 +56,7 @@ class ObserveApp(ActingApp):
     @on(Attached)
     def _attached(self, message: Attached) -> None:
         self.node.attached(message.node.info, message.node.role, self.node.clock())
+        self._recall()
         self.show_node()
         self.show_opening()
 
@@ -107,6 +110,28 @@ class ObserveApp(ActingApp):
         hint = f" ({message.hint})" if message.hint else ""
         self.say(message.text + hint, "bad")
 
+    # -- what is remembered
+
+    def _recall(self) -> None:
+        """Order, columns and theme as they were left, if they still exist."""
+        kept = self.memory.of(self.node.name) if self.memory is not None else {}
+        view = self.table_view
+        if kept.get("sort") in BY_NAME and not view.filter:
+            view.order_by(kept["sort"], descending=kept.get("descending") is True)
+            self.attachment.rows.wake()
+        columns = kept.get("columns")
+        if isinstance(columns, list):
+            view.columns = tuple(name for name in columns if name in BY_NAME)
+        if kept.get("theme") in self.available_themes:
+            self.theme = kept["theme"]
+
+    def on_unmount(self) -> None:
+        """Remember how it was left; a console that never attached has nothing to remember."""
+        view = self.table_view
+        if self.memory is not None and self.node.info is not None:
+            what = {"sort": view.sort, "descending": view.descending, "columns": list(view.columns)}
+            self.memory.keep(self.node.name, {**what, "theme": self.theme})
+
     # -- actions of the registry
 
     def perform(self, action: Action) -> None:
@@ -156,7 +181,13 @@ def run_console(target: str, *, readonly: bool = False, screen: PageName = FIRST
         raise AttachError(
             "the console draws on stderr, which is not a terminal here", hint="do not redirect it with 2>"
         )
-    app = ObserveApp(lambda: connect(target, reconnect=True), target, readonly=readonly, screen=screen)
+    app = ObserveApp(
+        lambda: connect(target, reconnect=True),
+        target,
+        readonly=readonly,
+        screen=screen,
+        memory=Memory(default_path()),
+    )
     app.run()
     if app.failure is not None:
         raise app.failure

@@ -23,6 +23,7 @@ from textual.widgets import ContentSwitcher
 from observe.console.attachment import Attachment
 from observe.console.bindings import bindings_of
 from observe.console.fleet_view import Opening
+from observe.console.memory import Memory
 from observe.console.navigation import History, Place
 from observe.console.node_view import NodeView
 from observe.console.pages.agents import AgentsPage
@@ -64,12 +65,15 @@ class ConsoleApp(App[None]):
         screen: PageName = FIRST_SCREEN,
         clock: Callable[[], float] = time,
         opening: Opening | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """`connect_to` makes the client to attach with; `target` is what the person called the node; `screen` is the
         page to begin with; `opening` says what to show of the node when it was opened from several."""
         super().__init__()
         self.animation_level = "none"
         self.node = NodeView(target, readonly=readonly, clock=clock)
+        self.memory = memory
+        """What is remembered from one time to the next; None: nothing."""
         self.table_view = AgentsView()
         self.attachment = Attachment(connect_to, self.table_view, self.post_message)
         self.history = History([Place(screen)])

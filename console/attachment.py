@@ -141,7 +141,8 @@ class Attachment:
         )
         page = await self.ask(lambda node: node.agents(query))
         if page is not None:
-            self._post(PageArrived(ask, page))
+            pinned = [await self.row_of(agent) for agent in list(view.pinned.values())]
+            self._post(PageArrived(ask, page, [row for row in pinned if row is not None]))
 
     async def place_of(self, agent: Identity) -> int | None:
         """At which index of the view an agent (or its successor) is; None if it is not there or too far to be found.

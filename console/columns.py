@@ -296,16 +296,19 @@ def _missing(name: str) -> object:
     return None if name in ("name", "activity") else 0
 
 
-def fit(width: int, sort: str) -> list[tuple[Column, int]]:
+def fit(width: int, sort: str, wanted: Sequence[str] = ()) -> list[tuple[Column, int]]:
     """Choose the columns for a table `width` cells wide, and give each its cells.
 
-    The least important are left out first; the one that is sorted by always stays. What is left over goes to the
+    `wanted` are those that a person has chosen, in their order; without any, all. The least important are left out first; the one that is sorted by always stays. What is left over goes to the
     columns that can use it.
     """
     chosen: list[Column] = []
     left = width + GAP  # the last column needs no gap behind it
-    for column in sorted(COLUMNS, key=lambda column: -1 if column.name == sort else column.rank):
-        if column.rank == ONLY_SORTED and column.name != sort:
+    among = [BY_NAME[name] for name in wanted if name in BY_NAME] or list(COLUMNS)
+    if BY_NAME[sort] not in among:
+        among.append(BY_NAME[sort])
+    for column in sorted(among, key=lambda column: -1 if column.name == sort else column.rank):
+        if column.rank == ONLY_SORTED and column.name != sort and not wanted:
             continue
         if column.width + GAP > left and chosen:
             break
@@ -320,4 +323,4 @@ def fit(width: int, sort: str) -> list[tuple[Column, int]]:
         left -= 1
         if widths[column.name] >= column.stretch:
             growing.remove(column)
-    return [(column, widths[column.name]) for column in COLUMNS if column in chosen]
+    return [(column, widths[column.name]) for column in among if column in chosen]

@@ -13,7 +13,7 @@ from observe.console.crash_groups import Group
 from observe.console.format import ago, clip, one_line, pad, plural
 from observe.console.lines import Folds, Line, text_lines
 from observe.console.row_filter import passes
-from observe.console.state import Signs
+from observe.console.signs import Signs
 from observe.probe.errors import Refusal
 from observe.probe.filters import Comparison, parse
 from observe.probe.verbs_findings import StandingFinding

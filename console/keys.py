@@ -103,9 +103,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action(
         "sort_right", "agents", ("greater_than_sign",), "Sort by column to the right", "Sort by the column after."
     ),
+    Action("columns", "agents", ("o",), "Columns…", "Choose which columns to show, and in which order."),
     Action("reverse", "agents", ("r",), "Reverse the order", "Largest first or smallest first."),
     Action("follow", "agents", ("F",), "Follow the selection", "Keep the chosen agent in view while rows move."),
     Action("mark", "agents", ("space",), "Mark", "Mark the chosen agent, or unmark it; actions are then about all marked."),
+    Action("pin", "agents", ("p",), "Pin", "Keep the chosen agent in sight above the table, or let it go."),
     Action("unmark", "agents", ("U",), "Unmark all", "Take all marks away."),
     Action("reveal", "agents", ("full_stop",), "Go to the selection", "Scroll to where the chosen agent is."),
     Action("copy", "agents", ("y",), "Copy", "Put the agent's name and pid on the clipboard."),

@@ -3,11 +3,12 @@
 A newer picture replaces an older one that has not been handled yet, so that a flood of updates costs one repaint.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from textual.message import Message
 
+from observe.console.columns import Row
 from observe.console.state import Ask
 from observe.probe.client import NodeClient
 from observe.probe.verbs_findings import StandingFindings
@@ -28,6 +29,8 @@ class PageArrived(Picture):
 
     ask: Ask
     page: Page
+    pinned: list[Row] = field(default_factory=list)
+    """Those of the pinned agents that live."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from observe.console.columns import Piece
 from observe.console.crash_groups import Group, group
 from observe.console.findings import Finding, verdict, worst_first
 from observe.console.format import NODE_GLYPHS, ago, clock, duration, one_line
-from observe.console.state import SIGNS, Signs
+from observe.console.signs import SIGNS, Signs
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.wire import Crashes, Held, NodeInfo, Vitals
 

@@ -19,6 +19,9 @@ MAX_WINDOW: Final = 1000
 MOST_MARKED: Final = 100
 """Agents marked at once: more is not a choice any more but a filter."""
 
+MOST_PINNED: Final = 5
+"""Agents pinned at once: they take their lines from the table."""
+
 NO_PID: Final = -1
 """No agent has it: stands for a pid that is not known any more."""
 
@@ -98,6 +101,12 @@ class AgentsView:
     sort: str = FIRST_SORT
     descending: bool = True
     filter: str = ""
+
+    columns: tuple[str, ...] = ()
+    """Those that a person has chosen, in their order; empty: those that fit."""
+
+    pinned: dict[tuple[int, str], Identity] = field(default_factory=dict)
+    """Agents that stay in sight, by the key that their successors have as well."""
 
     height: int = 20
     """Rows in sight."""
@@ -293,6 +302,19 @@ class AgentsView:
             self.marked[agent.pid] = agent
         return True
 
+    def toggle_pin(self) -> bool:
+        """Pin the chosen agent, or let it go. Returns False when there are pins enough."""
+        agent = self.chosen
+        if agent is None or self.gone:
+            return True
+        if agent.key in self.pinned:
+            del self.pinned[agent.key]
+        elif len(self.pinned) >= MOST_PINNED:
+            return False
+        else:
+            self.pinned[agent.key] = agent
+        return True
+
     def order_by(self, column: str, *, descending: bool | None = None) -> None:
         """Sort by a column: text from a to z and numbers from the largest, unless told otherwise."""
         self.sort = column
@@ -329,57 +351,7 @@ class AgentsView:
         self.rows, self.matched, self.offset, self.loaded = [], 0, 0, False
         self.generation += 1
         self.marked.clear()
+        self.pinned.clear()
         if self.chosen is not None:
             # Its pid may be somebody else's in the other process.
             self.chosen, self.index = replace(self.chosen, pid=NO_PID), None
-
-
-# -- the vital signs ---------------------------------------------------------------------------------------------------
-
-SIGNS: Final = (
-    "agents",
-    "rate",
-    "run_queue",
-    "use",
-    "lag_s",
-    "memory",
-    "crashes_min",
-    "restarts_min",
-    "probe_cost",
-)
-"""Vital signs that have a history on the screen."""
-
-HISTORY: Final = 600
-"""Values kept of each sign, one a second."""
-
-
-@dataclass(slots=True)
-class Signs:
-    """The vital signs and their recent past."""
-
-    now: dict[str, float] = field(default_factory=dict)
-    at: float = 0.0
-    """When they were gathered, by the node's clock; 0: none have come."""
-
-    history: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SIGNS})
-
-    def fold(
-        self, at: float, values: dict[str, float], history: dict[str, list[float]] | None = None
-    ) -> None:
-        """Take the newest values. A history replaces ours; without one, ours grows by a value a second."""
-        if history:
-            for name in SIGNS:
-                self.history[name] = list(history.get(name, ()))[-HISTORY:]
-        for name in SIGNS:
-            past = self.history[name]
-            value = values.get(name, 0.0)
-            if past and at - self.at < 0.9:
-                past[-1] = value
-            elif not history or not past:
-                past.append(value)
-                del past[:-HISTORY]
-        self.now, self.at = dict(values), at
-
-    def seconds(self) -> int:
-        """How many seconds of past there are: below ten it is too early to say much."""
-        return len(self.history["agents"])

@@ -10,15 +10,17 @@ from textual.app import ComposeResult
 from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
-from observe.console.columns import BY_NAME, COLUMNS, Piece
+from observe.console.columns import BY_NAME, COLUMNS, NAMES, Piece
 from observe.console.findings import concerning
 from observe.console.format import count, duration, plural
 from observe.console.messages import PageArrived
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
-from observe.console.state import MOST_MARKED, AgentsView, Identity
+from observe.console.state import MOST_MARKED, MOST_PINNED, AgentsView, Identity
 from observe.console.widgets.agents_table import AgentsTable
+from observe.console.widgets.columns_menu import ColumnsMenu
 from observe.console.widgets.filter_bar import FilterBar
+from observe.console.widgets.pinned_rows import PinnedRows
 from observe.console.widgets.sort_menu import SortMenu
 
 
@@ -33,9 +35,11 @@ class AgentsPage(ConsolePage):
         self.view = view
         self.table = AgentsTable(view)
         self.filter_bar = FilterBar()
+        self.pinned = PinnedRows(self.table)
 
     def compose(self) -> ComposeResult:
         yield self.filter_bar
+        yield self.pinned
         yield self.table
 
     # -- coming and going
@@ -71,6 +75,13 @@ class AgentsPage(ConsolePage):
         if change is None:
             return
         self.table.show(change)
+        self.pinned.show(arrived.pinned)
+        self.filter_bar.seen(
+            {
+                name: [row[NAMES.index(name)] for row in self.view.rows]
+                for name in ("class", "activity", "name")
+            }
+        )
         if change.successor is not None and self.view.chosen is not None:
             before, after = change.successor
             name = self.view.chosen.name or self.view.chosen.child or "it"
@@ -127,12 +138,14 @@ class AgentsPage(ConsolePage):
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
         if self.filter_bar.is_open:
+            self.filter_bar.offer()
             self.show_only(event.value)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         self.table.focus()
+        self.filter_bar.remove_class("offering")
         if not self.view.filter:
             self.filter_bar.close()
 
@@ -198,6 +211,18 @@ class AgentsPage(ConsolePage):
                 self.sort_by(column)
 
         self.app.push_screen(SortMenu(self.view.sort, self.view.descending), chosen)
+
+    def action_columns(self) -> None:
+        """Choose columns and their order."""
+
+        def chosen(columns: tuple[str, ...] | None) -> None:
+            if columns is not None:
+                self.view.columns = columns
+                self.table.refresh()
+                self.pinned.refresh()
+
+        shown = [column.name for column in self.table.columns_shown()]
+        self.app.push_screen(ColumnsMenu(self.view.columns, shown), chosen)
 
     # -- moving
 
@@ -284,6 +309,18 @@ class AgentsPage(ConsolePage):
         else:
             self.observer.say(f"no more than {MOST_MARKED} agents can be marked at once", "warn")
         self.observer.show_where()
+
+    def action_pin(self) -> None:
+        """Keep the chosen agent in sight above the table, or let it go."""
+        if not self.view.toggle_pin():
+            self.observer.say(f"no more than {MOST_PINNED} agents can be pinned at once", "warn")
+        self.observer.attachment.rows.wake()
+
+    @on(PinnedRows.Picked)
+    def _pinned_picked(self, event: PinnedRows.Picked) -> None:
+        event.stop()
+        self.view.chosen, self.view.index, self.view.gone = event.agent, None, False
+        self._reveal(tell=True)
 
     def action_unmark(self) -> None:
         """Take all marks away."""

@@ -45,7 +45,7 @@ class TasksScreen(ConsolePage):
         self._order = 0
         self._shown_below = 0
         self.filter_bar = FilterBar(
-            "name, coroutine, state, wait or place;  state=waiting  age_s>10m  waiting_on~Lock"
+            "name, coroutine, state, wait or place;  state=waiting  age_s>10m  waiting_on~Lock", agents=False
         )
         self.view = LineView(Folds(), id="task-list")
         self.below = LineView(Folds(), id="task-stack")

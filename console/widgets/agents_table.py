@@ -52,7 +52,7 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, view: AgentsView, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self.view = view
-        self._layout_of: tuple[int, str] = (0, "")
+        self._layout_of: tuple[int, str, tuple[str, ...]] = (0, "", ())
         self._columns: list[tuple[Column, int]] = []
         self.stale = False
         """Whether the rows are those of a node that is gone: they are dimmed."""
@@ -200,10 +200,10 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         return [column for column, _ in self._columns]
 
     def _fit(self) -> None:
-        wanted = (self.scrollable_content_region.width, self.view.sort)
+        wanted = (self.scrollable_content_region.width, self.view.sort, self.view.columns)
         if wanted != self._layout_of:
             self._layout_of = wanted
-            self._columns = fit(wanted[0] - MARGIN, self.view.sort)
+            self._columns = fit(wanted[0] - MARGIN, self.view.sort, self.view.columns)
 
     def render_line(self, y: int) -> Strip:
         """Line 0 is the header; below it one row a line."""
@@ -249,12 +249,17 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
             ground = "flash"
             mark = "↻"
         mark += "◆" if row[PID] in self.view.marked else " "
-        about = concerning(row, self.findings) if self.findings else []
         if not self._painted:
             self._painted = True
             # Read after the picture that is being made now has been shown. Without a sender of our own it would pass
             # for the screen's, and bubbling ends at the sender.
             self.post_message(self.Painted().set_sender(self))
+        return self.painted(tones, row, mark, ground, width)
+
+    def painted(self, tones: Tones, row: Row, mark: str, ground: Ground, width: int) -> Strip:
+        """A row in the columns of this table, behind a mark of two cells."""
+        self._fit()
+        about = concerning(row, self.findings) if self.findings else []
         segments = [
             Segment(mark, tones.style("title", ground)),
             Segment("▲" if about else " ", tones.style(about[0].level if about else "text", ground)),

@@ -12,6 +12,7 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from observe.console.app import ObserveApp
+from observe.console.memory import Memory
 from observe.console.node_view import CONTROL_S, Taken
 from observe.console.screens import PageName
 from tests.console.fake_node import FakeNode
@@ -36,10 +37,12 @@ async def console(
     theme: str = "",
     screen: PageName = "agents",
     control: bool = True,
+    memory: Memory | None = None,
 ) -> AsyncIterator[Driver]:
     """The console on a node, after its first rows, vital signs and findings have come."""
     node = node or FakeNode()
     app = app_on(node, readonly=readonly, screen=screen)
+    app.memory = memory
     if control and not readonly:
         app.node.control = Taken("", node.at + CONTROL_S)
     async with app.run_test(size=size) as pilot:

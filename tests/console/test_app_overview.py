@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from observe.console.screens import SCREENS, PageName
-from observe.console.state import Signs
+from observe.console.signs import Signs
 from tests.console.driving import LARGE, Driver, console
 from tests.console.fake_node import FakeNode
 

@@ -11,7 +11,7 @@ from observe.console.crash_groups import group
 from observe.console.findings import concerning, verdict, worst_first
 from observe.console.node_view import NodeView
 from observe.console.row_filter import passes
-from observe.console.state import Signs
+from observe.console.signs import Signs
 from observe.probe.verbs_findings import StandingFinding
 from observe.probe.wire import Held
 from tests.console.fake_node import AT, FakeNode

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from observe.console.columns import NAMES, PID
-from observe.console.state import AgentsView, Change, Signs
+from observe.console.signs import Signs
+from observe.console.state import AgentsView, Change
 
 COLUMNS = list(NAMES)
 
