@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from observe.runtime import bonds, budget
 from observe.runtime.activity import Activity
 from observe.runtime.bonds import Bonds, Monitor, Timer
-from observe.runtime.care import care_of
+from observe.runtime.care import Care, care_of
 from observe.runtime.exits import NORMAL, ExitReason
 from observe.runtime.mailbox import Overflow, SpecialMailbox, bounded_first
 from observe.runtime.ref import Ref
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from observe.runtime.children import Child
     from observe.runtime.ladder import Failure
     from observe.runtime.node import Node
-    from observe.runtime.plan import Policy
+    from observe.runtime.plan import Plan, Policy
     from observe.runtime.scheduler import Scheduler
     from observe.runtime.step import Step
 
@@ -243,6 +243,9 @@ class Agent:
 
     def _o_init(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return self.init(*args, **kwargs)
+
+    def _o_care(self, plan: Plan) -> Care:
+        return Care(self, plan)
 
     def _o_buried(self, reason: ExitReason) -> None:
         """The agent has just been taken out of the node's tables."""

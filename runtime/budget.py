@@ -178,27 +178,35 @@ def _out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
             agent._o_scheduler.lifecycle.exit(agent, _reason(error, budget))
 
 
-def _owners(agent: Agent) -> Iterator[tuple[Agent, Budget]]:
+def _owners(agent: Agent, only_above: bool = False) -> Iterator[tuple[Agent, Budget]]:
     """The agent and those above it, as far as they have budgets."""
     owner: Agent | None = agent
     while owner is not None:
         child = owner._o_child
         plan = child.spec.plan
-        if plan is not None and plan.budget is not None:
+        if plan is not None and plan.budget is not None and not (only_above and owner is agent):
             yield owner, plan.budget
         supervisor = child.supervisor
         # What the items of a `supervised_map` spend is their caller's.
         owner = supervisor if supervisor is None else supervisor._o_caller or supervisor
 
 
-def charge_call(agent: Agent, name: str, arguments: Callable[[], str]) -> None:
+def is_charged_above(agent: Agent) -> bool:
+    """Whether a supervisor above the agent has a budget."""
+    return any(owner is not agent for owner, _ in _owners(agent))
+
+
+def charge_call(agent: Agent, name: str, arguments: Callable[[], str], *, only_above: bool = False) -> None:
     """An activity is about to begin.
+
+    Args:
+        only_above: charge the supervisors above alone: the agent has been charged where it runs, in a worker.
 
     Raises:
         BudgetExceeded: there is nothing left for it.
     """
     is_tool = name.startswith("tool:")
-    for owner, budget in _owners(agent):
+    for owner, budget in _owners(agent, only_above):
         spending = spending_of(owner)
         spending.steps_without_progress += 1
         if is_tool:
@@ -213,21 +221,25 @@ def charge_call(agent: Agent, name: str, arguments: Callable[[], str]) -> None:
             allowed = getattr(budget, limit)
             if allowed is not None and used >= allowed:
                 _stop(agent, owner, budget, limit, used, allowed)
+    agent._o_node._charge_call_above(agent, name, arguments)
 
 
-def charge_usage(agent: Agent, input_tokens: int, output_tokens: int, cost: float) -> None:
+def charge_usage(
+    agent: Agent, input_tokens: int, output_tokens: int, cost: float, *, only_above: bool = False
+) -> None:
     """A model was used.
 
     Raises:
         BudgetExceeded: it was more than is allowed.
     """
-    charged = [(agent, None), *((owner, budget) for owner, budget in _owners(agent) if owner is not agent)]
-    for owner, _ in charged:
+    above = [owner for owner, _ in _owners(agent) if owner is not agent]
+    for owner in above if only_above else [agent, *above]:
         spending = spending_of(owner)
         spending.input_tokens += input_tokens
         spending.output_tokens += output_tokens
         spending.cost += cost
-    for owner, budget in _owners(agent):
+    agent._o_node._charge_usage_above(agent, input_tokens, output_tokens, cost)
+    for owner, budget in _owners(agent, only_above):
         spending = spending_of(owner)
         _check(agent, owner, budget, "tokens", spending.tokens, budget.tokens)
         _check(agent, owner, budget, "cost", spending.cost, budget.cost)
@@ -244,10 +256,11 @@ def charge_message(agent: Agent, budget: Budget) -> None:
     _check_steps(agent, agent, budget, spending)
 
 
-def progress(agent: Agent) -> None:
+def progress(agent: Agent, *, only_above: bool = False) -> None:
     """The agent has achieved something; so have the supervisors above it."""
-    for owner, _ in _owners(agent):
+    for owner, _ in _owners(agent, only_above):
         spending_of(owner).progress()
+    agent._o_node._progress_above(agent)
 
 
 def _check_steps(agent: Agent, owner: Agent, budget: Budget, spending: Spending) -> None:

@@ -318,7 +318,7 @@ def begin(agent: Agent, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
     plan = agent._o_child.spec.plan
     assert plan is not None
     bonds = bonds_of(agent)
-    care = bonds.care = Care(agent, plan)
+    care = bonds.care = agent._o_care(plan)
     bonds.choose_handle()
     return care.begin(args, kwargs)
 

@@ -49,6 +49,8 @@ def key_of(child: Child) -> str:
         else:
             parts.append(_part_of(place))
             place = supervisor._o_child
+    if place.far_key:
+        parts.append(place.far_key)
     return "/".join(reversed(parts))
 
 
@@ -113,6 +115,8 @@ def _discarded(deleting: Future[None]) -> None:
 
 def start_of(child: Child) -> bytes | None:
     """How a dynamic supervisor is to start this child again in another process; None for children of others."""
+    if child.far_start is not None:
+        return child.far_start
     supervisor = child.supervisor
     template = getattr(supervisor, "_o_template", None)
     if template is None or not child.spec.plan.restore:  # type: ignore[union-attr]  # a child with a care has a plan

@@ -192,11 +192,6 @@ def _check_isolation(spec: ChildSpec) -> None:
         raise BadChildSpec(
             f"{agent.__name__} is a supervisor, and supervisors run in the node's own process; isolate its children"
         )
-    if spec.plan is not None:
-        raise BadChildSpec(
-            "checkpoints, in_hand, ladders and budgets are for agents in the node's own process, not for "
-            f"isolation={isolation!r}"
-        )
 
 
 class Child:
@@ -217,6 +212,13 @@ class Child:
         "supervisor",
         "waiter",
     )
+
+    far_key: str = ""
+    """In a worker: the key of the place, whose supervisors are elsewhere."""
+    far_start: bytes | None = None
+    """In a worker: how its supervisor starts it again in another process, if that is dynamic."""
+    is_charged_above: bool = False
+    """In a worker: a supervisor elsewhere has a budget."""
 
     def __init__(self, spec: ChildSpec, id: Hashable, supervisor: Supervisor | None) -> None:  # noqa: A002
         self.spec = spec

@@ -11,7 +11,7 @@ import secrets
 import socket
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -294,6 +294,14 @@ class Node:
         """Of what class the object is that takes this place; see `Workers.class_for`."""
         return self._open_workers().class_for(child)
 
+    # In a worker, what is spent is charged to supervisors of the node's process as well.
+
+    def _charge_call_above(self, agent: Agent, name: str, arguments: Callable[[], str]) -> None: ...
+    def _charge_usage_above(
+        self, agent: Agent, input_tokens: int, output_tokens: int, cost: float
+    ) -> None: ...
+    def _progress_above(self, agent: Agent) -> None: ...
+
     async def _start_fan_out(self, spec: ChildSpec) -> Agent:
         """Start the supervisor of a `supervised_map`'s items, in the process of its caller."""
         ref: Ref = await self.supervisor.start_child(spec)
@@ -306,7 +314,7 @@ class Node:
         agent = self.agents.get(target)
         if agent is not None:
             return agent._o_ref()
-        from observe.runtime.workers.remote import gone
+        from observe.runtime.workers.gone import gone
 
         return gone(self, target)._o_ref()
 

@@ -34,6 +34,7 @@ def boot_bytes(node: Node, number: int, serial: int, limits: Limits | None) -> b
             "started_at": node.started_at,
             "watchdog_s": node._watchdog_s,
             "preempt": node._preemption,
+            "has_store": node.store is not None,
         },
     }
     data = pickle.dumps(boot)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import AbstractEventLoop, Future
+from functools import partial
 from itertools import count
 from threading import get_ident
 from typing import Any
@@ -20,8 +21,9 @@ from observe.runtime import bonds
 from observe.runtime.agent import Agent
 from observe.runtime.bonds import Monitor
 from observe.runtime.calls import Call
-from observe.runtime.children import Child, ChildSpec
-from observe.runtime.errors import InitFailed, MailboxFull, NotSendable
+from observe.runtime.checkpoint import STATE
+from observe.runtime.children import ChildSpec
+from observe.runtime.errors import BudgetExceeded, InitFailed, MailboxFull, NotSendable
 from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
 from observe.runtime.instrument import Instrument
@@ -34,6 +36,7 @@ from observe.runtime.workers.packing import (
     unpack_error,
     unpack_reason,
 )
+from observe.runtime.workers.places import FarChild
 from observe.runtime.workers.progress import Progress, row_of
 from observe.runtime.workers.stubs import Reply, Stub, Target, new_stub
 from observe.runtime.workers.worker_node import WorkerLifecycle, WorkerNode
@@ -49,6 +52,8 @@ class Inside(Instrument):
         self.link = Link(loop, self._on_frame, self._on_lost)
         self.calls: dict[int, Call] = {}
         """Requests to agents elsewhere."""
+        self.keys: dict[str, int] = {}
+        """By the key of its checkpoints: the pid of the agent that has them."""
         self.numbers = count(1)
         self.monitors: dict[int, Monitor] = {}
         """Monitors of agents elsewhere."""
@@ -138,6 +143,13 @@ class Inside(Instrument):
             agent = self.node.agents.get(frame[1])
             if agent is not None:
                 self.node.lifecycle.exit(agent, unpack_reason(frame[2], self.node))
+        elif op == "bury":
+            agent = self.node.agents.get(frame[1])
+            if agent is not None:
+                # Its successor may take its name before its step has unwound.
+                if agent._o_child.name is not None:
+                    self.node.lifecycle.registry.pop(agent._o_child.name, None)
+                self.node.lifecycle.exit(agent, unpack_reason(frame[2], self.node))
         elif op == "signal":
             _, pid, sender, reason = frame
             agent = self.node.agents.get(pid)
@@ -196,9 +208,31 @@ class Inside(Instrument):
     def _asked(self, number: int, data: bytes) -> None:
         try:
             function, args = unpack(data, self.node)
-            answer = pack(function(self.node, *args), "the answer")
+            value = function(self.node, *args)
+            if asyncio.iscoroutine(value):
+                value = self.loop.create_task(value)
+                self._tasks.add(value)
+                value.add_done_callback(self._tasks.discard)
         except Exception as error:
             self.link.send(("told", number, False, pack_error(error)))
+            return
+        if asyncio.isfuture(value):
+            value.add_done_callback(partial(self._answer, number))
+        else:
+            self._tell(number, value)
+
+    def _answer(self, number: int, value: Future[Any]) -> None:
+        error = asyncio.CancelledError() if value.cancelled() else value.exception()
+        if error is not None:
+            self.link.send(("told", number, False, pack_error(error)))
+        else:
+            self._tell(number, value.result())
+
+    def _tell(self, number: int, value: Any) -> None:
+        try:
+            answer = pack(value, "the answer")
+        except NotSendable as fault:
+            self.link.send(("told", number, False, pack_error(fault)))
         else:
             self.link.send(("told", number, True, answer), len(answer))
 
@@ -206,28 +240,37 @@ class Inside(Instrument):
 
     def _start(self, pid: int, data: bytes) -> None:
         try:
-            cls, args, kwargs, name, child_id, shutdown_s = unpack(data, self.node)
+            cls, args, kwargs, name, child_id, shutdown_s, charged, place = unpack(data, self.node)
             spec = ChildSpec(cls, args, kwargs, id=child_id, name=name, shutdown_s=shutdown_s)
             spec.plan = None
+            child = FarChild(spec, child_id, place, charged)
+            if place is not None:
+                self.keys[STATE + place.key] = pid
             lifecycle = self.node.lifecycle
             assert isinstance(lifecycle, WorkerLifecycle)
             self.progress.begin(pid)
-            started = lifecycle.start_as(pid, Child(spec, child_id, None))
+            started = lifecycle.start_as(pid, child)
         except Exception as error:
             self._not_started(pid, error)
             return
         if isinstance(started, Agent):
-            self.link.send(("started", pid, True, b""))
+            self._has_started(started)
             return
 
         def done(future: Future[Agent]) -> None:
             error = None if future.cancelled() else future.exception()
             if error is None:
-                self.link.send(("started", pid, True, b""))
+                self._has_started(future.result())
             else:
                 self._not_started(pid, error)
 
         started.add_done_callback(done)
+
+    def _has_started(self, agent: Agent) -> None:
+        self.progress.shift(agent)
+        bonds = agent._o_bonds
+        generation = bonds.care.generation if bonds is not None and bonds.care is not None else 0
+        self.link.send(("started", agent._o_pid, True, str(generation).encode()))
 
     def _not_started(self, pid: int, error: BaseException) -> None:
         self.progress.forget(pid)
@@ -250,29 +293,51 @@ class Inside(Instrument):
         pid = agent._o_pid
         starting = False
         crash, self._crash = self._crash, None
-        in_hand = crash is not None and crash.pid == pid and crash.has_message
+        in_hand, left = self._left_in_hand(agent, crash)
         told = self.progress.of(agent, in_hand)
         if told is not None:
             self.link.send(("done", [told]))
         self.link.send(("rows", [row_of(agent)]))
         self.progress.forget(pid)
+        key = STATE + agent._o_child.far_key
+        if self.keys.get(key) == pid:
+            del self.keys[key]
         trace = fingerprint = ""
         message: bytes | None = None
+        if in_hand:
+            try:
+                message = pack(left, "the message in hand")
+            except NotSendable:
+                pass
         if crash is not None and crash.pid == pid:
             trace, fingerprint = crash.traceback, crash.fingerprint
-            if crash.has_message:
-                try:
-                    message = pack(crash.message, "the message in hand")
-                except NotSendable:
-                    pass
-            else:
+            if not crash.has_message:
                 self._crash = crash  # of an `init`: `_not_started` tells it
                 starting = True
         if not starting:
-            self.link.send(("ended", pid, pack_reason(reason, trace, fingerprint), message, in_hand))
+            is_ours = told is not None and told[2]
+            self.link.send(("ended", pid, pack_reason(reason, trace, fingerprint), message, in_hand, is_ours))
         for number, made in list(self.monitors.items()):
             if made._watcher is agent:
                 del self.monitors[number]
+
+    def _left_in_hand(self, agent: Agent, crash: Crash | None) -> tuple[bool, Any]:
+        """Whether the agent has ended in the middle of a message, and which."""
+        lifecycle = self.node.lifecycle
+        assert isinstance(lifecycle, WorkerLifecycle)
+        cut = lifecycle.cut.pop(agent._o_pid, None)
+        if crash is not None and crash.pid == agent._o_pid:
+            return crash.has_message, crash.message
+        care = agent._o_bonds.care if agent._o_bonds is not None else None
+        if care is not None:
+            past = (
+                agent._o_child.past_of()
+            )  # whatever the plan: the node's process decides what becomes of it
+            return (True, past.message) if past.has_message else (care.has_message, care.message)
+        return (True, cut.message) if cut is not None else (False, None)
+
+    def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
+        self.link.send(("limit", owner._o_pid, pack_error(error)))
 
     def on_finding(self, finding: Finding) -> None:
         data = pack(finding, "a finding")

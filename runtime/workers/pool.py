@@ -77,7 +77,7 @@ class Workers:
         spec = child.spec
         cls = spec.agent
         isolation = spec.isolation
-        if isolation is None and (not self.count or cls._o_system or spec.plan is not None):
+        if isolation is None and (not self.count or cls._o_system):
             return cls
         if isolation == "none":
             return cls

@@ -30,11 +30,11 @@ from observe.runtime.bonds import Monitor
 from observe.runtime.calls import Call
 from observe.runtime.clock import wall_s
 from observe.runtime.errors import WorkerDied
-from observe.runtime.exits import ExitReason, WorkerTraceback
+from observe.runtime.exits import KILLED, ExitReason, WorkerTraceback
 from observe.runtime.workers.boot import boot_bytes
 from observe.runtime.workers.limits import Limits
 from observe.runtime.workers.link import Frame, Link
-from observe.runtime.workers.packing import pack, unpack, unpack_error, unpack_reason
+from observe.runtime.workers.packing import pack, pack_reason, unpack, unpack_error, unpack_reason
 from observe.runtime.workers.requests import ANSWERS, Answer
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class WorkerProcess:
         for agent in list(self.agents.values()):
             end = agent._o_away
             end.not_started(error)
-            end.ended(reason, None, False)
+            end.ended(reason, None, False, False)
         for asked in self._asks.values():
             if not asked.done():
                 asked.set_exception(error)
@@ -238,6 +238,7 @@ class WorkerProcess:
             else:
                 self.kill()
         elif not is_over and not self.over.done():
+            self.link.send(("bury", pid, pack_reason(reason if reason.kind == "killed" else KILLED)))
             threading.Thread(
                 target=self.control, args=("kill", pid, str(reason.text)), name="observe:kill", daemon=True
             ).start()
@@ -339,16 +340,21 @@ class WorkerProcess:
         agent = self.agents.get(pid)
         if agent is None:
             return
+        care = agent._o_away.care
+        if care is not None and ok:
+            care.generation = max(care.generation, int(data or b"0"))
         if not ok:
             agent._o_away.not_started(unpack_error(data, self.node))
         elif not agent._o_away.started.done():
             agent._o_away.started.set_result(None)
 
-    def _ended(self, pid: int, reason: bytes, message: bytes | None, has_message: bool) -> None:
+    def _ended(
+        self, pid: int, reason: bytes, message: bytes | None, has_message: bool, is_ours: bool
+    ) -> None:
         agent = self.agents.get(pid)
         if agent is not None:
             shown = unpack(message, self.node) if message is not None else None
-            agent._o_away.ended(unpack_reason(reason, self.node), shown, has_message)
+            agent._o_away.ended(unpack_reason(reason, self.node), shown, has_message, is_ours)
 
 
 def forget_monitor(made: Monitor) -> None:

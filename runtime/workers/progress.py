@@ -72,6 +72,12 @@ class Progress:
             self._inside.loop.call_later(TICK_S, self._tick)
 
     def of(self, agent: Agent, in_hand: bool = False) -> tuple[int, int, bool] | None:
+        """The agent's pid, how many messages are handled of those that came over the link, and whether the one in hand is
+        one of those; None when it has none of them left.
+
+        Args:
+            in_hand: a message is in hand, whatever the agent's status says: it has ended with it.
+        """
         pid = agent._o_pid
         order = self._order.get(pid)
         if not order:
@@ -86,7 +92,24 @@ class Progress:
             finished += len(order)
             order.clear()
         total = self._finished[pid] = self._finished[pid] + finished
-        return pid, total, bool(order) and busy
+        return pid, total, bool(busy and order and order[0] == handled)
+
+    def saved(self, agent: Agent, is_whole: bool) -> int:
+        """How many of the messages that came over the link a checkpoint taken now has behind it: with the one in hand, if it
+        `is_whole`, the state after that one."""
+        told = self.of(agent)
+        if told is None:
+            return self._finished.get(agent._o_pid, 0)
+        self._inside.link.send(("done", [told]))
+        return told[1] + (is_whole and told[2])
+
+    def shift(self, agent: Agent) -> None:
+        """The agent has started, perhaps with a message of an earlier process before all that have come meanwhile."""
+        order = self._order.get(agent._o_pid)
+        if order:
+            first = agent._o_queued() - len(order)
+            if first > 0:
+                self._order[agent._o_pid] = deque(place + first for place in order)
 
     def _tick(self) -> None:
         self._has_timer = False

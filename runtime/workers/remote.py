@@ -14,18 +14,22 @@ from collections.abc import Callable, Coroutine, Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from observe.runtime import budget
 from observe.runtime.agent import EXITED, IDLE, RUNNING, STARTING, STATUS_NAMES, WAITING, Agent
 from observe.runtime.bonds import Down, Monitor
 from observe.runtime.calls import Call
 from observe.runtime.errors import AgentExited, MailboxFull, WorkerDied, WrongThread
-from observe.runtime.exits import NOPROC, ExitReason
-from observe.runtime.mailbox import DeadMailbox, overfull_of
+from observe.runtime.exits import KILLED, ExitReason
+from observe.runtime.mailbox import overfull_of
 from observe.runtime.stacks import Frame, Stack
+from observe.runtime.workers.far_care import FarCare
 from observe.runtime.workers.link import PENDING_LIMIT_BYTES
 from observe.runtime.workers.packing import Packed, pack, pack_reason, unpack
 
 if TYPE_CHECKING:
+    from observe.runtime.care import Care
     from observe.runtime.node import Node
+    from observe.runtime.plan import Plan
     from observe.runtime.workers.process import WorkerProcess
 
 NO_LIMIT: Final = sys.maxsize
@@ -50,7 +54,11 @@ class Remote(Agent):
         self._o_away = end = RemoteEnd(self, workers.assign(self._o_child))
         self._o_mailbox = end
         end.process.load += 1
-        return end.begin(args, kwargs)
+        end.begin(args, kwargs)
+        return end.wait_started()
+
+    def _o_care(self, plan: Plan) -> Care:
+        return FarCare(self, plan)
 
     def terminate(self, reason: ExitReason) -> Any:
         return self._o_away.end(reason)
@@ -181,7 +189,11 @@ class RemoteEnd:
         unfinished = self._unfinished
         for _ in range(min(finished - self._finished, len(unfinished))):
             self._bytes -= unfinished.popleft()[1]
-        self._finished = max(self._finished, finished)
+        if finished > self._finished:
+            self._finished = finished
+            care = self.care
+            if care is not None:
+                care.handled()
         self._in_hand = in_hand and bool(unfinished)
         bonds = self._agent._o_bonds
         if bonds is not None and bonds.overfull is not None and self.has_room():
@@ -189,15 +201,31 @@ class RemoteEnd:
 
     # -- Life
 
-    async def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Start the agent in its process, and wait until its `init` is done."""
-        agent = self._agent
+    @property
+    def care(self) -> FarCare | None:
+        """What its spec asks for beyond OTP's; None for nothing."""
+        bonds = self._agent._o_bonds
+        care = bonds.care if bonds is not None else None
+        return care if isinstance(care, FarCare) else None
+
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Start the agent in its process. First of all, so that no message overtakes it.
+
+        Raises:
+            NotSendable: an argument, or a part of the child spec, cannot be pickled.
+            StoreFault, BadChildSpec: it cannot have the checkpoints that its spec asks for.
+        """
+        agent, care = self._agent, self.care
         child = agent._o_child
-        start = pack(
-            (agent._o_stands_for, args, dict(kwargs), child.name, str(child.id), child.spec.shutdown_s),
-            f"the arguments of {agent._o_text()}",
-        )
+        place = care.place() if care is not None else None
+        shown = child.name, str(child.id), child.spec.shutdown_s, budget.is_charged_above(agent), place
+        start = pack((agent._o_stands_for, args, dict(kwargs), *shown), f"the arguments of {agent._o_text()}")
         self.process.add(agent, start)
+        if care is not None and care.has_first:
+            self.deliver(child.past_of().take_message())  # what a predecessor had in hand
+
+    async def wait_started(self) -> None:
+        """Wait until its `init` is done."""
         await self.started
         self.status = IDLE
 
@@ -210,26 +238,57 @@ class RemoteEnd:
         self.process.link.send(("exit", self._agent._o_pid, pack_reason(reason)))
         await self._ending
 
-    def ended(self, reason: ExitReason, message: Any, has_message: bool) -> None:
-        """The worker's word, or its death: the agent is gone there."""
+    def ended(self, reason: ExitReason, message: Any, has_message: bool, is_ours: bool) -> None:
+        """The worker's word, or its death: the agent is gone there.
+
+        Args:
+            message: what it had in hand, if `has_message`.
+            is_ours: that one has come from here: it is the oldest of those that are not handled.
+        """
         self._is_over = True
         agent = self._agent
+        if agent._o_status == EXITED or (agent._o_status == STARTING and self._ending is None):
+            return
+        call: Call | None = None
+        if isinstance(reason.error, WorkerDied):
+            call, message = self._take_in_hand()
+        elif is_ours and self._unfinished:
+            call, _ = self._take_in_hand()
+        elif has_message and self.care is not None:
+            self.care.keep_in_hand(message)
         if self._ending is not None:
+            if call is not None:
+                call.fail(AgentExited(agent._o_text(), reason))
             if not self._ending.done():
                 self._ending.set_result(None)
             return
-        if agent._o_status in (EXITED, STARTING):
-            return
-        call: Call | None = None
-        if self._unfinished and (has_message or isinstance(reason.error, WorkerDied)):
-            # The oldest one is what it had in hand; the others become dead letters.
-            ours, _, number = self._unfinished.popleft()
-            if type(ours) is Call:
-                call, ours = ours, ours.message
-                self.process.calls.pop(number, None)
-            if not has_message:
-                message = unpack(ours.data, agent._o_node) if type(ours) is Packed else ours
         agent._o_scheduler.lifecycle.ended(agent, reason, message, call)
+
+    def leave_in_hand(self, has_first: bool) -> None:
+        """The agent is ended from here, perhaps in the middle of a message; or has not started, and not handled the
+        one that it was to begin with (`has_first`)."""
+        has_started = self.started.done() and not self.started.cancelled() and not self.started.exception()
+        if (self._in_hand and not self._is_over) or (has_first and not has_started):
+            call, _ = self._take_in_hand()
+            if call is not None:
+                call.fail(AgentExited(self._agent._o_text(), self._agent._o_exit or KILLED))
+
+    def _take_in_hand(self) -> tuple[Call | None, Any]:
+        """The oldest of those that are not known to be handled is what the agent has in hand; the others become dead
+        letters. Returns its request, if it was one, and the message."""
+        if not self._unfinished:
+            return None, None
+        care = self.care
+        message, _, number = self._unfinished.popleft()
+        call = None
+        if type(message) is Call:
+            call, message = message, message.message
+            self.process.calls.pop(number, None)
+        if type(message) is Packed:
+            message = _readable(message, self._agent._o_node)
+        if care is not None and care.saved <= self._finished:  # else it is in the checkpoint
+            care.keep_in_hand(message)
+        return call, message
 
     def not_started(self, error: BaseException) -> None:
         """Its `init` failed, or its process died before that was done."""
@@ -331,26 +390,3 @@ def _readable(message: Packed, node: Node) -> Any:
         return unpack(message.data, node)
     except Exception as error:
         return f"<a message that cannot be read here: {error}>"
-
-
-class Gone(Agent):
-    """Whom a ref means that came from a worker, when the agent has ended meanwhile."""
-
-    __slots__ = ()
-
-
-def gone(node: Node, pid: int) -> Agent:
-    """An agent that has ended, of which nothing but the pid is known any more."""
-    from observe.runtime.children import Child, ChildSpec
-
-    agent = Gone.__new__(Gone)
-    agent._o_pid = pid
-    agent._o_scheduler = node.scheduler
-    agent._o_child = Child(ChildSpec(Gone), "gone", None)
-    agent._o_backlog = agent._o_activities = agent._o_bonds = agent._o_step = None
-    agent._o_exit = NOPROC
-    agent._o_status = EXITED
-    agent._o_mailbox = DeadMailbox(agent, NOPROC)
-    agent._o_handled = agent._o_busy_ns = agent._o_mailbox_max = agent._o_since_ns = 0
-    agent._o_dirty = True
-    return agent

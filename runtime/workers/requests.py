@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime import bonds
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
-from observe.runtime.errors import MailboxFull, NoSuchAgent, NotSendable
+from observe.runtime.errors import BudgetExceeded, MailboxFull, NoSuchAgent, NotSendable
 from observe.runtime.exits import NOPROC
+from observe.runtime.workers.gone import gone
 from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason
-from observe.runtime.workers.remote import Remote, gone
+from observe.runtime.workers.remote import Remote
 
 if TYPE_CHECKING:
     from observe.runtime.exits import ExitReason
@@ -175,20 +176,21 @@ def ask(process: WorkerProcess, number: int, data: bytes) -> None:
     except Exception as error:
         tell(None, error)
         return
-    if not asyncio.iscoroutine(value):
+    if asyncio.iscoroutine(value):
+        value = process.loop.create_task(value)
+        process.workers.keep(value)
+    if not asyncio.isfuture(value):
         tell(value, None)
         return
-    task = process.loop.create_task(value)
-    process.workers.keep(task)
 
-    def done(task: asyncio.Task[Any]) -> None:
+    def done(task: asyncio.Future[Any]) -> None:
         if task.cancelled():
             tell(None, asyncio.CancelledError())
         else:
             error = task.exception()
             tell(None if error is not None else task.result(), error)
 
-    task.add_done_callback(done)
+    value.add_done_callback(done)
 
 
 def letter(process: WorkerProcess, pid: int, data: bytes) -> None:
@@ -204,6 +206,15 @@ def finding(process: WorkerProcess, data: bytes) -> None:
         hook(found)
 
 
+def limit(process: WorkerProcess, pid: int, error: bytes) -> None:
+    """An agent there has reached a limit of its budget."""
+    agent = process.agents.get(pid)
+    fault = unpack_error(error, process.node)
+    if agent is not None and isinstance(fault, BudgetExceeded):
+        for hook in process.node.instruments.on_limit:
+            hook(agent, fault)
+
+
 def failed(process: WorkerProcess, number: int, data: bytes) -> None:
     """A request could not be read there."""
     request = process.calls.pop(number, None)
@@ -213,7 +224,21 @@ def failed(process: WorkerProcess, number: int, data: bytes) -> None:
 
 ANSWERS: Final[dict[str, Callable[..., None]]] = {
     one.__name__: one
-    for one in (cast, call, signal, link, unlink, monitor, demonitor, ask, letter, finding, failed, lodged)
+    for one in (
+        cast,
+        call,
+        signal,
+        link,
+        unlink,
+        monitor,
+        demonitor,
+        ask,
+        letter,
+        finding,
+        failed,
+        limit,
+        lodged,
+    )
 }
 """By the first word of a frame."""
 

@@ -17,7 +17,8 @@ from observe.runtime.node import Node
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
 from observe.runtime.supervisor_ref import SupervisorRef
-from observe.runtime.workers import requests
+from observe.runtime.workers import requests, store_requests
+from observe.runtime.workers.far_store import FarParking, FarStore
 from observe.runtime.workers.packing import pack
 from observe.runtime.workers.stubs import Stub, Target
 
@@ -77,6 +78,8 @@ class WorkerLifecycle(Lifecycle):
     def __init__(self, node: WorkerNode, scheduler: Scheduler) -> None:
         super().__init__(node, scheduler, node.instruments)
         self.registry = Names(node.inside)
+        self.cut: dict[int, Step] = {}
+        """By pid: the steps of agents that were ended in the middle of a message, until they are gone."""
         self._next_pid = node.inside.serial * PIDS_OF_ONE + 1
 
     def start_as(self, pid: int, child: Child) -> Agent | Future[Agent]:
@@ -90,8 +93,10 @@ class WorkerLifecycle(Lifecycle):
     def exit(self, agent: Agent, reason: ExitReason) -> None:
         if agent._o_away is not None:
             agent._o_away.signal(None, reason)
-        else:
-            super().exit(agent, reason)
+            return
+        if agent._o_step is not None and agent._o_step.kind == "message":
+            self.cut[agent._o_pid] = agent._o_step
+        super().exit(agent, reason)
 
     async def wait_exit(self, agent: Agent) -> ExitReason:
         if isinstance(agent, Stub):
@@ -135,9 +140,11 @@ class WorkerNode(Node):
         self.inside = inside
         self.incarnation = facts["incarnation"]
         self.started_at = facts["started_at"]
+        self.store = FarStore(inside) if facts["has_store"] else None
 
     async def open(self) -> None:
         """Begin: a scheduler and no root supervisor, which is in the node's process."""
+        self.parked = FarParking(self.inside)
         await self._open()
         self.lifecycle.groups = WorkerGroups(self.inside)
 
@@ -167,6 +174,21 @@ class WorkerNode(Node):
         ref: Ref = await self.inside.ask(requests.spawn, args, options)
         return ref
 
+    def _charge_call_above(self, agent: Agent, name: str, arguments: Callable[[], str]) -> None:
+        payer = _payer(agent)
+        if payer._o_child.is_charged_above:
+            self.inside.tell(store_requests.charge_call, payer._o_pid, name, arguments())
+
+    def _charge_usage_above(self, agent: Agent, input_tokens: int, output_tokens: int, cost: float) -> None:
+        payer = _payer(agent)
+        if payer._o_child.is_charged_above:
+            self.inside.tell(store_requests.charge_usage, payer._o_pid, input_tokens, output_tokens, cost)
+
+    def _progress_above(self, agent: Agent) -> None:
+        payer = _payer(agent)
+        if payer._o_child.is_charged_above:
+            self.inside.tell(store_requests.progress, payer._o_pid)
+
     async def _start_fan_out(self, spec: ChildSpec) -> Agent:
         started = self.lifecycle.start(Child(spec, spec.agent.__name__, None))
         return started if isinstance(started, Agent) else await started
@@ -188,3 +210,10 @@ class WorkerNode(Node):
                 pass
             return
         super().dead_letter(target, message, reason)
+
+
+def _payer(agent: Agent) -> Agent:
+    """The agent that the node's process knows: what the items of a `supervised_map` spend is their caller's."""
+    while (supervisor := agent._o_child.supervisor) is not None:
+        agent = supervisor._o_caller or supervisor
+    return agent
