@@ -20,6 +20,7 @@ BENCHMARKS = {
     "peers": "side by side with Erlang, asyncio and actor libraries",
     "restarts": "from crash to ready, by number of siblings",
     "recovery": "from kill -9 to all agents back",
+    "audit": "records a second, and what a checkpoint, a sync and verifying cost",
     "fairness": "lateness of 10,000 agents beside endless loops",
 }
 

@@ -46,6 +46,7 @@ COMMANDS: Final = (
     "reset-budget",
     "log-level",
     "gc",
+    "audit",
     "keys",
     "doctor",
 )

@@ -1,0 +1,97 @@
+"""Records as log records of OpenTelemetry (OTLP in JSON), for whoever keeps the logs of a whole company in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from observe.audit.record import Record
+
+SEVERITY: Final[dict[str, tuple[int, str]]] = {
+    "denied": (13, "WARN"),
+    "expired": (13, "WARN"),
+    "failed": (17, "ERROR"),
+}
+"""What is not in here is INFO."""
+
+
+def sentence(record: Record) -> str:
+    """A record in one line for people."""
+    target = record.target
+    whom = str(target.get("name") or target.get("agent") or target.get("pid") or target.get("task") or "")
+    said = f"{record.who.name}: {record.what}{' ' + whom if whom else ''}: {record.phase}"
+    why = f" ({record.reason})" if record.reason else ""
+    outcome = record.outcome or {}
+    became = outcome.get("message") or outcome.get("what") or ""
+    return f"{said}{why}{': ' + str(became) if became else ''}"
+
+
+def to_otlp(records: Iterable[Record]) -> dict[str, Any]:
+    """One `ExportLogsServiceRequest` with all these records, one resource for each start of a node."""
+    resources: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in records:
+        resources.setdefault((record.node, record.incarnation), []).append(_log_record(record))
+    return {
+        "resourceLogs": [
+            {
+                "resource": {"attributes": _attributes(_resource(node, incarnation))},
+                "scopeLogs": [{"scope": {"name": "observe.audit"}, "logRecords": found}],
+            }
+            for (node, incarnation), found in resources.items()
+        ]
+    }
+
+
+def _resource(node: str, incarnation: str) -> dict[str, Any]:
+    name, _, host = node.partition("@")
+    known = {"service.name": name, "host.name": host, "service.instance.id": incarnation}
+    return {key: value for key, value in known.items() if value}
+
+
+def _log_record(record: Record) -> dict[str, Any]:
+    number, text = SEVERITY.get(record.phase, (9, "INFO"))
+    facts = {
+        "observe.audit.seq": record.seq,
+        "observe.audit.phase": record.phase,
+        "observe.audit.action": record.what,
+        "observe.audit.command_id": record.command_id,
+        "observe.audit.reason": record.reason,
+        "observe.audit.target": record.target,
+        "observe.audit.outcome": record.outcome,
+        "user.name": record.who.name,
+        "user.roles": [record.who.role],
+        "observe.audit.who.key": record.who.key,
+        "observe.audit.who.user": record.who.user,
+    }
+    made = {
+        "timeUnixNano": str(int(record.wall * 1e9)),
+        "observedTimeUnixNano": str(int(record.wall * 1e9)),
+        "severityNumber": number,
+        "severityText": text,
+        "eventName": "observe.audit",
+        "body": {"stringValue": sentence(record)},
+        "attributes": _attributes(
+            {key: value for key, value in facts.items() if value not in ("", None, {})}
+        ),
+    }
+    if record.trace:
+        made["traceId"] = record.trace
+    return made
+
+
+def _attributes(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _value(value)} for key, value in facts.items()]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, (list, tuple)):
+        return {"arrayValue": {"values": [_value(part) for part in value]}}
+    if isinstance(value, dict):
+        return {"kvlistValue": {"values": _attributes(value)}}
+    return {"stringValue": "" if value is None else str(value)}

@@ -1,0 +1,175 @@
+"""A log to read and to prove, wherever it is: the files of a directory, or a node that is asked for its lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from observe.audit import segments as files
+from observe.audit.faults import Fault, Kind
+from observe.audit.merkle import Peaks, leaf_hash
+from observe.audit.notes import BadNote, Verifier, WrongKey, read_notes
+from observe.audit.reading import History
+from observe.audit.record import Record
+from observe.audit.verify import Report, verify
+from observe.probe.client import NodeClient
+from observe.probe.wire_audit import MAX_LINES, AuditHead
+
+PAGE: Final = MAX_LINES
+
+
+class FilesOfLog:
+    """A directory, offline."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._history = History(directory)
+
+    async def head(self) -> AuditHead:
+        """Where the log stands, as far as its files tell."""
+        self._history.refresh()
+        notes = ""
+        size = 0
+        for segment in reversed(files.segments(self.directory)):
+            if not size:
+                lines = (
+                    sum(1 for _ in segment.lines())
+                    if segment.records.exists()
+                    else len(segment.read_hashes())
+                )
+                size = segment.first - 1 + lines
+            found = list(read_notes(segment.read_notes()))
+            if found:
+                notes = found[-1].note
+                break
+        vkey = self.directory / files.VKEY
+        key = vkey.read_text().strip() if vkey.exists() else ""
+        return AuditHead(
+            size=size, first=self._history.first, checkpoint=notes, key=key, directory=str(self.directory)
+        )
+
+    async def lines(self, start: int) -> Sequence[bytes]:
+        """Some lines from record number `start` on; none at the end."""
+        return self._history.lines(start, PAGE)
+
+    async def proof(self, old: int, new: int) -> list[bytes]:
+        """The consistency proof between two sizes. Raises ValueError or OSError when there is none."""
+        return self._history.tree.consistency(old, new)
+
+    async def verify(self, key: Verifier | None, anchors: Iterable[str]) -> Report:
+        """Prove it."""
+        return verify(self.directory, key, anchors)
+
+
+class NodesLog:
+    """The log of a node that is attached."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def head(self) -> AuditHead:
+        """Where the log stands."""
+        return await self._client.audit_head()
+
+    async def lines(self, start: int) -> Sequence[bytes]:
+        """Some lines from record number `start` on; none at the end."""
+        return [line.encode() for line in (await self._client.audit_lines(start, PAGE)).lines]
+
+    async def proof(self, old: int, new: int) -> list[bytes]:
+        """The consistency proof between two sizes."""
+        return await self._client.audit_proof(old, new)
+
+    async def verify(self, key: Verifier | None, anchors: Iterable[str]) -> Report:
+        """Prove what the node sends: all its records must lead to its newest checkpoint, and through every anchor."""
+        head = await self.head()
+        report = Report(trusted=key is not None, segments=1)
+        if key is None:
+            if not head.key:
+                raise BadNote("the node's log has no key yet: nothing was recorded")
+            key = Verifier.parse(head.key)
+        report.key = key.vkey
+        known: dict[int, list[tuple[str, bytes]]] = {}
+        for where, note in [("the node", head.checkpoint), *(("one kept elsewhere", one) for one in anchors)]:
+            if not note:
+                continue
+            report.anchors += where != "the node"
+            try:
+                opened = key.open(note)
+            except WrongKey as error:
+                report.faults.append(Fault(Kind.WRONG_KEY, "", 0, 0, f"the checkpoint of {where}: {error}"))
+            except BadNote as error:
+                report.faults.append(Fault(Kind.FORGED, "", 0, 0, f"the checkpoint of {where}: {error}"))
+            else:
+                known.setdefault(opened.size, []).append((where, opened.root))
+                report.signed = max(report.signed, opened.size if where == "the node" else 0)
+        await self._walk(report, known)
+        return report
+
+    async def _walk(self, report: Report, known: dict[int, list[tuple[str, bytes]]]) -> None:
+        peaks = Peaks()
+        number = 1
+        while lines := await self.lines(number):
+            if number == 1:
+                header = Record.from_line(lines[0])
+                if header.seq > 1:  # older ones were removed: their hashes are in the segment's first record
+                    peaks = Peaks(header.seq - 1, [base64.b64decode(one) for one in header.target["peaks"]])
+            for line in lines:
+                peaks.add(leaf_hash(line))
+                report.kept += 1
+                for where, root in known.get(peaks.size, ()):
+                    if root != peaks.root():
+                        kind = Kind.REWRITTEN if where == "the node" else Kind.FORKED
+                        text = f"up to record {peaks.size} the records are others than those of the checkpoint of {where}"
+                        report.faults.append(Fault(kind, "", 0, peaks.size, text))
+            number = peaks.size + 1
+        report.records = peaks.size
+        newest = max(known, default=0)
+        if newest > peaks.size:
+            kind = (
+                Kind.EMPTIED
+                if not peaks.size
+                else Kind.CUT
+                if report.signed > peaks.size
+                else Kind.ROLLED_BACK
+            )
+            text = f"there are {peaks.size} records, and a checkpoint covers {newest}"
+            report.faults.append(Fault(kind, "", 0, peaks.size + 1, text))
+        elif report.signed < peaks.size:
+            text = f"no checkpoint covers the last {peaks.size - report.signed} records"
+            kind = Kind.UNSIGNED_TAIL if report.signed else Kind.UNSIGNED
+            report.faults.append(Fault(kind, "", 0, report.signed + 1, text))
+
+
+Log = FilesOfLog | NodesLog
+
+
+async def records(log: Log, start: int = 1) -> AsyncIterator[tuple[bytes, Record]]:
+    """All records from number `start` on, with the line of each. A line that is none is passed over.
+
+    Whether lines are missing or damaged `verify` tells; here is what can be read.
+    """
+    while lines := await log.lines(start):
+        number = start
+        for line in lines:
+            number += 1
+            try:
+                record = Record.from_line(line)
+            except ValueError:
+                continue
+            number = record.seq + 1
+            yield line, record
+        start = max(start + 1, number)
+
+
+async def newest_start(log: Log, count: int) -> int:
+    """The number of the first of the newest `count` records."""
+    head = await log.head()
+    return max(head.first, 1, head.size - count + 1)
+
+
+def as_json(line: bytes) -> object:
+    """A line as a document."""
+    return json.loads(line)
