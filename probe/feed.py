@@ -122,7 +122,6 @@ class Feed:
             self._filling.inherit(self.picture.table)
             self.picture.show(self._filling)
             self._filling_since = None
-            self._filling.strings.prepare()
 
     def receive(self, data: bytes) -> None:
         """Apply one frame, whatever it is."""

@@ -485,6 +485,7 @@ class Server:
             self._coroner.look()
         picture.processes.measure()
         picture.table.rotate(monotonic_us())
+        picture.table.strings.prepare()
         at = picture.wall(monotonic_us())
         picture.vitals.sample(at, picture.state, len(picture.table), picture.held)
         if self._recorder is not None:

@@ -40,6 +40,8 @@ class Strings:
         self._starts: Ints = np.empty(0, dtype=np.int64)
         """Where each text begins in the joined one; not all texts need be in it yet."""
         self._ranking = Ranking(self._folded)
+        self._prepared = 0
+        """Texts at the last `prepare`."""
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -141,7 +143,11 @@ class Strings:
         return self._ranking.ranks()
 
     def prepare(self) -> None:
-        """Get ready for the first search and the first sort, if that would take long: many texts have come."""
+        """Get ready for the first search and the first sort, if that would take long: many texts have come, and no more have
+        since the last call. Call it about once a second."""
+        before, self._prepared = self._prepared, len(self._folded)
+        if before != self._prepared:
+            return
         self._ranking.prepare()
         if len(self._folded) - len(self._starts) > JOIN_AT and len(self._folded) > 4 * len(self._starts):
             self._join()
