@@ -202,6 +202,7 @@ VITALS: Final[tuple[tuple[str, str, Callable[[float], str], bool, float | None],
     ("crashes_min", "crashes/min", count, False, 5.0),
     ("restarts_min", "restarts/min", count, False, 5.0),
     ("probe_cost", "observing costs", percent, False, 0.02),
+    ("probe_cpu", "probe beside it", percent, False, 0.02),
 )
 """Sign, label, how it is written, whether it is drawn relative to itself, and what fills its line at least."""
 
@@ -217,6 +218,8 @@ def vital_lines(node: NodeView, folds: Folds, width: int) -> list[Line]:
     for name, label, text, relative, top in VITALS:
         past = signs.history[name]
         value = signs.now.get(name)
+        if name == "probe_cpu" and not value and not any(past):
+            continue  # an earlier version does not tell it
         shown = [*past[-room:], *([] if value is None else [value])]
         [drawn] = spark_lines(past, room, 1, top=top, relative=relative)
         lines.append(

@@ -13,6 +13,7 @@ SIGNS: Final = (
     "crashes_min",
     "restarts_min",
     "probe_cost",
+    "probe_cpu",
 )
 """Vital signs that have a history on the screen."""
 

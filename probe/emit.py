@@ -5,7 +5,7 @@
          and when the probe asks -->  hello, then spawn and rows of everything alive
 
 It is a guest. No turn of it holds the loop for longer than 5 ms; what is left goes on in a later turn. Ticks move apart
-when they cost more than their budget. What the socket does not take is dropped, and the probe is told all of it anew
+when they cost more than their budget (`observe.probe.pace`). What the socket does not take is dropped, and the probe is told all of it anew
 when it asks. Nothing here waits, and nothing raises into the service.
 
 Facts (spawn, exit, crash, restart, and the reports of `probe/reports.py`) are batched per tick and never sampled. While
@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from observe.probe.concerns import Concerns
 from observe.probe.outlet import Outlet
+from observe.probe.pace import Pace
 from observe.probe.reports import Report, finding_report, limit_report, rung_report
 from observe.probe.telling import FeedLost, Teller, Telling
 from observe.probe.words import WORD_LOOP_NS, Words
@@ -43,9 +44,6 @@ logger = logging.getLogger("observe.probe")
 
 TURN_NS: Final = 4_000_000
 """After so long a turn ends, so that with the piece in hand it stays under 5 ms."""
-
-LONGEST_PAUSE_S: Final = 10.0
-"""Between two ticks, however expensive they are."""
 
 RETRY_S: Final = 0.02
 """When the socket takes nothing for the moment, this long until it is tried again."""
@@ -85,7 +83,7 @@ class Emitter(Instrument):
         self._teller = Teller(node, outlet, version)
         self._words = words
         self._tick_s = tick_s
-        self._budget = budget
+        self._pace = Pace(tick_s, budget)
         self._loop = node.loop
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -94,6 +92,8 @@ class Emitter(Instrument):
         self._next_workers = 0.0
         self._job: Telling | None = None
         self._job_ns = 0
+        self._turn_began_ns = 0
+        self._is_sweeping = False
         self._is_live = False
         """Whether the probe has been told everything up to the last tick, or is being told."""
         self._sweep_wanted = False
@@ -162,6 +162,7 @@ class Emitter(Instrument):
             "strings": self._outlet.texts,
             "cost_us": self._cost_ns // 1000,
             "longest_turn_us": self._longest_turn_ns // 1000,
+            "pause_us": int(self._pace.pause_s * 1e6),
         } | self._concerns.statistics()
 
     # -- hooks ------------------------------------------------------------------------------------------------------
@@ -252,11 +253,12 @@ class Emitter(Instrument):
     def _turn(self, began_ns: int) -> float:
         """Do what is due; returns in how many seconds the next turn is."""
         now = self._loop.time()
+        self._turn_began_ns = began_ns
         self._words.view[WORD_LOOP_NS] = time.monotonic_ns()
         if now >= self._due:
             self._lag_us = max(self._lag_us, int((now - self._due) * 1e6))
             self._due = now + self._tick_s
-            if self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000):
+            if self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s):
                 self._lag_us = 0
             if self._node.lifecycle.workers is not None and now >= self._next_workers:
                 self._next_workers = now + WORKERS_S
@@ -264,9 +266,9 @@ class Emitter(Instrument):
         if self._sweep_wanted:
             self._sweep_wanted = False
             self._lose()
-            self._job, self._job_ns = self._sweep(), 0
+            self._job, self._job_ns, self._is_sweeping = self._sweep(), 0, True
         elif self._job is None and now >= self._next_tick:
-            self._job, self._job_ns = self._tick(), 0
+            self._job, self._job_ns, self._is_sweeping = self._tick(), 0, False
         if self._job is None:
             return max(0.0, self._due - self._loop.time())
         for taken in self._job:
@@ -276,7 +278,8 @@ class Emitter(Instrument):
                 return spent_ns / 1e9 if taken else RETRY_S  # as long for the agents as for us
         self._job = None
         cost_s = (self._job_ns + time.perf_counter_ns() - began_ns) / 1e9
-        self._next_tick = now + min(max(0.9 * self._tick_s, cost_s / self._budget), LONGEST_PAUSE_S)
+        pace = self._pace
+        self._next_tick = now + (pace.after_sweep(cost_s) if self._is_sweeping else pace.after_tick(cost_s))
         return max(0.0, self._due - self._loop.time())
 
     def _tick(self) -> Telling:
@@ -300,9 +303,13 @@ class Emitter(Instrument):
         yield from teller.tell_crashes(self._crashes)
         yield from teller.tell_restarts(self._restarts)
         yield from teller.tell_reports(self._reports)
-        yield from teller.tell_changed()
-        yield from teller.tell_watched()
+        yield from teller.tell_changed(self._is_enough)
+        yield from teller.tell_watched(self._is_enough)
         yield from teller.tell_exited(exited)
+
+    def _is_enough(self) -> bool:
+        """Whether this tick should leave the rest to the next one."""
+        return self._pace.is_enough((self._job_ns + time.perf_counter_ns() - self._turn_began_ns) / 1e9)
 
     def _sweep(self) -> Telling:
         """Tell everything. Facts that come meanwhile wait for the next tick, so that none overtakes its agent."""
@@ -314,7 +321,7 @@ class Emitter(Instrument):
             self._next_workers = 0.0
 
         yield from self._teller.tell_all(begun)
-        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000)
+        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s)
         self._next_tick = 0.0
 
     def _lose(self) -> None:
@@ -336,4 +343,4 @@ class Emitter(Instrument):
         for taken in self._tick():
             if not taken or time.perf_counter_ns() > end_ns:
                 return
-        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000)
+        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s)

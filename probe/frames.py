@@ -74,6 +74,8 @@ class Config(BaseModel):
     """The signal on which the service's `faulthandler` writes all stacks to `stacks`; None when it does not."""
     scheduler_thread: int | None = None
     """`threading.get_ident()` of the loop's thread, to find it among those stacks; None: the main thread."""
+    budget: float = 0.0
+    """Share of a core that telemetry may take from the scheduler; 0 when that is not known."""
     linger_s: float = 60.0
     """For how long the last picture is served after the service died."""
     findings_allow: list[str] = Field(default_factory=list)
@@ -249,6 +251,8 @@ class VitalsFrame(FeedFrame):
     dead_letters: Number = 0
     tasks: Number = 0
     """Of asyncio in the service's process, as is; 0 when that is not known."""
+    pause_us: Number = 0
+    """From the newest tick of telemetry to the next."""
 
 
 class WorkersFrame(FeedFrame):

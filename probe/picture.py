@@ -53,6 +53,7 @@ class Picture:
         self.vitals = VitalSigns()
         self.processes = Processes()
         self.restarts = RestartChains()
+        self.vitals.budget = config.budget
         self.troubles = Troubles()
         self.doings = Doings()
         self.allowed = Allowed(config.findings_allow)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from observe.probe.keyfiles import AuthorisedKeys
 from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
 from observe.probe.node_watch import Holding, NodeWatch
+from observe.probe.own_use import OwnUse
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder
 from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
@@ -110,6 +112,7 @@ class Server:
         self._streams = Streams()
         self._applying = False
         self._picture = Picture(config, self._publish)
+        self._own_use = OwnUse(is_thread=config.pid == os.getpid())
         self._feed = Feed(self._picture)
         self._recorder = self._make_recorder()
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
@@ -484,6 +487,7 @@ class Server:
             picture.vitals.memory, picture.vitals.cpu = measured
             self._coroner.look()
         picture.processes.measure()
+        picture.vitals.probe_cpu = self._own_use.measure(time.monotonic())
         picture.table.rotate(monotonic_us())
         picture.table.strings.prepare()
         at = picture.wall(monotonic_us())

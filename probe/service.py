@@ -144,6 +144,7 @@ class Service:
                 client_secret=client_keys[1],
                 dump_signal=dump_signal,
                 scheduler_thread=node.scheduler.thread_id,
+                budget=settings.budget,
                 linger_s=settings.linger_s,
                 findings_allow=list(settings.findings_allow),
                 record=os.path.abspath(settings.record) if settings.record else "",

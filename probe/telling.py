@@ -78,6 +78,8 @@ class Teller:
         self._node = node
         self._outlet = outlet
         self._version = version
+        self._watched_at = 0
+        """Where the next look at them begins."""
         self._watched: dict[int, tuple[Agent, int, int]] = {}
         """Agents to look at each tick, with the status and mailbox that were told last."""
 
@@ -104,22 +106,30 @@ class Teller:
             yield from self._tell("spawn", {"n": len(chunk), "data": self._spawns(chunk)})
             yield from self._tell_rows(self._rows([agent for agent in chunk if agent.ref.pid in alive]))
 
-    def tell_changed(self) -> Telling:
-        """Rows of the agents whose counters have changed; those that change meanwhile are for the next tick."""
+    def tell_changed(self, is_enough: Callable[[], bool]) -> Telling:
+        """Rows of the agents whose counters have changed; those that change meanwhile are for the next tick, as are those
+        that are left when it is enough."""
         scheduler = self._node.scheduler
         waiting = scheduler.dirty
         alive = self._node.agents
-        while waiting > 0:
+        while waiting > 0 and not is_enough():
             taken = scheduler.take_dirty(FRAME_AGENTS)  # copies what it leaves: not too often
             waiting -= FRAME_AGENTS
             for start in range(0, len(taken), CHUNK_AGENTS):
                 chunk = [agent for agent in taken[start : start + CHUNK_AGENTS] if agent.ref.pid in alive]
                 yield from self._tell_rows(self._rows(chunk))
 
-    def tell_watched(self) -> Telling:
-        """Rows of agents that get no slice and change nevertheless, because messages pile up."""
+    def tell_watched(self, is_enough: Callable[[], bool]) -> Telling:
+        """Rows of agents that get no slice and change nevertheless, because messages pile up. When it is enough, the next
+        tick goes on where this one has ended."""
         pids = list(self._watched)
+        first = self._watched_at % max(len(pids), 1)
+        pids = pids[first:] + pids[:first]
+        self._watched_at = first
         for start in range(0, len(pids), CHUNK_AGENTS):
+            if is_enough():
+                break
+            self._watched_at = first + start + CHUNK_AGENTS
             chunk = [self._watched[pid] for pid in pids[start : start + CHUNK_AGENTS] if pid in self._watched]
             values = row_values([agent for agent, _, _ in chunk], self._outlet.number)
             changed = array("q")
@@ -169,7 +179,7 @@ class Teller:
             scheduler.take_dirty(10 * CHUNK_AGENTS)
             yield True
 
-    def tell_vitals(self, lag_us: int, cost_us: int) -> bool:
+    def tell_vitals(self, lag_us: int, cost_us: int, pause_s: float = 0.0) -> bool:
         """The node's totals. Once, without insisting: the next beat has newer ones."""
         vitals = self._node.snapshot_vitals()
         return self._outlet.offer(
@@ -188,6 +198,7 @@ class Teller:
                 "cost_us": cost_us,
                 "dead_letters": vitals.dead_letters,
                 "tasks": count_tasks(),
+                "pause_us": int(pause_s * 1e6),
             },
         )
 

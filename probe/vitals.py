@@ -13,7 +13,7 @@ from observe.probe.wire import MAX_HISTORY_S, Held, Vitals
 
 NUMBERS: Final = (
     "at", "agents", "rate", "run_queue", "use", "lag_s", "memory", "cpu", "crashes_min", "restarts_min", "spawned",
-    "exited", "probe_cost",
+    "exited", "probe_cost", "probe_cpu",
 )  # fmt: skip
 """Names of the numbers in **vitals**, each of which has a history."""
 
@@ -33,6 +33,8 @@ class VitalSigns:
         self._samples: deque[Vitals] = deque(maxlen=int(MAX_HISTORY_S))
         self.memory = 0
         self.cpu = 0.0
+        self.budget = 0.0
+        self.probe_cpu = 0.0
 
     @property
     def announced(self) -> int:
@@ -66,12 +68,14 @@ class VitalSigns:
         vitals = Vitals(
             at=at, state=state, agents=agents, rate=0.0, run_queue=0, use=0.0, lag_s=0.0, memory=self.memory,
             cpu=self.cpu, crashes_min=0, restarts_min=0, spawned=0, exited=0, probe_cost=0.0,
+            probe_cpu=self.probe_cpu, probe_budget=self.budget,
         )  # fmt: skip
         if newest:
             self._failures.append((newest.crashes, newest.restarts))
             crashes, restarts = self._failures[0]
             vitals.crashes_min = max(newest.crashes - crashes, 0)
             vitals.restarts_min = max(newest.restarts - restarts, 0)
+            vitals.probe_tick_s = newest.pause_us / 1e6
             vitals.spawned, vitals.exited = newest.spawned, newest.exited
             vitals.run_queue, vitals.lag_s = newest.run_queue, newest.lag_us / 1e6
         if newest and then and passed_us > 0:

@@ -288,6 +288,12 @@ class Vitals(Told):
     exited: int
     probe_cost: float
     """Share of a core that telemetry took from the scheduler."""
+    probe_budget: float = 0.0
+    """Share that it may take; 0 when that is not known. Kept by slowing telemetry down."""
+    probe_tick_s: float = 0.0
+    """Seconds between two ticks of telemetry at present."""
+    probe_cpu: float = 0.0
+    """Share of a core that the probe itself took, beside the service."""
     held: Held | None = None
     cause: str = ""
     """Of a node that is gone: why, in one line. `deaths` has the whole report."""

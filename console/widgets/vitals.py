@@ -117,7 +117,10 @@ class VitalsHeader(Widget):
         right: list[Piece] = []
         if node.vitals is not None:
             cost = node.vitals.probe_cost
-            right += [("observing costs ", "dim"), (f"{percent(cost)}  ", "warn" if cost > 0.02 else "text")]
+            most = node.vitals.probe_budget or 0.02
+            right += [("observing costs ", "dim"), (f"{percent(cost)}  ", "warn" if cost > most else "text")]
+            if node.vitals.probe_cpu and width >= 140:
+                right += [("+ probe ", "dim"), (f"{percent(node.vitals.probe_cpu)}  ", "text")]
         if node.info is not None and width >= 110:
             facts = f"pid {node.info.pid}  Python {node.info.python}  observe {node.info.version}  "
             right.append((facts, "dim"))

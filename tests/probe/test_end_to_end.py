@@ -420,3 +420,12 @@ def test_the_probe_costs_an_idle_service_little(service: LiveService) -> None:
     wait_until(lambda: service.do("statistics")["frames"] > 20)
     spent = service.do("statistics")["cost_us"] - before
     assert spent < 0.2e6 * (time.monotonic() - began) + 50_000
+
+
+async def test_what_observing_costs_is_told_with_its_budget(service: LiveService) -> None:
+    """Both halves: what telemetry takes from the scheduler, and what the probe takes beside it."""
+    async with connect("shop", timeout_s=10.0) as node:
+        vitals = await eventually(node.vitals, lambda vitals: vitals.probe_cpu > 0 and vitals.probe_cost > 0)
+        assert vitals.probe_budget == 0.02
+        assert vitals.probe_tick_s >= 0.225  # a beat early at most
+        assert len((await node.vitals(history_s=60)).history["probe_cpu"]) > 0
