@@ -45,6 +45,10 @@ logger = logging.getLogger("observe.probe")
 TURN_NS: Final = 4_000_000
 """After so long a turn ends, so that with the piece in hand it stays under 5 ms."""
 
+FAREWELL_NS: Final = 20_000_000
+"""Processor time for the last facts before `bye`: nobody needs the loop any more, and a crash that was seen by nobody is
+what a reader of the recording looks for."""
+
 RETRY_S: Final = 0.02
 """When the socket takes nothing for the moment, this long until it is tried again."""
 
@@ -338,9 +342,9 @@ class Emitter(Instrument):
         self._bound(self._reports)
 
     def _flush(self) -> None:
-        """The facts of the last moments, as far as they fit into one turn."""
-        end_ns = time.perf_counter_ns() + TURN_NS
+        """The facts of the last moments, as far as they fit into `FAREWELL_NS`."""
+        end_ns = time.thread_time_ns() + FAREWELL_NS
         for taken in self._tick():
-            if not taken or time.perf_counter_ns() > end_ns:
+            if not taken or time.thread_time_ns() > end_ns:
                 return
         self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s)

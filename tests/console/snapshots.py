@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.style import Style
 from textual.app import App
+from textual.widgets import Input
 
 FOLDER = Path(__file__).parent / "snapshots"
 
@@ -40,6 +41,8 @@ def assert_snapshot(app: App[None], name: str) -> None:
         AssertionError: they differ, with the difference; or there is none stored.
     """
     path = FOLDER / f"{name}.txt"
+    for field in app.screen.query(Input):
+        field.cursor_blink = False  # on a slow machine it may just be dark
     now = picture(app)
     if os.environ.get("OBSERVE_SNAPSHOTS") == "write":
         FOLDER.mkdir(exist_ok=True)
