@@ -82,8 +82,11 @@ class Progress:
         order = self._order.get(pid)
         if not order:
             return None
-        busy = in_hand or agent._o_step is not None or agent._o_status == RUNNING
-        handled = agent._o_handled - busy + _dropped(agent)
+        is_counted = in_hand or agent._o_step is not None
+        busy = (
+            is_counted or agent._o_status == RUNNING
+        )  # a message counts when its slice is over, or it waits
+        handled = agent._o_handled - is_counted + _dropped(agent)
         finished = 0
         while order and order[0] < handled:
             order.popleft()

@@ -155,7 +155,7 @@ async def test_a_message_that_a_checkpoint_has_behind_it_is_not_handled_twice(
         pid = node.control.find("t").ref.pid
         await eventually(lambda n=n: any(f'"count":{n},'.encode() in r.state for r in store.records.values()))  # type: ignore[misc]
         if n % 10 == 0:
-            os.kill(next(f.os_pid for f in node.workers()), signal.SIGKILL)
+            os.kill(node.workers()[0].os_pid, signal.SIGKILL)
             await restarted(node, pid)
     assert await asked(ref, "who") == (29, "restored")
 
