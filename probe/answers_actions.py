@@ -11,6 +11,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from observe.probe.actions_elsewhere import (
+    EVERYWHERE,
+    FORWARDED,
+    act_elsewhere,
+    also_in_workers,
+    refuse_elsewhere,
+)
 from observe.probe.describe import line
 from observe.probe.editing import converted, find
 from observe.runtime import actions
@@ -46,6 +53,15 @@ class Actions:
 
     def take(self, op: str, request: dict[str, Any], tell: Tell, fail: Fail) -> None:
         """Carry out one op; exactly one of `tell` and `fail` is called, now or later."""
+        pid = request.get("pid")
+        agent = self._node.agents.get(pid) if type(pid) is int else None
+        away = agent._o_away if agent is not None else None
+        if agent is not None and away is not None:
+            if refuse_elsewhere(op, agent, fail):
+                return
+            if op in FORWARDED:
+                self._keep(act_elsewhere(op, request, agent, away, tell, fail), op)
+                return
         began = time.monotonic()
 
         def told(acted: Acted) -> None:
@@ -74,12 +90,18 @@ class Actions:
         except RuntimeFault as fault:
             fail("refused", str(fault), "")
             return
+        if op in EVERYWHERE and isinstance(result, Acted):
+            others = also_in_workers(self._node, op, request)
+            if others:
+                result.what += f"; {others} worker processes do the same"
+                result.facts["workers"] = others
         if isinstance(result, Acted):
             told(result)
             return
-        task = self._node.loop.create_task(
-            self._follow(op, request, result, told, fail), name=f"observe:{op}"
-        )
+        self._keep(self._follow(op, request, result, told, fail), op)
+
+    def _keep(self, doing: Coroutine[Any, Any, None], op: str) -> None:
+        task = self._node.loop.create_task(doing, name=f"observe:{op}")
         self._under_way.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._under_way.discard)
 

@@ -7,7 +7,7 @@ import ctypes
 import os
 from typing import Any
 
-from observe.runtime import Agent, Ref, supervised_map
+from observe.runtime import ActivityCancelled, Agent, Ref, supervised_map
 
 
 class Odd(Agent):
@@ -109,3 +109,28 @@ async def odd_only(number: int) -> int:
 async def sleep_long(number: int) -> int:
     await asyncio.sleep(60)
     return number
+
+
+class Clerk(Agent):
+    """Has something to edit, to cancel and to save."""
+
+    def init(self) -> None:
+        self.done = 0
+        self.rate = 1.5
+
+    async def handle(self, message: Any) -> Any:
+        if message == "look":
+            try:
+                async with self.activity("tool:look"):
+                    await asyncio.sleep(60)
+            except ActivityCancelled as error:
+                self.cancelled = str(error)
+        elif message == "spin":
+            while True:
+                pass
+        elif message == "tools":
+            with self.activity("tool:hammer"):
+                pass
+        else:
+            self.done += 1
+        return self.done
