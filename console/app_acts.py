@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from observe.console.app_places import PlacesApp
@@ -15,7 +16,7 @@ from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.deed_dialog import DeedDialog
 from observe.console.widgets.deed_menu import DeedMenu
 from observe.console.widgets.deeds_dialog import DeedsDialog
-from observe.probe.errors import AttachError
+from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire_tasks import TaskLine
 
 _LEAST = find("agent", "kill")
@@ -38,17 +39,36 @@ class ActingApp(PlacesApp):
             self.push_screen(ControlDialog(node.name, node.clock() + CONTROL_S), self._take_control)
 
     def _take_control(self, reason: str | None) -> None:
-        if reason is None:
-            return
+        if reason is not None:
+            self.run_worker(self._record_and_take(reason), group="control", exclusive=True)
+
+    async def _record_and_take(self, reason: str) -> None:
+        """Control that cannot be put on record is not taken; a node that does not know of it has each action on record."""
+        client = self.attachment.node
+        try:
+            if client is not None:
+                await client.control(taken=True, for_s=CONTROL_S, reason=reason)
+        except AttachError as error:
+            if not isinstance(error, RemoteError) or error.code != "unknown_verb":
+                self.say(f"control not taken: {error}", "bad")
+                return
         until = self.node.clock() + CONTROL_S
         self.node.control = Taken(reason, until)
         self.show_node()
         self.say(f"you have control until {clock(until)}; W gives it back", "warn")
 
     def _give_back(self, text: str) -> None:
-        self.node.control = None
+        taken, self.node.control = self.node.control, None
+        if taken is not None:
+            self.run_worker(self._record_back(taken.reason), group="control")
         self.show_node()
         self.say(text)
+
+    async def _record_back(self, reason: str) -> None:
+        client = self.attachment.node
+        with contextlib.suppress(AttachError):  # it was given back, whether that can be written or not
+            if client is not None:
+                await client.control(taken=False, reason=reason)
 
     def end_control_in_time(self) -> None:
         """Called every second: control that is over is taken away, and that is said."""

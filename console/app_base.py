@@ -31,6 +31,7 @@ from observe.console.pages.base import ConsolePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
+from observe.console.pages.groups import GroupsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.tree import TreePage
@@ -99,6 +100,7 @@ class ConsoleApp(App[None]):
             "crashes": CrashesPage(),
             "findings": FindingsPage(),
             "tasks": TasksScreen(),
+            "groups": GroupsPage(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()

@@ -50,11 +50,7 @@ class PlacesApp(ConsoleApp):
 
     def show_children(self, pid: int) -> None:
         """The children of a supervisor in the table."""
-        self.visit(Place("agents"))
-        page = self.agents_page
-        page.action_filter()
-        page.filter_bar.input.value = f"supervisor={pid}"
-        page.table.focus()
+        self.show_filtered(f"supervisor={pid}")
 
     def show_crash_group(self, fingerprint: str) -> None:
         """The crashes, at one place of theirs."""
@@ -99,6 +95,19 @@ class PlacesApp(ConsoleApp):
         """The asyncio tasks; from there, back."""
         self._toggle("tasks")
 
+    def action_show_groups(self) -> None:
+        """The agents in groups; from there, back."""
+        self._toggle("groups")
+
+    def show_filtered(self, text: str, sort: str | None = None) -> None:
+        """The agents that match a filter, in the table."""
+        self.visit(Place("agents"))
+        page = self.agents_page
+        if text:
+            page.filter_bar.open(text)
+        page.show_only(text, sort)
+        page.table.focus()
+
     def _toggle(self, page: PageName) -> None:
         if self.history.current.page == page:
             self.action_history_back()
@@ -128,12 +137,7 @@ class PlacesApp(ConsoleApp):
         found = self.node.findings
         self._finding_shown = number
         finding = found[number]
-        self.visit(Place("agents"))
-        page = self.agents_page
-        if finding.filter:
-            page.filter_bar.open(finding.filter)
-        page.show_only(finding.filter, finding.sort)
-        page.table.focus()
+        self.show_filtered(finding.filter, finding.sort)
         self.say(f"finding {self._finding_shown + 1} of {len(found)}", finding.level)
 
     @on(VitalsHeader.FindingClicked)

@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "inspect",
     "stack",
     "tasks",
+    "groups",
     "tree",
     "crashes",
     "autopsy",

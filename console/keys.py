@@ -10,7 +10,7 @@ from typing import Final, Literal
 from observe.console.deeds import DEEDS
 
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "agent",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "agent",
     "fleet", "nodes", "fleet_agents",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
@@ -71,6 +71,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "show_findings", "app", ("f", "5"), "Findings", "What the node has diagnosed of itself, with evidence and advice."
     ),
     Action("show_nodes", "app", ("n",), "Nodes", "All nodes of the fleet, when the console was opened on several."),
+    Action("show_groups", "app", ("b", "7"), "Groups", "Agents in groups with totals: by class, supervisor, status, activity or process."),
     Action("show_tasks", "app", ("T", "6"), "Tasks", "The asyncio tasks of the service, of agents or not."),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
@@ -142,6 +143,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("order", "tasks", ("S",), "Sort by the next column", "By number, age, state, coroutine and place in turn."),
     Action("cancel_task", "tasks", ("X",), "Cancel task…", "Ask the chosen task to cancel, after a question.", "operator", footer="cancel"),
     Action("copy", "tasks", ("y",), "Copy", "Put the line on the clipboard."),
+    # groups
+    Action("open", "groups", ("enter",), "Agents of the group", "The agents of this group in the table.", footer="agents"),
+    Action("next_by", "groups", ("o",), "Group by the next", "By class, supervisor, status, activity and process in turn.", footer="group by"),
+    Action("next_sort", "groups", ("S",), "Sort by the next column", "By each column in turn, the largest first.", footer="sort"),
+    Action("copy", "groups", ("y",), "Copy", "Put the line on the clipboard."),
     # several nodes: everywhere
     Action("help", "fleet", ("question_mark", "f1"), "Help", "All keys, and what each column means.", footer="help"),
     Action("palette", "fleet", ("ctrl+p", "colon"), "Command palette", "Every action by name.", palette=False),

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings", "tasks"]
+PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups"]
 
 FIRST_SCREEN: Final[PageName] = "overview"
 """Where a person who was woken begins: is anything wrong, and what?"""
 
-SCREENS: Final[tuple[PageName, ...]] = ("overview", "agents", "tree", "crashes", "findings", "tasks")
+SCREENS: Final[tuple[PageName, ...]] = (
+    "overview",
+    "agents",
+    "tree",
+    "crashes",
+    "findings",
+    "tasks",
+    "groups",
+)
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 
 ATTACH_SCREENS: Final = ("nodes", *SCREENS)

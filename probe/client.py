@@ -27,6 +27,7 @@ from observe.probe import wire
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
 from observe.probe.client_audit import AuditClient
+from observe.probe.client_console import ConsoleClient
 from observe.probe.client_tasks import TasksClient
 from observe.probe.deaths import Deaths
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
@@ -83,7 +84,7 @@ def connect(
     return client
 
 
-class NodeClient(ActionsClient, AuditClient, TasksClient):
+class NodeClient(ActionsClient, AuditClient, TasksClient, ConsoleClient):
     """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
 
     All methods raise `NodeUnreachable` when the node is lost or does not answer in time, `RemoteError` when it says no,

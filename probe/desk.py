@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from observe.probe import (
     verbs_actions,
     verbs_audit,
+    verbs_console,
     verbs_probe,
     verbs_reading,
     verbs_tasks,
@@ -52,6 +53,7 @@ MODULES: Final = (
     verbs_audit,
     verbs_tasks,
     verbs_workers,
+    verbs_console,
 )
 """The modules that answer verbs. `observe.probe.counter` says what such a module is."""
 

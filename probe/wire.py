@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from observe.probe import wire_actions, wire_audit, wire_tasks
+from observe.probe import wire_actions, wire_audit, wire_console, wire_tasks
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
@@ -488,6 +488,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "kill": ("operator", KillArgs),
     **wire_actions.VERBS,
     **wire_tasks.VERBS,
+    **wire_console.VERBS,
     "yield": ("admin", NoArgs),
 }
 """Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

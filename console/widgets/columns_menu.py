@@ -49,7 +49,7 @@ class ColumnsMenu(ModalScreen[tuple[str, ...] | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Label("Columns    Space shows or hides, - + move, 0 those that fit, Enter accepts")
+            yield Label("Columns    Space shows or hides, - + move, 0 automatic, Enter accepts")
             yield OptionList()
 
     def on_mount(self) -> None:

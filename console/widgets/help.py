@@ -30,6 +30,7 @@ TITLES = {
     "tree": "The tree",
     "crashes": "Crashes",
     "findings": "Findings",
+    "groups": "Groups",
     "tasks": "Tasks",
     "nodes": "The nodes of a fleet",
     "fleet_agents": "The agents of all nodes",

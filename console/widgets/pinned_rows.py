@@ -45,7 +45,7 @@ class PinnedRows(Widget):
         tones, width = tones_of(self.app), self._table.scrollable_content_region.width
         if y >= len(self._rows):
             return Strip.blank(self.size.width, tones.style("text", "header"))
-        strip = self._table.painted(tones, self._rows[y], "⌖ ", "header", width)
+        strip = self._table.painted(tones, self._rows[y], "↑ ", "header", width)
         return strip.adjust_cell_length(self.size.width, tones.style("text", "header"))
 
     def on_click(self, event: events.Click) -> None:

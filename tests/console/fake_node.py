@@ -40,12 +40,14 @@ from observe.probe.wire import (
     Vitals,
 )
 from observe.probe.wire_actions import Acted, Change
+from observe.probe.wire_console import GroupLine, GroupList
 from observe.probe.wire_tasks import TaskDetail, TaskLine, TasksPage
 from observe.probe.wire_workers import WorkerLine, WorkerList
 
 AT = 1_700_000_000.0
 """The time at which the node stands still."""
 
+GROUP_SUMS = ("mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes")
 TEXTS = ("name", "class", "status", "activity", "child")
 
 T = TypeVar("T")
@@ -456,6 +458,27 @@ class FakeNode:
             self.restarted(row["pid"], crashed=False)
         diff = self.diff if verb == "edit" else []
         return Acted(done=True, what=f"{who}: {verb} done", pid=row["pid"], took_s=0.001, diff=diff)
+
+    async def control(self, *, taken: bool, for_s: float = 0.0, reason: str = "") -> Acted:
+        self._asked("control", (taken, for_s, reason))
+        return Acted(done=True, what="control taken")
+
+    async def groups(self, by: str, text: str, *, sort: str, limit: int) -> GroupList:
+        self._asked("groups", (by, text, sort))
+        rows = self._matching(text)
+        keys = [str(self.columns[by][i] or "") for i in rows]
+        lines = []
+        for key in sorted(set(keys), key=lambda key: (-keys.count(key), key))[:limit]:
+            members = rows[[one == key for one in keys]]
+            sums = {name: self.columns[name][members].sum().item() for name in GROUP_SUMS}
+            statuses = [self.columns["status"][i] for i in members]
+            by_status = {status: statuses.count(status) for status in sorted(set(statuses))}
+            lines.append(
+                GroupLine(key=key, filter=f"{by}={key}", agents=len(members), by_status=by_status, **sums)
+            )
+        return GroupList(
+            lines=lines, groups=len(set(keys)), matched=len(rows), total=len(self.columns["pid"]), at=self.at
+        )
 
     async def watch_vitals(self, interval_s: float = 1.0) -> FakeWatch[Vitals]:
         return self.vitals_watch

@@ -47,17 +47,17 @@ async def test_a_pinned_agent_stays_in_sight_also_as_its_successor() -> None:
     async with console() as driver:
         await driver.press("down", "down", "down", "p")
         await driver.refresh()
-        await driver.until(lambda: driver.line("session-1 ").startswith("⌖"))
+        await driver.until(lambda: driver.line("session-1 ").startswith("↑"))
         new = driver.node.restarted(4)
         driver.node.set(new, mailbox=77)
         await driver.press("slash", *"session-9", "enter")
         await driver.refresh()
-        await driver.until(lambda: "77" in driver.line("⌖"))
+        await driver.until(lambda: "77" in driver.line("↑"))
         await driver.pilot.click("PinnedRows", offset=(10, 0))
         assert driver.app.table_view.chosen is not None
         await driver.press("escape", "p")
         await driver.refresh()
-        await driver.until(lambda: not driver.shows("⌖"))
+        await driver.until(lambda: not driver.shows("↑"))
 
 
 async def test_pins_are_bounded() -> None:

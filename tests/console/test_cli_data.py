@@ -442,3 +442,13 @@ def _is_readable(file: Any) -> bool:
     import select
 
     return bool(select.select([file], [], [], 0.05)[0])
+
+
+def test_groups_add_up(shop: Running) -> None:
+    """For a script as for a person."""
+    found = shop.json("groups", "shop", "--by", "class", "--sort", "handled")
+    assert sum(line["agents"] for line in found["lines"]) == found["total"]
+    status, out, err = shop.observe("groups", "shop", "--by", "status")
+    assert status == 0
+    assert out.startswith("status")
+    assert "agents on shop" in err

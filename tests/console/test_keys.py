@@ -25,6 +25,7 @@ from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
 from observe.console.pages.fleet import FleetAgentsPage, NodesPage
+from observe.console.pages.groups import GroupsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.tree import TreePage
@@ -39,6 +40,7 @@ OWNERS: dict[str, type] = {
     "tree": TreePage,
     "crashes": CrashesPage,
     "findings": FindingsPage,
+    "groups": GroupsPage,
     "tasks": TasksScreen,
     "fleet": FleetApp,
     "nodes": NodesPage,
@@ -53,6 +55,7 @@ PAGES: tuple[Page, ...] = (
     "crashes",
     "findings",
     "tasks",
+    "groups",
     "nodes",
     "fleet_agents",
 )

@@ -23,6 +23,7 @@ TABLE: Final = {
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",
     "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "yield": "admin",
     "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
+    "groups": "viewer", "control": "operator",
 }  # fmt: skip
 """The role that each verb takes at least. A new verb needs a row here, that somebody has thought about."""
 
