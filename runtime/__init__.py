@@ -44,6 +44,7 @@ from observe.runtime.moments import no_preempt
 from observe.runtime.node import DeadLetter, Node, NodeVitals
 from observe.runtime.parking import Parked
 from observe.runtime.plan import every
+from observe.runtime.preemptible import preemptible
 from observe.runtime.ref import Ref
 from observe.runtime.scheduler import current_agent
 from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store
@@ -121,6 +122,7 @@ __all__ = [
     "current_agent",
     "every",
     "no_preempt",
+    "preemptible",
     "storable",
     "supervised_map",
 ]

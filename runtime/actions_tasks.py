@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from observe.runtime.actions import Acted, Result
+from observe.runtime.control import killed
 from observe.runtime.errors import ActionRefused
 from observe.runtime.node import Node
 from observe.runtime.task_view import AnyTask, waits_in_a_ring
@@ -17,7 +18,8 @@ answer, so that they learn of it."""
 
 
 def cancel_task(node: Node, task: int, reason: str = "") -> Result:
-    """Ask a task to cancel, as `task.cancel()` does, and see what comes of it.
+    """Ask a task to cancel, as `task.cancel()` does, and see what comes of it. One that computes on and on, and is frozen, is
+    ended where it is.
 
     Raises:
         NoSuchTask: it has ended, or never was.
@@ -33,7 +35,8 @@ def cancel_task(node: Node, task: int, reason: str = "") -> Result:
             f"{label} is not cancelled: tasks wait for each other in a ring there, and asyncio would pass the cancellation "
             "on around it without end"
         )
-    found.cancel(reason or None)
+    if not node.tasks.end_frozen(found, killed(reason)):
+        found.cancel(reason or None)
 
     async def ended() -> Acted:
         await asyncio.wait([found], timeout=PATIENCE_S)

@@ -49,6 +49,7 @@ class Frozen:
         "host",
         "is_draining",
         "is_parked",
+        "is_task",
         "killing",
         "outcome",
         "ran_ns",
@@ -65,6 +66,8 @@ class Frozen:
         self.step = step
         """The hosted step that this is; None for a step inside a drain."""
         self.is_draining = step is None
+        self.is_task = agent._o_pid < 0
+        """It is a plain task's, and `agent` only stands for it (preemptible.py)."""
         self.host: Host | None = None
         """The spare task that stands for a step inside a drain; the scheduler's while the step runs."""
         self.since_ns = now_ns() - ran_ns
@@ -86,12 +89,14 @@ class Frozen:
 class Worker:
     """A greenlet that runs one function after another, and whoever switched to it last."""
 
-    __slots__ = ("frozen", "glet", "hub", "seen_ns")
+    __slots__ = ("body", "frozen", "glet", "hub", "seen_ns")
 
     def __init__(self, greenlet: Any, context: Any) -> None:
         self.glet = greenlet(self._main)
         self.glet.gr_context = context
         self.hub: Any = None
+        self.body: Agent | None = None
+        """Whose step runs in it, when it is a plain task's: agents are the scheduler's `current`."""
         self.frozen: Frozen | None = None
         self.seen_ns = 0
         """When a tick first saw the slice that it runs."""

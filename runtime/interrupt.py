@@ -78,8 +78,12 @@ class Interruption:
     @property
     def is_over(self) -> bool:
         """The slice that was to end has ended, or the exception is on its way. Any thread."""
-        return (
-            self.is_raised or self._scheduler.current is not self.agent or self.agent._o_busy_ns != self._mark
+        if self.is_raised or self.agent._o_busy_ns != self._mark:
+            return True
+        scheduler = self._scheduler
+        preempter = scheduler.preempter
+        return scheduler.current is not self.agent and (
+            preempter is None or preempter.who_runs() is not self.agent
         )
 
     def strike(self, frame: FrameType | None) -> None:

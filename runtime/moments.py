@@ -23,7 +23,9 @@ from observe.runtime.agent import Agent
 
 _HERE: Final = str(Path(__file__).parent)
 
-STEPPING: Final = frozenset({"_run", "step_hosted", "_resume_step", "tend_message", "tap_message", "drive"})
+STEPPING: Final = frozenset(
+    {"_run", "step_hosted", "_resume_step", "tend_message", "tap_message", "drive", "step_task"}
+)
 """Functions of the runtime that call an agent's `handle`, or go on with it."""
 
 _BOUNDARIES: Final = STEPPING | {"start", "ended", "_close"}
@@ -57,6 +59,9 @@ _SAFE_WITH: Final[tuple[Any, ...]] = (
 """What may be called in a `with` whose body may be frozen: it holds nothing that somebody else waits for."""
 
 
+_COROUTINE: Final = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
+_AWAITING: Final = frozenset({dis.opmap["SEND"]})
+
 # -- The frames of a step
 
 
@@ -74,6 +79,9 @@ def step_frames(frame: FrameType | None) -> list[FrameType] | None:
 
 def home_of(agent: Agent) -> frozenset[str]:
     """The top-level names of the packages in which the agent's class and its bases are defined: its own code."""
+    home: frozenset[str] | None = getattr(agent, "_o_home", None)
+    if home is not None:
+        return home  # a plain task: its coroutine's
     names = (cls.__module__.partition(".")[0] for cls in type(agent).__mro__)
     return frozenset(names) - {"observe", "builtins"}
 
@@ -135,14 +143,20 @@ def freezing_point(
     """
     point: FrameType | None = None
     for frame in reversed(frames):
-        if (
-            not is_own(frame, home, plain)
-            or frame.f_code.co_name in _UNFIT_FUNCTIONS
-            or _inside_guarded_with(frame)
-        ):
+        if frame.f_code.co_name in _UNFIT_FUNCTIONS or _inside_guarded_with(frame):
             break
-        point = frame
+        if is_own(frame, home, plain):
+            point = frame
+        elif frame is frames[0] or not is_at_await(frame):
+            break
     return point
+
+
+def is_at_await(frame: FrameType) -> bool:
+    """Whether the frame is a coroutine's that awaits what runs inside it. It must expect to stay there for any time, so
+    that a library's coroutine (`asyncio.wait_for`, a web framework) is no reason not to freeze what it awaits."""
+    code = frame.f_code
+    return bool(code.co_flags & _COROUTINE) and code.co_code[frame.f_lasti] in _AWAITING
 
 
 def _inside_guarded_with(frame: FrameType) -> bool:
@@ -218,7 +232,9 @@ def ending_frame(frames: list[FrameType], home: frozenset[str]) -> FrameType:
     """The innermost frame of the step that is neither inside a foreign library nor cleaning up."""
     chosen = frames[0]
     for frame in frames:
-        if not is_own(frame, home) or frame.f_code.co_name in _UNFIT_FUNCTIONS:
+        if frame.f_code.co_name in _UNFIT_FUNCTIONS or not (
+            is_own(frame, home) or (frame is not frames[0] and is_at_await(frame))
+        ):
             chosen = frame.f_back or chosen
     return chosen if chosen in frames else frames[0]
 

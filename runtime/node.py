@@ -123,6 +123,7 @@ class Node:
         store: Store | None = None,
         watchdog_s: float | None = LIMIT_S,
         preempt: bool | Preemption = False,
+        preempt_tasks: bool = False,
         rare_full_gc: bool = False,
         workers: int = 0,
         tasks: bool = False,
@@ -130,6 +131,12 @@ class Node:
         if type(workers) is not int or not 0 <= workers <= 256:
             raise ValueError(f"workers is a number of processes from 0 to 256, not {workers!r}")
         self._worker_count = workers
+        if preempt_tasks and not preempt:
+            raise ValueError(
+                "preempt_tasks is for a node that preempts\n"
+                "  wrong: Node(preempt_tasks=True)\n"
+                "  right: Node(preempt=True, preempt_tasks=True)"
+            )
         if watchdog_s is not None and not watchdog_s > 0:
             raise ValueError(
                 f"watchdog_s must be more than 0 seconds, or None for no watchdog, not {watchdog_s!r}"
@@ -173,6 +180,7 @@ class Node:
         self.tasks = Tasks(self)
         """The asyncio tasks of the event loop, agents' or not."""
         self._record_tasks = tasks
+        self._preempt_tasks = preempt_tasks
 
     # -- Start and stop
 
@@ -209,7 +217,7 @@ class Node:
         self._lifecycle = self._make_lifecycle(self._scheduler)
         self._scheduler.lifecycle = self._lifecycle
         self._stopped = loop.create_future()
-        self.tasks.open(record=self._record_tasks)
+        self.tasks.open(record=self._record_tasks, preempt=self._preempt_tasks)
         if self._preemption is not None:
             Preempter(self._scheduler, self._preemption).open()
         self._scheduler.interrupter.open()
@@ -245,6 +253,8 @@ class Node:
             await self._lifecycle.wait_exit(agent)
         if self._lifecycle.workers is not None:
             await self._lifecycle.workers.close()
+        if self._scheduler.preempter is not None:
+            await self._scheduler.preempter.end_tasks()
         self._scheduler.close()
         self.tasks.close()
         self._restore_gc()

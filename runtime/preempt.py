@@ -16,12 +16,14 @@ thread is not: `threading.local`, the owner of an RLock. docs/preemption.md list
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.agent import RUNNABLE, RUNNING
 from observe.runtime.clock import now_ns
+from observe.runtime.exits import SHUTDOWN
 from observe.runtime.frozen import DONE, FROZEN, RAISED, Frozen, Preemption, Worker, import_greenlet
 from observe.runtime.interrupt import Interruption
 from observe.runtime.moments import step_frames
@@ -33,6 +35,14 @@ if TYPE_CHECKING:
     from observe.runtime.calls import Call
     from observe.runtime.exits import ExitReason
     from observe.runtime.scheduler import Scheduler
+
+logger = logging.getLogger("observe.runtime")
+
+TASKS_FINISH_S: Final = 1.0
+"""How long frozen steps of plain tasks may go on when the node stops."""
+
+TASKS_END_S: Final = 0.5
+"""And how long they may take to clean up, once they have been ended."""
 
 WORKERS_KEPT: Final = 8
 """Greenlets kept for the next drain. One is in use; a step that is frozen takes it away."""
@@ -50,10 +60,11 @@ class Preempter:
         self._greenlet = import_greenlet()
         if not options.quantum_s > 0 or not 0 < options.share <= 1:
             raise ValueError(f"quantum_s must be more than 0 and share in (0, 1], not {options!r}")
-        self._scheduler = scheduler
+        self.scheduler = self._scheduler = scheduler
         self._options = options
         self._ticks = Ticks(self, scheduler, options)
         self._idle: list[Worker] = []
+        self._idle_for_tasks: list[Worker] = []
         self._worker: Worker | None = None
         """The worker that runs now; the innermost one when calls are answered on the spot."""
         self._frozen: list[Frozen] = []
@@ -78,6 +89,7 @@ class Preempter:
         self._ticks.open()
         scheduler = self._scheduler
         scheduler.preempter = self
+        PREEMPTERS[scheduler.loop] = self
         for name, method in (
             ("_run", self._run_drain),
             ("step_hosted", self._step_hosted),
@@ -89,13 +101,28 @@ class Preempter:
     def close(self) -> None:
         """Give the signal back."""
         self._closed = True
+        PREEMPTERS.pop(self._scheduler.loop, None)
         self._ticks.close()
-        idle, self._idle = self._idle, []
+        idle, self._idle, self._idle_for_tasks = self._idle + self._idle_for_tasks, [], []
         for worker in idle:
             worker.dismiss(self._greenlet.getcurrent())
+        for frozen in self._frozen:
+            if frozen.is_task:
+                self._give_up(frozen)
         self.abandoned += self._frozen
         self._frozen = []
         _KEPT.extend(self.abandoned)
+
+    async def end_tasks(self) -> None:
+        """Let frozen steps of plain tasks come to their end, for a while; then end them. For a node that stops: nobody
+        will resume them afterwards."""
+        for patience_s in (TASKS_FINISH_S, TASKS_END_S):
+            until_ns = now_ns() + int(patience_s * 1e9)
+            while any(frozen.is_task for frozen in self._frozen) and now_ns() < until_ns:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+            for frozen in self.frozen:
+                if frozen.is_task:
+                    self.end(frozen, SHUTDOWN)
 
     # -- What others ask
 
@@ -107,6 +134,19 @@ class Preempter:
     def holds(self, agent: Agent) -> Frozen | None:
         """The frozen step of `agent`. Any thread."""
         return next((frozen for frozen in list(self._frozen) if frozen.agent is agent), None)
+
+    def holds_task(self, task: asyncio.Task[Any]) -> Frozen | None:
+        """The frozen step of a plain task. Any thread."""
+        for frozen in list(self._frozen):
+            if frozen.is_task and frozen.step is not None and frozen.step.host is task:
+                return frozen
+        return None
+
+    def who_runs(self) -> Agent | None:
+        """The agent whose step runs now, or what stands for a plain task's."""
+        worker = self._worker
+        body = worker.body if worker is not None else None
+        return body if body is not None else self._scheduler.current
 
     @property
     def is_busy(self) -> bool:
@@ -127,6 +167,11 @@ class Preempter:
 
     def end(self, frozen: Frozen, reason: ExitReason) -> None:
         """Resume the step soon, and end it where it is."""
+        if frozen.is_task and frozen.killing is not None and frozen.killing.is_raised:
+            frozen.reason = frozen.killing = (
+                None  # an operator asks again: what was caught is raised once more
+            )
+            self._scheduler.interrupter.ended_pid = 0
         if frozen.reason is not None or self._scheduler.interrupter.ended_pid == frozen.agent._o_pid:
             return  # it has been told, and cleans up; a second exception would cut that short
         frozen.reason = reason
@@ -136,17 +181,39 @@ class Preempter:
         """Never resume it: its agent is buried."""
         if frozen in self._frozen:
             self._frozen.remove(frozen)
+        if frozen.is_task:
+            self._give_up(frozen)
         self.abandoned.append(frozen)
         if frozen.future is not None and not frozen.future.done():
             frozen.outcome = DONE, self._scheduler.ENDED
             frozen.future.set_result(None)
+
+    def _give_up(self, frozen: Frozen) -> None:
+        """The task of a step that will never be resumed must not wait for it."""
+        logger.warning("%s computes on and on: it is given up", frozen.agent._o_text())
+        self._done(frozen, RAISED, asyncio.CancelledError("its step was given up"))
+
+    # -- For plain tasks
+
+    def run_task_step(self, function: Callable[..., Any], args: tuple[Any, ...], body: Agent) -> Any:
+        """Run a step of a plain task in a worker. Returns what it returns, or a `Frozen`; raises what it raises."""
+        worker = self._idle_for_tasks.pop() if self._idle_for_tasks else Worker(self._greenlet.greenlet, None)
+        worker.body = body
+        # The context that the task has entered: in the worker it is current as well, and may be changed there.
+        worker.glet.gr_context = self._greenlet.getcurrent().gr_context
+        kind, value = self._start(worker, function, args, body)
+        if kind is RAISED:
+            raise value
+        if kind is not FROZEN:
+            body._o_busy_ns += 1  # so that a tick can tell the next step from this one
+        return value
 
     # -- In place of the scheduler's own methods
 
     def _run_drain(self, until: Call | None) -> None:
         scheduler = self._scheduler
         began = now_ns()
-        kind, value = self._start(type(scheduler)._run, (scheduler, until), None)
+        kind, value = self._start(self._take_worker(), type(scheduler)._run, (scheduler, until), None)
         if kind is FROZEN:
             value.host, scheduler._host = scheduler._host, None
             scheduler.busy_ns += now_ns() - began
@@ -161,7 +228,9 @@ class Preempter:
         frozen = self._hosted.get(step)
         if frozen is None:
             began = now_ns()
-            kind, value = self._start(type(scheduler).step_hosted, (scheduler, step, resume, value), step)
+            kind, value = self._start(
+                self._take_worker(), type(scheduler).step_hosted, (scheduler, step, resume, value), step
+            )
             if kind is not FROZEN:
                 if kind is RAISED:
                     raise value
@@ -173,8 +242,8 @@ class Preempter:
             kind, value = frozen.outcome
             if kind is RAISED:
                 raise value
-            if value is not scheduler.ENDED:
-                step.error = frozen.thrown
+            if value is not scheduler.ENDED and step.host is not None and step.host.cancelling():
+                step.error = frozen.thrown  # else it was taken back, as `asyncio.timeout` does
             return value
         else:
             # Something was thrown into the task while its step is frozen. The step gets it at its next wait.
@@ -208,16 +277,21 @@ class Preempter:
         return Worker(self._greenlet.greenlet, self._scheduler.context.copy())
 
     def _put_back(self, worker: Worker) -> None:
-        if len(self._idle) < WORKERS_KEPT:
+        if worker.body is not None:
+            worker.body = worker.glet.gr_context = None
+            if len(self._idle_for_tasks) < WORKERS_KEPT and not self._closed:
+                self._idle_for_tasks.append(worker)
+            else:
+                worker.dismiss(self._greenlet.getcurrent())
+        elif len(self._idle) < WORKERS_KEPT:
             self._idle.append(worker)
         else:
             worker.dismiss(self._greenlet.getcurrent())
 
     def _start(
-        self, function: Callable[..., Any], args: tuple[Any, ...], step: Step | None
+        self, worker: Worker, function: Callable[..., Any], args: tuple[Any, ...], step: Any
     ) -> tuple[Any, Any]:
-        """Run a drain or a hosted step in a worker. Returns how it came back: done, raised or frozen."""
-        worker = self._take_worker()
+        """Run a drain or a step in a worker. Returns how it came back: done, raised or frozen."""
         if not self._ticks.are_on:
             self._ticks.start()
         kind, value = self._switch(worker, function, args)
@@ -238,12 +312,13 @@ class Preempter:
         task = asyncio.current_task(scheduler.loop)
         frozen = worker.frozen
         if frozen is not None:
-            scheduler.current = agent = frozen.agent
+            agent = frozen.agent
+            scheduler.current = None if frozen.is_task else agent
             self._ticks.expect(agent)
             scheduler._draining = frozen.is_draining
             # Without a name for the task: the scheduler counts references to its spare.
             swap_current_task(scheduler.loop, scheduler._host if frozen.step is None else frozen.step.host)
-            scheduler.tell_words(agent)
+            scheduler.tell_words(scheduler.current)
         worker.hub = self._greenlet.getcurrent()
         self._worker = worker
         kind, value = worker.glet.switch(*args)
@@ -317,7 +392,7 @@ class Preempter:
         frozen.ran_ns += used
         # What the scheduler may have counted includes all the time in which others ran.
         agent._o_busy_ns = agent_ns + used
-        scheduler.busy_ns = scheduler_ns + used
+        scheduler.busy_ns = scheduler_ns + (0 if frozen.is_task else used)
         self._not_before_ns = now_ns() + int(used * (1 / self._options.share - 1))
         if frozen.is_draining:
             if kind is FROZEN:
@@ -348,6 +423,9 @@ class Preempter:
         if frozen.future is not None and not frozen.future.done():
             frozen.future.set_result(None)
 
+
+PREEMPTERS: Final[dict[asyncio.AbstractEventLoop, Preempter]] = {}
+"""By the loop on which they preempt: how a plain task finds its own."""
 
 _KEPT: Final[list[Frozen]] = []
 """Abandoned steps of nodes that have stopped."""

@@ -24,15 +24,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import NoSuchTask
+from observe.runtime.exits import ExitReason
+from observe.runtime.preempt import PREEMPTERS, Preempter
+from observe.runtime.preemptible import preemptible
 from observe.runtime.stacks import Frame, cut, frame_of
 from observe.runtime.step import Host
 from observe.runtime.task_view import (
     AnyTask,
+    Standing,
     awaits,
     coroutine_of,
     is_ours,
     module_of,
     name_of,
+    place_of,
     place_text,
     rings,
     standing_of,
@@ -158,28 +163,32 @@ class Tasks:
         self._thread_id = 0
         self._main: weakref.ref[AnyTask] | None = None
         self._before: Any = None
+        self._is_factory = False
+        self._preempts = False
         self.are_recorded = False
         """Whether it is noted who creates a task."""
 
-    def open(self, *, record: bool) -> None:
-        """Begin with the running loop; note who creates tasks if `record` says so."""
+    def open(self, *, record: bool, preempt: bool = False) -> None:
+        """Begin with the running loop; note who creates tasks, and let their steps be frozen, as these say."""
         self._loop = loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         current = asyncio.current_task(loop)
         if current is not None:
             self._main = weakref.ref(current)
             birth_of(current)
-        if record:
+        if record or preempt:
             self._before = loop.get_task_factory()
             loop.set_task_factory(self._make)  # type: ignore[arg-type]  # typeshed wants it generic
-            self.are_recorded = True
+            self.are_recorded = record
+            self._preempts = preempt
+            self._is_factory = True
 
     def close(self) -> None:
         """Put the task factory back that was there before."""
         loop = self._loop
-        if self.are_recorded and loop is not None and loop.get_task_factory() == self._make:
+        if self._is_factory and loop is not None and loop.get_task_factory() == self._make:
             loop.set_task_factory(self._before)
-        self.are_recorded = False
+        self.are_recorded = self._preempts = self._is_factory = False
 
     # -- Recording
 
@@ -188,12 +197,14 @@ class Tasks:
     ) -> asyncio.Future[Any]:
         """The task factory: the one before, or asyncio's own, and a note."""
         before = self._before
+        if self._preempts and not is_ours(coroutine) and asyncio.iscoroutine(coroutine):
+            coroutine = preemptible(coroutine)
         made: asyncio.Future[Any]
         if before is None:
             made = asyncio.Task(coroutine, loop=loop, **options)
         else:
             made = before(loop, coroutine, **options)
-        if isinstance(made, asyncio.Task) and not made.done():
+        if self.are_recorded and isinstance(made, asyncio.Task) and not made.done():
             self._note(made, sys._getframe(1), loop)
         return made
 
@@ -269,6 +280,19 @@ class Tasks:
                     facts, cut([frame_of(*place) for place in live]), "the live stack of a running task"
                 )
         places = [(one.file, one.line, one.function) for one in awaits(coroutine_of(task))]
+        preempter = self._preempter
+        frozen = preempter.holds_task(task) if preempter is not None else None
+        if frozen is not None and preempter is not None:
+            inside = [
+                (one.f_code.co_filename, one.f_lineno, one.f_code.co_qualname)
+                for one in reversed(preempter.frames_of(frozen))
+            ]
+            # Its coroutines' awaits, as far as they are outside of the one whose step is frozen.
+            outside = places[: len(places) - sum(place in inside for place in places)]
+            places = outside + inside
+            facts.state = "frozen"
+            note = f"frozen: preempted after {frozen.ran_ns / 1e9:.2f} s of computing in this step, and resumed in its turn"
+            return TaskStack(facts, cut([frame_of(*place) for place in places]), note)
         note = {
             "ready": "it goes on when the event loop comes to it",
             "running": "it runs at this moment",
@@ -285,14 +309,35 @@ class Tasks:
             if not isinstance(task, Host) or task.seat.step is not None
         ]
 
+    def end_frozen(self, task: AnyTask, reason: ExitReason) -> bool:
+        """End the step of a task that computes on and on, where it is, its clean-up run; False when none is frozen.
+        On the loop's thread."""
+        preempter = self._preempter
+        frozen = preempter.holds_task(task) if preempter is not None else None
+        if preempter is None or frozen is None:
+            return False
+        preempter.end(frozen, reason)
+        return True
+
+    @property
+    def _preempter(self) -> Preempter | None:
+        return PREEMPTERS.get(self._loop) if self._loop is not None else None
+
     def _current(self) -> AnyTask | None:
         return asyncio.current_task(self._loop) if self._loop is not None else None
 
     def _facts(self, task: AnyTask, current: AnyTask | None, now: int) -> TaskFacts:
         birth, coroutine = birth_of(task), coroutine_of(task)
-        standing = standing_of(task)
+        preempter = self._preempter
+        frozen = preempter.holds_task(task) if preempter is not None else None
+        if frozen is not None and preempter is not None:
+            standing = Standing(place_of(preempter.frames_of(frozen)), None, [])
+        else:
+            standing = standing_of(task)
         waiter = getattr(task, "_fut_waiter", None)
         state = "running" if task is current else "ready" if waiter is None or waiter.done() else "waiting"
+        if frozen is not None:
+            state = "frozen"
         agent = agent_of(task) if isinstance(task, Host) else None
         step = agent._o_step if agent is not None else None
         name, module = name_of(coroutine), module_of(coroutine)

@@ -117,7 +117,7 @@ class Ticks:
     def _look(self, frame: FrameType | None) -> Worker | None:
         """What this tick finds. Returns the worker to be frozen, if one is."""
         scheduler, worker = self._scheduler, self._preempter.running()
-        agent = scheduler.current
+        agent = self._preempter.who_runs()
         if worker is None or agent is None:
             self._look_whether_idle()
             return None
@@ -185,7 +185,7 @@ class Ticks:
         if self._tracer is not None:
             self._tracer.pull()
             self._tracer = None
-        worker, agent = self._preempter.running(), self._scheduler.current
+        worker, agent = self._preempter.running(), self._preempter.who_runs()
         if worker is None or agent is None or not self._is_seen(agent) or preemption_is_held_off():
             return None
         point = freezing_point(step_frames(frame) or [], home_of(agent), self._plain)
@@ -194,7 +194,7 @@ class Ticks:
     def _freeze(self, worker: Worker, frame: FrameType | None) -> None:
         """Switch back to the hub; returns when the step has been resumed."""
         self.forget()
-        worker.freeze(self._scheduler.current)
+        worker.freeze(self._preempter.who_runs())
         if worker.frozen is not None and worker.frozen.killing is not None:
             self._scheduler.interrupter.in_handler = True
             try:

@@ -104,7 +104,9 @@ class Watchdog:
         assert preempter is not None
         for frozen in preempter.frozen:
             agent = frozen.agent
-            if frozen.ran_ns < limit_ns:
+            if (
+                frozen.ran_ns < limit_ns or frozen.is_task
+            ):  # a plain task has no pid by which a finding could name it
                 continue
             key: tuple[FindingKind, Agent] = ("long_step", agent)
             self._open[key] = frozen.since_ns, 0
