@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from observe.probe.client import NodeClient, connect
     from observe.probe.embed import NodeNameTaken, Probe, ProbeNotStarted
+    from observe.probe.metrics import Metrics
     from observe.probe.wire import Query
 
-__all__ = ["NodeClient", "NodeNameTaken", "Probe", "ProbeNotStarted", "Query", "connect"]
+__all__ = ["Metrics", "NodeClient", "NodeNameTaken", "Probe", "ProbeNotStarted", "Query", "connect"]
 
 _HOMES: Final = {
+    "Metrics": "observe.probe.metrics",
     "NodeClient": "observe.probe.client",
     "NodeNameTaken": "observe.probe.embed",
     "Probe": "observe.probe.embed",

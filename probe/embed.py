@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from observe.probe.addresses import parse_listen
 from observe.probe.errors import NameTaken, ProbeError
 from observe.probe.finding_names import check_entries
+from observe.probe.metrics import Metrics
 from observe.runtime.node import Node
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Settings:
     keys: str = ""
     audit: str = ""
     findings_allow: tuple[str, ...] = ()
+    metrics: Metrics | None = None
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -99,6 +101,8 @@ class Probe:
             that of `observe keys` unless told otherwise.
         findings_allow: what findings are not to be made of: `"stuck"` for one check, `"stuck:Importer*"` for one class,
             name or activity of it. docs/findings.md lists the checks.
+        metrics: where the node's figures go, such as `Metrics(otlp="http://127.0.0.1:4318")`; nowhere unless told. docs/metrics.md
+            lists them.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -119,6 +123,7 @@ class Probe:
         keys: str | os.PathLike[str] | None = None,
         audit: str | os.PathLike[str] | None = None,
         findings_allow: Sequence[str] = (),
+        metrics: Metrics | None = None,
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -132,6 +137,7 @@ class Probe:
             os.fspath(keys or ""),
             os.fspath(audit or ""),
             tuple(findings_allow),
+            metrics,
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

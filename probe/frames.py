@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from observe.probe.metrics import Metrics
 from observe.probe.wire import Pid, Role
 
 Number = Pid
@@ -80,6 +81,8 @@ class Config(BaseModel):
     """For how long the last picture is served after the service died."""
     findings_allow: list[str] = Field(default_factory=list)
     """What findings are not to be made of (`observe.probe.allowed`)."""
+    metrics: Metrics | None = None
+    """Where the node's figures go; None: nowhere."""
     record: str = ""
     """Directory of the flight recorder; empty: nothing is recorded."""
     keep_bytes: int = 200_000_000

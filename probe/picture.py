@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +32,9 @@ MAX_CRASHES: Final = 1000
 MAX_CRASH_BYTES: Final = 32 << 20
 """Crashes kept: so many, and so many bytes together. The oldest go first; `total` counts on."""
 
+MOST_CLASSES: Final = 1000
+"""Classes whose crashes are counted one by one."""
+
 REPLY_CRASH_BYTES: Final = 8 << 20
 """Bytes of crashes in one reply."""
 
@@ -56,6 +59,8 @@ class Picture:
         self.vitals.budget = config.budget
         self.troubles = Troubles()
         self.doings = Doings()
+        self.crashes_by_class: Counter[str] = Counter()
+        """Since the probe began; of many classes the later ones are counted as `other`."""
         self.allowed = Allowed(config.findings_allow)
         self.waits: dict[int, int] = {}
         """Who waits for whose reply, of those that were asked last."""
@@ -174,6 +179,8 @@ class Picture:
         crash = frame.model_dump(by_alias=True, exclude={"seq"}) | {"restarted": None}
         self._crashes.append(Kept(crash, size_bytes))
         self._crashes_total += 1
+        known = frame.class_name in self.crashes_by_class or len(self.crashes_by_class) < MOST_CLASSES
+        self.crashes_by_class[frame.class_name if known else "other"] += 1
         self._crash_bytes += size_bytes
         while len(self._crashes) > MAX_CRASHES or self._crash_bytes > MAX_CRASH_BYTES:
             self._crash_bytes -= self._crashes.popleft().size_bytes

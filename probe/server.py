@@ -18,7 +18,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
@@ -48,6 +48,9 @@ from observe.probe.streams import EventItem, Streams
 from observe.probe.turned_away import TurnedAway
 from observe.probe.waiting import WaitingFor
 from observe.probe.wire import PROTOCOL_VERSIONS, Stack
+
+if TYPE_CHECKING:
+    from observe.probe.metrics_out import MetricsLink
 
 logger = logging.getLogger("observe.probe")
 
@@ -135,6 +138,7 @@ class Server:
             self._send_client,
             self._coroner.deaths,
         )
+        self._metrics = self._make_metrics()
         self._desk.more_statistics = self._turned_away.statistics
 
     # -- opening and closing --------------------------------------------------------------------------------------------
@@ -223,6 +227,8 @@ class Server:
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         if not self._scribe.settle(SETTLE_S):
             logger.error("the disk took too long for the last records of the audit log")
+        if self._metrics is not None:
+            self._metrics.close()
         self._turned_away.close()
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
@@ -321,6 +327,16 @@ class Server:
         self._streams.publish(items, omitted)
         if not self._applying and self._recorder is not None:  # others come out of the recorded frames again
             self._record(EVENTS, encode({"events": items}))
+
+    def _make_metrics(self) -> MetricsLink | None:
+        if self.config.metrics is None:
+            return None
+        from observe.probe.metrics_out import MetricsLink
+
+        def tell(text: str) -> None:
+            self._picture.event("node", time.time(), text)
+
+        return MetricsLink(self.config.metrics, self._picture, self._desk.standing, tell)
 
     def _make_recorder(self) -> Recorder | None:
         config = self.config
@@ -439,6 +455,8 @@ class Server:
             self._picture.cause = death.cause
             text = text if state == "stopped" else text + death.cause
         self._picture.end(state)
+        if self._metrics is not None:
+            self._metrics.close()
         self._picture.event("node", time.time(), text)
         self._asks.end(Refusal("node_dead", f"{text}; what you see is its last picture"))
         for subscription in self._streams:
@@ -497,6 +515,8 @@ class Server:
             facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
             self._record(SAMPLE, encode(facts))
         self._waiting_for.look(time.monotonic())
+        if self._metrics is not None and self._feed.is_greeted:
+            self._metrics.look(time.monotonic())
         self._desk.standing.look(picture, time.monotonic(), at)
 
     @property

@@ -145,6 +145,7 @@ class Service:
                 dump_signal=dump_signal,
                 scheduler_thread=node.scheduler.thread_id,
                 budget=settings.budget,
+                metrics=settings.metrics,
                 linger_s=settings.linger_s,
                 findings_allow=list(settings.findings_allow),
                 record=os.path.abspath(settings.record) if settings.record else "",

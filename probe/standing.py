@@ -94,6 +94,13 @@ class Standing:
         standing.sort(key=lambda finding: finding.since)
         return StandingFindings(findings=standing, begun=self._begun, untold=self._untold).to_wire()
 
+    def counts(self) -> dict[str, int]:
+        """For each check that stands how many agents it is about; 0 for the others."""
+        return {
+            check.name: seen.condition.count if (seen := self._seen.get(check.name)) and seen.stands else 0
+            for check in self._checks
+        }
+
     def _cause(self, name: str, seen: Seen) -> str:
         """The failure that led to this one: the check's own word, or another finding that stands."""
         if seen.condition.cause:
