@@ -139,12 +139,15 @@ class ObserveApp(ActingApp):
         if action.page == "agent":
             self.call_later(self.action_act, action.id)
             return
-        target = self if action.page == "app" else self.pages[cast(PageName, action.page)]
+        here = action.page == "app" or action.page in self.also
+        target = self if here else self.pages[cast(PageName, action.page)]
         self.call_later(getattr(target, f"action_{action.id}"))
 
     def action_help(self) -> None:
         """All keys of this page, and what the columns mean."""
-        self.push_screen(HelpOverlay(self.page.page_name, self.node.role, readonly=self.node.only_looks))
+        self.push_screen(
+            HelpOverlay(self.page.page_name, self.node.role, readonly=self.node.only_looks, also=self.also)
+        )
 
     def action_palette(self) -> None:
         """Every action by name."""

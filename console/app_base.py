@@ -23,6 +23,7 @@ from textual.widgets import ContentSwitcher
 from observe.console.attachment import Attachment
 from observe.console.bindings import bindings_of
 from observe.console.fleet_view import Opening
+from observe.console.keys import Page
 from observe.console.memory import Memory
 from observe.console.navigation import History, Place
 from observe.console.node_view import NodeView
@@ -79,6 +80,8 @@ class ConsoleApp(App[None]):
         self.attachment = Attachment(connect_to, self.table_view, self.post_message)
         self.history = History([Place(screen)])
         self.opening = opening
+        self.also: tuple[Page, ...] = ()
+        """Pages of the registry whose actions work everywhere here, besides the app's."""
         self.leaves_for_fleet = False
         """Whether the person went back to the nodes; the app has ended then."""
         self.failure: AttachError | None = None

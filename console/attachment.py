@@ -112,7 +112,7 @@ class Attachment:
         if state.state == "up":
             self.rows.wake()
             self.findings.wake()
-            self._catching_up = asyncio.ensure_future(self._catch_up())
+            self._catching_up = asyncio.ensure_future(self.catch_up())
 
     async def ask(self, request: Callable[[NodeClient], Awaitable[T]]) -> T | None:
         """Ask the node; what goes wrong is reported in the status bar and answered with None.
@@ -215,8 +215,8 @@ class Attachment:
                     self._took_vitals(push.data)
             await asyncio.sleep(1.0)
 
-    async def _catch_up(self) -> None:
-        """What happened to the vital signs while the connection was lost."""
+    async def catch_up(self) -> None:
+        """What happened to the vital signs while nobody looked, as when the connection was lost."""
         vitals = await self.ask(lambda node: node.vitals(HISTORY_S))
         if vitals is not None:
             self._took_vitals(vitals)

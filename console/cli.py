@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "tree",
     "crashes",
     "autopsy",
+    "replay",
     "findings",
     "workers",
     "vitals",
@@ -75,7 +76,8 @@ FAMILIES: Final = {
 
 EPILOG = """\
 \b
-NODE   shop, shop@localhost; or shop@10.0.0.5, shop@HOST:PORT for one elsewhere
+NODE   shop, shop@localhost; or shop@10.0.0.5, shop@HOST:PORT for one elsewhere;
+       to read, also a recording: ./recordings/, ./shop.obsrec@14:03:07
 AGENT  a pid (42) or a registered name (session-7)
 
 Exit status: 0 done; 1 the node or the agent said no, or is dead; 2 wrong usage.

@@ -11,7 +11,7 @@ from observe.console.deeds import DEEDS
 
 Page = Literal[
     "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "agent",
-    "fleet", "nodes", "fleet_agents",
+    "fleet", "nodes", "fleet_agents", "replay",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
 
@@ -148,6 +148,17 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("next_by", "groups", ("o",), "Group by the next", "By class, supervisor, status, activity and process in turn.", footer="group by"),
     Action("next_sort", "groups", ("S",), "Sort by the next column", "By each column in turn, the largest first.", footer="sort"),
     Action("copy", "groups", ("y",), "Copy", "Put the line on the clipboard."),
+    # a recording: everywhere
+    Action("play", "replay", ("vertical_line",), "Play or pause", "Let the recording go on, or stand still."),
+    Action("back_10", "replay", ("left_parenthesis",), "Ten seconds back", "Show the node as it was ten seconds before."),
+    Action("on_10", "replay", ("right_parenthesis",), "Ten seconds on", "Show the node as it was ten seconds later."),
+    Action("back_60", "replay", ("left_curly_bracket",), "A minute back", "Show the node as it was a minute before."),
+    Action("on_60", "replay", ("right_curly_bracket",), "A minute on", "Show the node as it was a minute later."),
+    Action("next_crash", "replay", ("semicolon",), "Next crash", "Go to the next crash of an agent or death of the node, and pause there."),
+    Action("crash_before", "replay", ("comma",), "Crash before", "Go to the crash before this moment, and pause there."),
+    Action("go_to", "replay", ("at",), "Go to a time…", "Type a time, such as 14:03:07, -90s from the end, or crash."),
+    Action("faster", "replay", ("circumflex_accent",), "Faster", "Twice as fast, up to 64 times."),
+    Action("slower", "replay", ("underscore",), "Slower", "Half as fast, down to a quarter."),
     # several nodes: everywhere
     Action("help", "fleet", ("question_mark", "f1"), "Help", "All keys, and what each column means.", footer="help"),
     Action("palette", "fleet", ("ctrl+p", "colon"), "Command palette", "Every action by name.", palette=False),
@@ -199,6 +210,16 @@ KEY_NAMES: Final = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "full_stop": ".",
+    "left_parenthesis": "(",
+    "right_parenthesis": ")",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "at": "@",
+    "vertical_line": "|",
+    "semicolon": ";",
+    "comma": ",",
+    "circumflex_accent": "^",
+    "underscore": "_",
     "plus": "+",
     "minus": "-",
     "asterisk": "*",

@@ -29,7 +29,8 @@ async def link(
     """
     try:
         async with connect(node, timeout_s=timeout_s) as client:
-            note_state(client.info.name, client.info.state)
+            if not client.is_past:
+                note_state(client.info.name, client.info.state)
             try:
                 yield client
             except RemoteError as error:

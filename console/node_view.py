@@ -121,9 +121,13 @@ class NodeView:
         other = self.info is not None and self.info.incarnation != info.incarnation
         self.info, self.skew_s = info, info.now - now
         if other:
-            self.signs, self.vitals = Signs(), None
-            self.told, self.groups, self.findings = None, [], []
+            self.forget()
         return other
+
+    def forget(self) -> None:
+        """What was seen is of another time: another incarnation of the node, or another moment of a recording."""
+        self.signs, self.vitals = Signs(), None
+        self.told, self.groups, self.findings = None, [], []
 
     def took_vitals(self, vitals: Vitals, now: float) -> None:
         """The newest vital signs."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from observe.console.columns import COLUMNS
-from observe.console.keys import available, key_name, permitted
+from observe.console.keys import available, key_name, on_page, permitted
 
 if TYPE_CHECKING:
     from observe.console.app import ObserveApp
@@ -20,7 +20,8 @@ class ActionCommands(Provider):
 
     def _commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         app = cast("ObserveApp", self.app)
-        for action in available(app.page.page_name):
+        also = [action for page in getattr(app, "also", ()) for action in on_page(page)]
+        for action in (*also, *available(app.page.page_name)):
             if action.palette and permitted(action, app.node.role, readonly=app.node.only_looks):
                 name = f"{action.name}  ({key_name(action.keys[0])})"
                 yield name, action.description, partial(app.perform, action)

@@ -74,14 +74,25 @@ def connect(
     """A client for the node, to be entered with `async with`, which raises what `NodeClient.open` does.
 
     Args:
-        node: `shop`, `shop@localhost`, or `shop@10.0.0.5` and `shop@host:port` for one elsewhere; or the card of a node.
+        node: `shop`, `shop@localhost`, or `shop@10.0.0.5` and `shop@host:port` for one elsewhere; or the card of a node;
+            or a recording, as `./recordings/` or `./shop~….obsrec@14:03:07`: the node as it was then.
         timeout_s: how long attaching may take.
         reconnect: find the node again when it is lost.
         on_state: see `NodeClient.on_state`.
     """
-    client = NodeClient(node, timeout_s=timeout_s, reconnect=reconnect)
+    client = _client_of_recording(node) or NodeClient(node, timeout_s=timeout_s, reconnect=reconnect)
     client.on_state = on_state
     return client
+
+
+def _client_of_recording(node: str | Sought | Card) -> NodeClient | None:
+    if not isinstance(node, str) or ("/" not in node and ".obsrec" not in node):
+        return None
+    # Loaded here: it needs the desk, which no client of a node does.
+    from observe.probe.replay import PathClient, recording_named
+
+    named = recording_named(node)
+    return None if named is None else PathClient(*named)
 
 
 class NodeClient(ActionsClient, AuditClient, TasksClient, ConsoleClient):
@@ -98,6 +109,8 @@ class NodeClient(ActionsClient, AuditClient, TasksClient, ConsoleClient):
     """What we may do: `viewer`, `operator` or `admin`."""
     endpoint: str
     """Where it listens."""
+    is_past = False
+    """Whether it is a recording rather than a node."""
     on_state: Callable[[ClientState], None] | None
     """Called on the loop whenever the connection is lost, retried or found again."""
 

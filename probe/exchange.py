@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -33,6 +33,14 @@ class Asked:
     """Runs before anything that came after the reply is read."""
 
 
+class Carries(Protocol):
+    """What brings frames to a desk and back: a `Connection`, or something nearer."""
+
+    def open(self) -> None: ...
+    def send(self, frame: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
 class Exchange:
     """One use of one connection. Belongs to the running loop."""
 
@@ -51,13 +59,16 @@ class Exchange:
         self._on_push = on_push
         self._asked: dict[int, Asked] = {}
         self._last_id = 0
-        self._connection = Connection(
+        self._connection = self._connect_to(card)
+        self._connection.open()
+
+    def _connect_to(self, card: Reachable) -> Carries:
+        return Connection(
             card.endpoint,
             Keys(card.server_public_key, card.client_public_key, card.client_secret_key),
             on_frame=self._on_frame,
             on_lost=self._lose,
         )
-        self._connection.open()
 
     def send(
         self, verb: str, args: wire.Asked, on_result: Callable[[Result], None] | None = None

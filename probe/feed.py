@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -56,8 +57,17 @@ FILL_MOST_S: Final = 2.0
 class Feed:
     """The receiving end of the feed."""
 
-    def __init__(self, picture: Picture, expected: int | None = None) -> None:
-        """`expected` is the number of the next frame, when the picture is whole up to there."""
+    def __init__(
+        self,
+        picture: Picture,
+        expected: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`expected` is the number of the next frame, when the picture is whole up to there. The clocks are others for
+        a feed of the past."""
+        self._clock = clock
+        self._wall = wall
         self.picture = picture
         self.frames = 0
         self.malformed = 0
@@ -73,7 +83,7 @@ class Feed:
         self._filling_since: float | None = None
         self._expected = expected
         """The number of the next frame; None before the first and after a fault, until a `hello`."""
-        self._ask_at = time.monotonic() + RESYNC_FIRST_S
+        self._ask_at = clock() + RESYNC_FIRST_S
         self._patience_s = RESYNC_FIRST_S
         self._highest_pid = 0
 
@@ -140,7 +150,7 @@ class Feed:
     def _doubt(self, why: str) -> None:
         if self._expected is not None:
             logger.warning("%s; asking for everything anew", why)
-            self._ask_at = time.monotonic()
+            self._ask_at = self._clock()
         self._expected = None
 
     def _apply(self, frame: FeedFrame, size_bytes: int) -> None:
@@ -197,7 +207,7 @@ class Feed:
         self.picture.troubles.begin_anew()
         self._expected = hello.seq + 1
         self._filling = Table()
-        self._filling_since = time.monotonic()
+        self._filling_since = self._clock()
         self.picture.introduce(hello)
         self.settle(self._filling_since)
 
@@ -225,7 +235,7 @@ class Feed:
             return
         omitted = max(len(rows) - BUFFERED_EVENTS, 0)
         self.picture.skip_events(omitted)
-        at, table = time.time(), self._filling
+        at, table = self._wall(), self._filling
         items = []
         for row in rows[omitted:].tolist():
             pid = int(table.ints("pid")[row])

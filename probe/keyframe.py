@@ -49,8 +49,9 @@ def take(picture: Picture, feed: Feed) -> dict[str, Any]:
     }
 
 
-def restore(key: dict[str, Any], picture: Picture) -> Feed:
-    """Fill an empty picture, and make the feed that goes on from there. Raises ValueError and KeyError for nonsense."""
+def restore(key: dict[str, Any], picture: Picture) -> int | None:
+    """Fill an empty picture. Returns the number of the frame that follows, when the picture is whole up to there. Raises
+    ValueError and KeyError for nonsense."""
     picture.clock_offset_us = int(key["clock_offset_us"])
     picture.python, picture.version = str(key["python"]), str(key["version"])
     picture.started_at = float(key["started_at"])
@@ -71,7 +72,8 @@ def restore(key: dict[str, Any], picture: Picture) -> Feed:
         picture.vitals.remember(Vitals.from_wire(sample))
     if key["vitals"] is not None:
         picture.vitals.take(VitalsFrame.model_validate(key["vitals"]))
-    return Feed(picture, expected=key["expected"])
+    expected = key["expected"]
+    return None if expected is None else int(expected)
 
 
 def _narrow(column: NDArray[Any], rows: NDArray[np.intp] | None) -> Column:

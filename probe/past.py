@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,16 +13,17 @@ from pydantic import Field, ValidationError
 from observe.probe.codec import decode
 from observe.probe.deaths import BusyAgent, Death
 from observe.probe.errors import BadFrame
-from observe.probe.feed import Feed
-from observe.probe.frames import Config
+from observe.probe.feed import Feed, read_frame
+from observe.probe.frames import Config, CrashFrame
 from observe.probe.keyframe import restore
-from observe.probe.picture import Picture
+from observe.probe.picture import MAX_CRASHES, Picture
 from observe.probe.recorder import KEYFRAME_LIMIT_BYTES
 from observe.probe.recording import (
     DEATH,
     EVENTS,
     FRAME,
     KEY,
+    MAGIC,
     META,
     SAMPLE,
     Damage,
@@ -35,6 +36,15 @@ from observe.probe.streams import EventItem
 from observe.probe.wire import Event, Held, Told
 
 KEPT_EVENTS: Final = 10_000
+MAX_MARKS: Final = 100_000
+"""Crashes of a recording that one can go to."""
+
+WARM_US: Final = 15_000_000
+"""A place is reached from a keyframe this long before it, where there is one: findings need a while to see what lasts."""
+
+CRASH_SIGN: Final = b"\xa5crash"
+"""In the first bytes of a frame that may tell of a crash: the word as msgpack has it."""
+
 GROWN_AT: Final = 10
 """A mailbox that grew by fewer messages is not worth a line."""
 SHOWN: Final = 20
@@ -79,73 +89,194 @@ class Autopsy(Told):
     """Where the recording could not be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a recording."""
+
+    wall_us: int
+    segment: int
+    offset: int
+    text: str = ""
+    """What happened there, for people."""
+
+
 class Past:
-    """A recording at one moment. Made at its end; `seek` goes anywhere."""
+    """A recording at one moment. Made at its end; `seek` goes anywhere, `advance` onwards."""
 
     def __init__(self, path: Path) -> None:
         """
         Raises:
             NotARecording: there is none there, or nothing of it can be read.
         """
-        self._segments = segments_at(path)
+        self.path = path
         self.damage: list[Damage] = []
         self.events: deque[EventItem] = deque(maxlen=KEPT_EVENTS)
         self.death: Death | None = None
+        self.deaths: list[Mark] = []
+        self.crashes: list[Mark] = []
+        """All crashes in it, and the deaths of the node, oldest first: `MAX_MARKS` at most."""
         self.held: Counter[str] = Counter()
-        self._starts: list[int] = []
-        """Wall clock of the first record of each segment that can be read."""
-        readable: list[Segment] = []
+        self.on_events: Callable[[list[EventItem]], None] | None = None
+        """Hears what happens while it goes on."""
+        self.on_sample: Callable[[float, float], None] | None = None
+        """Called once a second of the recording, with its monotonic and its Unix time."""
+        self.wants_events = False
+        """Whether starts and ends of agents become events as well."""
+        self._keys: list[Mark] = []
+        self._metas: list[dict[str, Any]] = []
+        """What each segment says of itself at its beginning."""
+        self._segments: list[Segment] = []
         self.end_us = 0
-        for segment in self._segments:
-            first = 0
-            for record in segment:
-                first = first or record.wall_us
-                self.end_us = record.wall_us
-            if segment.damage is not None:
-                self.damage.append(segment.damage)
-            if first:
-                readable.append(segment)
-                self._starts.append(first)
-        if not readable:
+        for segment in segments_at(path):
+            self._index(segment)
+        if not self._segments:
             why = f": {self.damage[0]}" if self.damage else ""
             raise NotARecording(f"nothing of {path} can be read{why}")
-        self._segments = readable
-        self.start_us = self._starts[0]
+        self.crashes.sort(key=lambda mark: mark.wall_us)
+        self._place = (0, len(MAGIC))
+        """Segment and byte of the next record."""
+        self._is_whole = False
+        """Whether what follows can be applied to the picture as it is; if not, the next keyframe is needed."""
+        self._mono_us = 0
+        self.at_us = self.start_us
+        self._meta: dict[str, Any] = {}
         self.picture, self._feed = self._empty({})
         self.seek(self.end_us / 1e6)
 
+    def _index(self, segment: Segment) -> None:
+        number = len(self._segments)
+        first: Record | None = None
+        meta: dict[str, Any] = {}
+        for record in segment:
+            if first is None:
+                first = record
+                self.start_us = min(getattr(self, "start_us", record.wall_us), record.wall_us)
+            self.end_us = max(self.end_us, record.wall_us)
+            if record.kind == META:
+                meta = _decoded(record)
+            elif record.kind == KEY:
+                self._keys.append(Mark(record.wall_us, number, record.offset))
+            elif record.kind == DEATH or (record.kind == FRAME and CRASH_SIGN in record.payload[:64]):
+                self._remember(record, number)
+        if segment.damage is not None:
+            self.damage.append(segment.damage)
+        if first is not None:
+            self._segments.append(segment)
+            self._metas.append(meta)
+
+    def _remember(self, record: Record, number: int) -> None:
+        try:
+            if record.kind == DEATH:
+                text = f"the node died: {Death.from_wire(decode(record.payload)).cause}"
+            else:
+                crash = read_frame(record.payload)
+                if not isinstance(crash, CrashFrame):
+                    return
+                text = f"{crash.name or crash.class_name} (pid {crash.pid}): {crash.reason}"
+        except (BadFrame, ValidationError):
+            return
+        mark = Mark(record.wall_us, number, record.offset, text)
+        if record.kind == DEATH:
+            self.deaths.append(mark)
+        if len(self.crashes) < MAX_MARKS:
+            self.crashes.append(mark)
+
+    @property
+    def incarnation(self) -> str:
+        """Of the node at this moment."""
+        return str(self._meta.get("incarnation", ""))
+
+    # -- going somewhere ------------------------------------------------------------------------------------------------
+
     def seek(self, at: float) -> None:
         """Show the node as it was at this Unix time, or as near to it as the recording goes."""
-        at_us = min(max(int(at * 1e6), self.start_us), self.end_us)
-        first = max(bisect_right(self._starts, at_us) - 1, 0)
-        for _ in self._records(first, 0, at_us):
+        for _ in self.seeking(at):
             pass
+
+    def seeking(self, at: float) -> Iterator[None]:
+        """As `seek`, a record at a time, for those who have other things to do in between."""
+        at_us = min(max(int(at * 1e6), self.start_us), self.end_us)
+        before = [key for key in self._keys if key.wall_us <= at_us]
+        early = [key for key in before if key.wall_us <= at_us - WARM_US]
+        key = (early or before[:1] or self._keys[:1] or [Mark(self.start_us, 0, len(MAGIC))])[-1]
+        self._place = (key.segment, key.offset)
+        self._is_whole = False
+        self._mono_us = 0
+        self.death = None
+        self._meta = self._metas[key.segment]
+        self.events.clear()
+        self._begin({})
+        yield from self.advancing(at_us / 1e6)
 
     def advance(self, at: float) -> None:
         """Go on to a later Unix time, keeping what is collected on the way."""
-        after_us, until_us = self.at_us, min(int(at * 1e6), self.end_us)
-        first = max(bisect_right(self._starts, after_us) - 1, 0)
-        for _ in self._records(first, after_us, until_us):
+        for _ in self.advancing(at):
             pass
 
-    def _records(self, first: int, after_us: int, until_us: int) -> Iterator[Record]:
-        for number, segment in enumerate(self._segments[first:]):
-            for record in segment:
+    def advancing(self, at: float) -> Iterator[None]:
+        """As `advance`, a record at a time."""
+        until_us = min(int(at * 1e6), self.end_us)
+        number, offset = self._place
+        while number < len(self._segments):
+            segment = self._segments[number]
+            damage, segment.damage = segment.damage, None
+            for record in segment.read(offset):
                 if record.wall_us > until_us:
+                    segment.damage = damage
+                    self._place = (number, record.offset)
                     return
-                if after_us and number == 0 and record.wall_us <= after_us:
-                    continue
-                self._apply(record, fresh=not after_us)
-                self.at_us = record.wall_us
-                yield record
+                self._place = (number, record.end)
+                self._take(record, number)
+                yield
+            if segment.damage is not None:
+                self._is_whole = False  # what followed there is lost
+            number, offset = number + 1, len(MAGIC)
+            self._place = (number, offset)
 
-    def _apply(self, record: Record, *, fresh: bool) -> None:
+    def _take(self, record: Record, number: int) -> None:
+        """Apply a record, unless the picture holds what it says already."""
+        if record.kind == META:
+            meta = _decoded(record)
+            if meta.get("incarnation") != self._meta.get("incarnation"):
+                self._is_whole = False
+                self._mono_us = 0
+                self.death = None
+            self._meta = meta
+            return
+        if record.kind == KEY:
+            if not (self._is_whole and self._feed.is_synced and self._feed.is_settled):
+                self._mono_us = 0  # it shows the moment for which it was made
+                self._apply(record)
+                self._take_crashes_before(record, number)
+                self._is_whole = True
+        elif record.mono_us > self._mono_us:
+            self._apply(record)
+        else:
+            return  # said again behind a keyframe, for those who begin there
+        self._mono_us = max(self._mono_us, record.mono_us)
+        self.at_us = record.wall_us
+
+    def _take_crashes_before(self, key: Record, number: int) -> None:
+        """A keyframe has no crashes: those before it are read where they were told."""
+        before = [mark for mark in self.crashes if mark.wall_us <= key.wall_us and mark.segment <= number]
+        for mark in before[-MAX_CRASHES:]:
+            if self._metas[mark.segment].get("incarnation") != self._meta.get("incarnation"):
+                continue
+            record = next(iter(self._segments[mark.segment].read(mark.offset)), None)
+            if record is not None and record.kind == FRAME:
+                crash = read_frame(record.payload)
+                if isinstance(crash, CrashFrame):
+                    self.picture.crashed(crash, len(record.payload))
+        self.events.clear()
+
+    def _apply(self, record: Record) -> None:
+        # The clocks of the picture stand at the record before it is applied: what it makes is told with its time.
+        self.picture.stand_at(record.mono_us, record.wall_us)
         try:
-            if record.kind == META:
-                self._meta = decode(record.payload)
-            elif record.kind == KEY:
-                self._begin(decode(record.payload, limit_bytes=KEYFRAME_LIMIT_BYTES))
+            if record.kind == KEY:
+                self._begin(_decoded(record))
             elif record.kind == FRAME:
+                self._feed.wants_events = self.wants_events
                 self._feed.receive(record.payload)
                 self._feed.settle(record.mono_us / 1e6)
             elif record.kind == SAMPLE:
@@ -158,20 +289,31 @@ class Past:
                 self.picture.end("dead")
         except (BadFrame, ValidationError, ValueError, KeyError, TypeError):
             return  # whole, and of a later version: the rest can still be read
-        self.picture.stand_at(record.mono_us)
+        finally:
+            self.picture.stand_at(record.mono_us, record.wall_us)
 
     def _empty(self, key: dict[str, Any]) -> tuple[Picture, Feed]:
-        meta = getattr(self, "_meta", {})
-        known = {name: meta[name] for name in ("node", "host", "incarnation", "pid") if name in meta}
+        known = {
+            name: self._meta[name] for name in ("node", "host", "incarnation", "pid") if name in self._meta
+        }
         keys = dict.fromkeys(("feed", "control", "directory", "server_public", "server_secret"), "")
         keys |= dict.fromkeys(("client_public", "client_secret"), "")
         config = Config.model_validate({"node": "", "host": "", "incarnation": "", "pid": 0} | keys | known)
         picture = Picture(config, self._took)
-        return picture, restore(key, picture) if key else Feed(picture)
+        picture.stand_at(self._mono_us, self.at_us)
+        expected = restore(key, picture) if key else None
+        feed = Feed(
+            picture, expected, clock=lambda: self._now_us() / 1e6, wall=lambda: self.picture.info().now
+        )
+        return picture, feed
+
+    def _now_us(self) -> int:
+        return self.picture.now_us() if hasattr(self, "picture") else 0
 
     def _begin(self, key: dict[str, Any]) -> None:
-        self.picture, self._feed = self._empty(key)
-        self._feed.wants_events = False
+        picture, self._feed = self._empty(key)
+        self.picture.take_over(picture)
+        self._feed.picture = self.picture
 
     def _sample(self, sample: dict[str, Any], record: Record) -> None:
         picture = self.picture
@@ -181,9 +323,13 @@ class Past:
             self.held[picture.held.name or picture.held.class_name] += 1
         picture.table.rotate(record.mono_us)
         picture.vitals.sample(record.wall_us / 1e6, picture.state, len(picture.table), picture.held)
+        if self.on_sample is not None:
+            self.on_sample(record.mono_us / 1e6, record.wall_us / 1e6)
 
     def _took(self, items: list[EventItem], _omitted: int) -> None:
         self.events.extend(items)
+        if self.on_events is not None:
+            self.on_events(items)
 
     def autopsy(self, last_s: float = 60.0) -> Autopsy:
         """What was wrong in the last so many seconds."""
@@ -228,3 +374,11 @@ class Past:
             facts = {key: line[key] for key in ("pid", "name", "class", "status", "activity", "mailbox")}
             found.append(Grown.from_wire(facts | {"for_s": line["status_s"], "before": before.get(pid, 0)}))
         return found
+
+
+def _decoded(record: Record) -> dict[str, Any]:
+    """The map of a META or KEY; an empty one for what cannot be read."""
+    try:
+        return decode(record.payload, limit_bytes=KEYFRAME_LIMIT_BYTES)
+    except BadFrame:
+        return {}

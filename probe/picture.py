@@ -84,6 +84,7 @@ class Picture:
         self._crashes_total = 0
         self.clock_offset_us = time.time_ns() // 1000 - monotonic_us()
         self._frozen_us: int | None = None
+        self._past_at: float | None = None
 
     @property
     def table(self) -> Table:
@@ -106,9 +107,21 @@ class Picture:
         self.held = None
         self._frozen_us = monotonic_us()
 
-    def stand_at(self, mono_us: int) -> None:
-        """Let the clock stand at this moment: of a picture of the past."""
+    def stand_at(self, mono_us: int, wall_us: int) -> None:
+        """Let the clocks stand at this moment: of a picture of the past."""
         self._frozen_us = mono_us
+        self._past_at = wall_us / 1e6
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it is read from a recording: there is no service to ask."""
+        return self._past_at is not None
+
+    def take_over(self, other: Picture) -> None:
+        """Show what `other` shows, to those who hold this one."""
+        subscribers = self.subscribers
+        vars(self).update(vars(other))
+        self.subscribers = subscribers
 
     def now_us(self) -> int:
         """Monotonic microseconds for ages; the moment of its end for a node that is gone."""
@@ -131,7 +144,7 @@ class Picture:
             pid=self.config.pid,
             host=self.config.host,
             started_at=self.started_at,
-            now=time.time(),
+            now=time.time() if self._past_at is None else self._past_at,
             python=self.python,
             version=self.version,
             state=self.state,

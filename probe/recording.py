@@ -13,7 +13,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,10 @@ class Record:
     wall_us: int
     mono_us: int
     payload: bytes
+    offset: int = 0
+    """Bytes from the beginning of its segment."""
+    end: int = 0
+    """Where the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,10 @@ class Damage:
     """Wall clock of the last record before, 0 for none."""
 
     def __str__(self) -> str:
-        return f"{self.path.name} is damaged at byte {self.offset:,}: {self.why}"
+        after = ""
+        if self.after_us:
+            after = f", after {datetime.fromtimestamp(self.after_us / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.path.name} is damaged at byte {self.offset:,}{after}: {self.why}"
 
 
 def pack(kind: int, payload: bytes, wall_us: int, mono_us: int) -> bytes:
@@ -91,12 +99,15 @@ class Segment:
         self.damage: Damage | None = None
 
     def __iter__(self) -> Iterator[Record]:
-        last_us = 0
+        return self.read()
+
+    def read(self, offset: int = len(MAGIC), last_us: int = 0) -> Iterator[Record]:
+        """The records from `offset` on, where one must begin; `last_us` is the time of the one before."""
         with self.path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 self.damage = Damage(self.path, 0, "it does not begin as a recording does", 0)
                 return
-            offset = len(MAGIC)
+            file.seek(offset)
             while head := file.read(HEADER.size):
                 why = "it ends in the middle of a record"
                 if len(head) == HEADER.size:
@@ -108,9 +119,9 @@ class Segment:
                         if len(payload) == length:
                             record = _checked(payload, crc, wall_us, mono_us, kind)
                             if record is not None:
-                                yield record
-                                last_us = wall_us
-                                offset += HEADER.size + length
+                                end = offset + HEADER.size + length
+                                yield replace(record, offset=offset, end=end)
+                                last_us, offset = wall_us, end
                                 continue
                             why = "a checksum does not agree"
                 self.damage = Damage(self.path, offset, why, last_us)

@@ -63,7 +63,13 @@ class Standing:
     """All findings of one node that the probe makes. `allowed` names checks that are not to speak."""
 
     def __init__(self, *, allowed: Collection[str] = (), checks: Sequence[Check] = ()) -> None:
-        self._checks = [check for check in checks or _all() if check.name not in allowed]
+        self._allowed = allowed
+        self._made_of = checks
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forget all that was seen: what is looked at next is not what follows from it."""
+        self._checks = [check for check in self._made_of or _all() if check.name not in self._allowed]
         self._seen: dict[str, Seen] = {}
         self._told_at: dict[str, float] = {}
         self._begun = 0

@@ -68,9 +68,11 @@ def _inspect(hands: Hands, _client: Client, args: wire.InspectArgs, reply: Reply
     line = picture.agent(row)
     pid = line["pid"]
     place = (line["name"], line["child"], line["supervisor"])
-    if picture.ended:
+    if picture.ended or picture.is_past:
         crash = picture.last_crash_of(*place)
         note = f"the node is {picture.ended}; this is the last that was heard of the agent"
+        if picture.is_past:
+            note = "from a recording: it has no states, mailboxes and stacks of agents"
         reply(wire.Detail.from_wire({"agent": line, "last_crash": crash, "note": note}).to_wire())
         return
 
@@ -127,7 +129,7 @@ def _tree(hands: Hands, _client: Client, args: wire.TreeArgs, reply: Reply, now:
             reply(refusal)
 
     row = picture.trees.root() if args.root is None else picture.row(args.root)
-    if picture.ended or picture.held:
+    if picture.ended or picture.held or picture.is_past:
         draw({})
         return
     pid = int(picture.table.ints("pid")[row])

@@ -1,5 +1,6 @@
 """The help overlay, made from the registry of actions and the columns' own descriptions."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -32,6 +33,7 @@ TITLES = {
     "findings": "Findings",
     "groups": "Groups",
     "tasks": "Tasks",
+    "replay": "The recording",
     "nodes": "The nodes of a fleet",
     "fleet_agents": "The agents of all nodes",
 }
@@ -44,8 +46,8 @@ FILTER_HELP = (
 )
 
 
-def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Line]:
-    """All lines of the help for a page."""
+def help_lines(page: Page, role: str, width: int, *, readonly: bool, also: Sequence[Page] = ()) -> list[Line]:
+    """All lines of the help for a page; `also` are pages whose actions work here as well."""
     lines: list[Line] = []
 
     def entry(left: str, text: str, tone: str = "hotkey", cells: int = 12) -> None:
@@ -61,6 +63,7 @@ def help_lines(page: Page, role: str, width: int, *, readonly: bool) -> list[Lin
     pages: list[tuple[Page, str]] = [(page, TITLES.get(page, "")), (everywhere(page), "Everywhere")]
     if page not in FLEET_PAGES:
         pages.insert(1, ("agent", "Acting on agents and on the node"))
+    pages = [(other, TITLES.get(other, "")) for other in also] + pages
     for name, section in pages:
         title(section)
         for action in on_page(name):
@@ -101,11 +104,12 @@ class HelpOverlay(ModalScreen[None]):
     """
     BINDINGS: ClassVar = [Binding("escape,q,question_mark,f1,enter", "leave", "Close")]
 
-    def __init__(self, page: Page, role: str, *, readonly: bool) -> None:
+    def __init__(self, page: Page, role: str, *, readonly: bool, also: Sequence[Page] = ()) -> None:
         super().__init__()
         self._page: Page = page
         self._role = role
         self._readonly = readonly
+        self._also = also
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -119,7 +123,9 @@ class HelpOverlay(ModalScreen[None]):
     def on_line_view_refolded(self) -> None:
         """Wrap for the width that there is."""
         view = self.query_one(LineView)
-        view.show(help_lines(self._page, self._role, view.text_width, readonly=self._readonly))
+        view.show(
+            help_lines(self._page, self._role, view.text_width, readonly=self._readonly, also=self._also)
+        )
 
     def action_leave(self) -> None:
         """Back to the page."""

@@ -10,6 +10,7 @@ from observe.console.bindings import method_of
 from observe.console.fleet_app import FleetApp
 from observe.console.keys import (
     ACTIONS,
+    FLEET_PAGES,
     LINE_KEYS,
     Page,
     available,
@@ -29,6 +30,7 @@ from observe.console.pages.groups import GroupsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.tree import TreePage
+from observe.console.replay_app import ReplayApp
 from observe.console.widgets.help import help_lines
 from observe.console.widgets.line_view import LineView
 
@@ -42,6 +44,7 @@ OWNERS: dict[str, type] = {
     "findings": FindingsPage,
     "groups": GroupsPage,
     "tasks": TasksScreen,
+    "replay": ReplayApp,
     "fleet": FleetApp,
     "nodes": NodesPage,
     "fleet_agents": FleetAgentsPage,
@@ -72,6 +75,8 @@ def test_every_action_can_be_carried_out(action) -> None:  # type: ignore[no-unt
 def test_no_key_means_two_things_on_one_page(page: Page) -> None:
     """Not even in a view of lines."""
     keys = [key for action in available(page) for key in action.keys]
+    if page not in FLEET_PAGES:  # a recording shows the pages of one node
+        keys += [key for action in on_page("replay") for key in action.keys]
     if page != "agents":
         keys += [key for line_keys, _, _ in LINE_KEYS for key in line_keys]
     assert len(keys) == len(set(keys))

@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from observe.probe.client import connect
 from observe.probe.embed import read_size
 from observe.probe.past import Past
 from observe.probe.recorder import Recorder
 from observe.probe.recording import KEY, META, SUFFIX, NotARecording, segments_at
-from tests.probe.live import LiveService, eventually, is_gone, private_runtime, wait_until
+from tests.probe.a_life import record_a_life
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """What a service left that crashed, piled up messages, and was killed; its probe was killed after it."""
-    import asyncio
-
     folder = tmp_path_factory.mktemp("recording")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        private_runtime(patch) as runtime,
-        LiveService(runtime, record=str(folder)) as service,
-    ):
-        service.do("cast", "waiter-0", 1000)
-
-        async def live_through() -> None:
-            async with connect("shop", timeout_s=10.0) as node:
-                await eventually(node.agents, lambda page: page.total == 7)
-                for _ in range(30):
-                    service.do("cast", "waiter-0", "count")
-                service.do("cast", "waiter-1", "crash")
-                await eventually(node.crashes, lambda found: found.total)
-                await eventually(
-                    node.agents, lambda page: any(row[page.columns.index("mailbox")] == 30 for row in page.rows)
-                )  # fmt: skip
-                service.process.send_signal(signal.SIGKILL)
-                await eventually(node.vitals, lambda vitals: vitals.state == "dead")
-
-        asyncio.run(live_through())
-        with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(service.probe_pid, signal.SIGKILL)
-        wait_until(lambda: is_gone(service.probe_pid))
-        facts = service.facts
-    return folder, facts
+    return folder, record_a_life(folder)
 
 
 def test_a_recording_survives_kill_nine_of_service_and_probe(recorded: tuple[Path, dict[str, Any]]) -> None:
