@@ -18,6 +18,7 @@ from observe.probe.actions_elsewhere import (
     also_in_workers,
     refuse_elsewhere,
 )
+from observe.probe.canary import Canaries
 from observe.probe.describe import line
 from observe.probe.editing import converted, find
 from observe.runtime import actions
@@ -43,12 +44,14 @@ class Actions:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        canaries = Canaries(node)
         self._under_way: set[asyncio.Task[None]] = set()
         self.ops: dict[str, Callable[[dict[str, Any]], actions.Result]] = {
             **{op: partial(self._on_agent, action) for op, action in actions.ON_AGENTS.items()},
             **{op: partial(self._on_node, action) for op, action in (actions.ON_NODE | ON_TASKS).items()},
             "edit": self._edit,
             "mailbox": self._mailbox,
+            "canary": lambda _request: canaries.release(),
         }
 
     def take(self, op: str, request: dict[str, Any], tell: Tell, fail: Fail) -> None:

@@ -76,6 +76,10 @@ class ActionsClient:
         """Set the level of a logger of the service."""
         return await self.act("log_level", level=level, logger=logger, reason=reason)
 
+    async def canary(self, reason: str = "") -> Acted:
+        """Make up an agent that is there to be seen, by `pid`; it ends by itself after a minute."""
+        return await self.act("canary", reason=reason)
+
     async def collect_garbage(self, generation: int = 2, reason: str = "") -> Acted:
         """Run the service's garbage collector."""
         return await self.act("collect_garbage", generation=generation, reason=reason)

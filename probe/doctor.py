@@ -1,7 +1,7 @@
 """Why an attach does not work: each step of it by itself, in the order in which they are taken.
 
 ```
-name --> address --> port --> handshake --> version --> clock, role --> vitals --> scheduler
+name --> address --> port --> handshake --> version --> clock, role --> vitals --> scheduler --> canary, in four steps
 ```
 
 The node is attached to as any client does it, and its typed errors say which step failed. Only when nobody answered is
@@ -20,6 +20,7 @@ from observe.probe import wire
 from observe.probe.addresses import default_port
 from observe.probe.cards import NODE_NAME, Card
 from observe.probe.client import NodeClient
+from observe.probe.doctor_canary import CanaryStep, omit, try_canary
 from observe.probe.errors import (
     AttachError,
     NoCommonVersion,
@@ -32,7 +33,11 @@ from observe.probe.errors import (
 from observe.probe.remote import RemoteNode, parse_remote
 from observe.probe.resolving import parse_elsewhere, resolve
 
-Step = Literal["name", "address", "port", "handshake", "version", "clock", "role", "vitals", "scheduler"]
+Step = Literal[
+    "name", "address", "port", "handshake", "version", "clock", "role", "vitals", "scheduler",
+    "spawned", "messaged", "traced", "killed",
+]  # fmt: skip
+"""The last four are of the canary."""
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
 
 CLOCK_SKEW_S: Final = 10.0
@@ -49,8 +54,8 @@ class Check:
     """One step of an attach, and how it went."""
 
     step: Step
-    status: Literal["ok", "failed", "skipped"]
-    """`skipped`: a step before it failed, so there was nothing to check."""
+    status: Literal["ok", "failed", "skipped", "omitted"]
+    """`skipped`: a step before it failed, so there was nothing to check. `omitted`: not wanted, or not for this key."""
     text: str
     """What was found, in one line; of a failed check the cause."""
     advice: str = ""
@@ -69,7 +74,7 @@ class Diagnosis:
     @property
     def is_well(self) -> bool:
         """Whether nothing failed, and so nothing was skipped."""
-        return all(check.status == "ok" for check in self.checks)
+        return all(check.status in ("ok", "omitted") for check in self.checks)
 
     def to_map(self) -> dict[str, Any]:
         """As `observe doctor --json` prints it."""
@@ -81,14 +86,16 @@ def is_name(text: str) -> bool:
     return NODE_NAME.fullmatch(text) is not None or parse_remote(text) is not None
 
 
-async def diagnose(node: str, timeout_s: float = 3.0) -> Diagnosis:
+async def diagnose(node: str, timeout_s: float = 3.0, *, canary: bool = True) -> Diagnosis:
     """Find out whether the node can be attached to, and if not, why. What is wrong is told and never raised.
 
     Args:
         node: as for `observe.probe.connect`.
         timeout_s: how long each step that waits for somebody may take.
+        canary: end with the canary, when all else is well and our role allows it. It leaves four records in the node's
+            audit log.
     """
-    examination = _Examination(node, timeout_s)
+    examination = _Examination(node, timeout_s, canary)
     await examination.run()
     return Diagnosis(node, examination.checks())
 
@@ -96,8 +103,9 @@ async def diagnose(node: str, timeout_s: float = 3.0) -> Diagnosis:
 class _Examination:
     """Fills in one check after another; what is not reached is skipped."""
 
-    def __init__(self, node: str, timeout_s: float) -> None:
+    def __init__(self, node: str, timeout_s: float, canary: bool) -> None:
         self._node = node
+        self._canary = canary
         self._timeout_s = timeout_s
         self._found: dict[Step, Check] = {}
 
@@ -129,6 +137,8 @@ class _Examination:
         try:
             self._attached(client, known, began, time.time(), address)
             await self._look(client)
+            if self._is_fine("vitals") and self._is_fine("scheduler"):
+                await self._try_canary(client)
         finally:
             await client.close()
 
@@ -301,6 +311,21 @@ class _Examination:
                 "vitals", f"answered, {vitals.agents:,} agents; the newest telemetry is {age_s:.1f} s old"
             )
         self._scheduler(vitals.held)
+
+    def _is_fine(self, step: Step) -> bool:
+        check = self._found.get(step)
+        return check is not None and check.status == "ok"
+
+    async def _try_canary(self, client: NodeClient) -> None:
+        def tell(
+            step: CanaryStep, status: Literal["ok", "failed", "omitted"], text: str, advice: str
+        ) -> None:
+            self._found[step] = Check(step, status, text, advice)
+
+        if self._canary:
+            await try_canary(client, self._timeout_s, tell)
+        else:
+            omit(tell, "no canary was wanted")
 
     def _scheduler(self, held: wire.Held | None) -> None:
         if held is None:

@@ -76,6 +76,10 @@ class CollectGarbageArgs(Command):
     generation: Annotated[int, Field(ge=0, le=2)] = 2
 
 
+class CanaryArgs(Command):
+    """Makes up an agent that is there to be seen."""
+
+
 class Change(Told):
     """One field that differs."""
 
@@ -115,4 +119,5 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "edit": ("admin", EditArgs),
     "log_level": ("operator", LogLevelArgs),
     "collect_garbage": ("operator", CollectGarbageArgs),
+    "canary": ("operator", CanaryArgs),
 }

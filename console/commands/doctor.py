@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 @node_argument
 @json_option
 @timeout_option
-def command(node: str, as_json: bool, timeout_s: float) -> None:
+@click.option("--canary/--no-canary", default=True, help="Whether to end with the canary.")
+def command(node: str, as_json: bool, timeout_s: float, canary: bool) -> None:
     """Say why an attach to a node does not work, or that it does.
 
-    One line a check: name, address, port, handshake, version, clock, role, vitals, scheduler. Ends with 0 when all is
-    well, with 1 when something is wrong.
+    One line a check: name, address, port, handshake, version, clock, role, vitals, scheduler. It ends with a canary: a
+    made-up agent is spawned, messaged, traced and killed, and must be seen doing so. That takes the role operator; for
+    a viewer it is omitted. Ends with 0 when all is well, with 1 when something is wrong.
 
     \b
     observe doctor shop
@@ -35,7 +37,7 @@ def command(node: str, as_json: bool, timeout_s: float) -> None:
         raise click.BadParameter(
             "a node is named like shop, shop@localhost, shop@10.0.0.5 or shop@host:4371", param_hint="NODE"
         )
-    diagnosis = asyncio.run(diagnose(node, timeout_s))
+    diagnosis = asyncio.run(diagnose(node, timeout_s, canary=canary))
     if as_json:
         from observe.console.output import print_json
 

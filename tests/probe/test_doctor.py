@@ -14,9 +14,12 @@ from click.testing import CliRunner
 
 from observe.console.cli import main
 from observe.probe import Probe, codec, keyfiles
+from observe.probe.canary import MOST_CANARIES, Canary
 from observe.probe.cards import Card, NodeLock, node_directory, write_card
 from observe.probe.client import connect
 from observe.probe.doctor import STEPS, Check, Diagnosis, Step, diagnose
+from observe.probe.doctor_canary import CANARY_STEPS
+from observe.probe.errors import RemoteError
 from observe.probe.keyfiles import CLIENT_KEY, NODE_KEY, make_key_pair
 from observe.probe.keys import new_key_pair
 from observe.probe.resolving import resolve
@@ -57,7 +60,7 @@ def failed(diagnosis: Diagnosis) -> dict[Step, Check]:
     found = {check.step: check for check in diagnosis.checks if check.status == "failed"}
     assert all(check.text and check.advice for check in found.values())
     assert diagnosis.is_well == (not found)
-    assert found or all(check.status == "ok" for check in diagnosis.checks)
+    assert found or all(check.status in ("ok", "omitted") for check in diagnosis.checks)
     return found
 
 
@@ -173,7 +176,7 @@ async def examined(card: Card, timeout_s: float = PATIENCE_S) -> Diagnosis:
     directory = node_directory(card.name)
     with NodeLock.held(directory):
         write_card(card, directory)
-        return await diagnose(card.name, timeout_s)
+        return await diagnose(card.name, timeout_s, canary=False)
 
 
 async def test_a_probe_of_another_version_is_told() -> None:
@@ -276,3 +279,60 @@ async def test_the_command_line_ends_with_0_when_all_is_well() -> None:
     assert status == 0, out
     assert len(out.splitlines()) == len(STEPS)
     assert all(line.startswith("ok ") for line in out.splitlines())
+
+
+# -- the canary ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_canary_is_seen_and_leaves_nothing_behind() -> None:
+    """What a person would see is seen: row, count, activity, exit. Then it is as if it had never been there."""
+    async with Node("shop") as node, Probe(node), connect("shop", timeout_s=PATIENCE_S) as client:
+        diagnosis = await diagnose("shop", PATIENCE_S)
+        assert failed(diagnosis) == {}
+        for step in ("spawned", "messaged", "traced", "killed"):
+            assert status_of(diagnosis, step) == "ok"
+        assert [agent for agent in node.agents.values() if isinstance(agent, Canary)] == []
+        assert (await client.agents(filter="class=Canary")).matched == 0
+        vitals = await client.vitals()
+        assert (vitals.crashes_min, vitals.restarts_min) == (0, 0)
+        assert (await client.crashes()).total == 0
+        assert (await client.findings()).begun == 0
+        assert (await diagnose("shop", PATIENCE_S, canary=False)).is_well
+
+
+async def test_a_viewer_gets_all_but_the_canary_and_is_told_why(keys: Path) -> None:
+    port = free_port()
+    async with Node("shop") as node, Probe(node, listen=f"tcp://127.0.0.1:{port}"):
+        diagnosis = await diagnose(f"shop@127.0.0.1:{port}", PATIENCE_S)
+    assert diagnosis.is_well
+    left_out = [check for check in diagnosis.checks if check.status == "omitted"]
+    assert [check.step for check in left_out] == list(CANARY_STEPS)
+    assert "operator" in left_out[0].text
+
+
+async def test_a_canary_that_nobody_sees_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sign of health reads well, and nothing that happens is shown: that is what the canary is for."""
+    monkeypatch.setattr("observe.probe.doctor_canary.SEEN_S", 0.5)
+    monkeypatch.setattr("observe.probe.canary.LIFE_S", 2.0)
+    async with Node("shop") as node, Probe(node):
+        with monkeypatch.context() as patch:
+            patch.setattr("observe.probe.emit.Emitter._tick", lambda _: iter(()))
+            diagnosis = await diagnose("shop", 0.5)
+        found = failed(diagnosis)
+        assert set(found) == {"spawned"}
+        assert "did not come" in found["spawned"].text
+        assert status_of(diagnosis, "killed") == "skipped"
+        await until(lambda: not any(isinstance(agent, Canary) for agent in node.agents.values()))
+
+
+async def test_canaries_are_bounded_and_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doctor that was killed in the middle must not leave agents behind for ever."""
+    monkeypatch.setattr("observe.probe.canary.LIFE_S", 1.0)
+    async with Node("shop") as node, Probe(node), connect("shop", timeout_s=PATIENCE_S) as client:
+        for _ in range(MOST_CANARIES):
+            await client.canary()
+        with pytest.raises(RemoteError) as caught:
+            await client.canary()
+        assert caught.value.code == "refused"
+        await until(lambda: not any(isinstance(agent, Canary) for agent in node.agents.values()))
+        assert (await client.canary()).done

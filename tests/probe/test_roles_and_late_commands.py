@@ -21,7 +21,7 @@ TABLE: Final = {
     "credit": "viewer", "unwatch": "viewer", "where": "viewer", "kill": "operator", "suspend": "operator",
     "resume": "operator", "stop": "operator", "restart": "operator", "next_rung": "operator", "send": "operator",
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",
-    "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "yield": "admin",
+    "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "canary": "operator", "yield": "admin",
     "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
     "groups": "viewer", "control": "operator",
 }  # fmt: skip
