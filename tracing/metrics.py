@@ -120,7 +120,8 @@ class MetricsOut:
         self._close.append(close)
         self.port = int(server.server_port)
         """Where Prometheus finds them."""
-        return PrometheusMetricReader(registry=registry, scope_info_enabled=False)
+        reader: MetricReader = PrometheusMetricReader(registry=registry, scope_info_enabled=False)
+        return reader
 
 
 def _pushing(otlp: str, every_s: float) -> MetricReader:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from observe.probe import Metrics, Probe
 from observe.probe.frames import CrashFrame, DurationsFrame, VitalsFrame
@@ -47,10 +46,11 @@ def free_port() -> int:
 
 def scrape(port: int) -> dict[str, list[tuple[dict[str, str], float]]]:
     """What Prometheus reads: values with their labels, by name."""
+    parser = pytest.importorskip("prometheus_client.parser")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         text = answer.read().decode()
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in parser.text_string_to_metric_families(text):
         for sample in family.samples:
             found.setdefault(sample.name, []).append((sample.labels, sample.value))
     return found
