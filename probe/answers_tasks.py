@@ -15,7 +15,7 @@ from observe.probe.describe import line
 from observe.probe.task_filters import holds, ordered
 from observe.runtime.errors import NoSuchTask
 from observe.runtime.node import Node
-from observe.runtime.tasks import TaskFacts
+from observe.runtime.task_facts import TaskFacts
 
 MOST_AT_ONCE: Final = 2
 """Threads that gather facts at one time. Each takes its share of the interpreter lock from the service."""

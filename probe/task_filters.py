@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from observe.runtime.tasks import TaskFacts
+from observe.runtime.task_facts import TaskFacts
 
 SEARCHED: Final = ("name", "coroutine", "state", "waiting_on", "place", "creator_name")
 """Where a term without a column looks."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from observe.runtime.step import Host
+
 MOST_AWAITS: Final = 200
 """Awaits that are followed; a deeper chain is cut."""
 
@@ -39,7 +41,9 @@ class Await:
 
 
 def coroutine_of(task: AnyTask) -> Any:
-    """The coroutine that the task runs: the service's own, where a wrapper of ours is around it."""
+    """The coroutine that the task runs: the agent's handler, or the service's own where a wrapper of ours is around it."""
+    if isinstance(task, Host) and task.seat.step is not None:
+        return task.seat.step.coroutine
     coroutine = task.get_coro()
     return getattr(coroutine, "_o_wrapped", coroutine)
 

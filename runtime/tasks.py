@@ -11,14 +11,12 @@ front of the one that is there notes it on each new task.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sys
 import threading
 import time
 import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,8 +25,9 @@ from observe.runtime.errors import NoSuchTask
 from observe.runtime.exits import ExitReason
 from observe.runtime.preempt import PREEMPTERS, Preempter
 from observe.runtime.preemptible import preemptible
-from observe.runtime.stacks import Frame, cut, frame_of
+from observe.runtime.stacks import cut, frame_of
 from observe.runtime.step import Host
+from observe.runtime.task_facts import TaskFacts, TaskStack, age_by_name, birth_of, name_of_task
 from observe.runtime.task_view import (
     AnyTask,
     Standing,
@@ -45,10 +44,8 @@ from observe.runtime.task_view import (
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
+    from observe.runtime.frozen import Frozen
     from observe.runtime.node import Node
-
-STATES: Final = ("running", "ready", "waiting", "frozen")
-"""What a task may be doing: it runs now; it will when the loop comes to it; it waits; it was preempted."""
 
 MOST_LOOKED_AT: Final = 50_000
 """Tasks of which facts are gathered in one go: about half a second of another thread's time. Those above are counted."""
@@ -58,100 +55,6 @@ AT_A_TIME: Final = 64
 
 NOT_CREATORS: Final = frozenset({"asyncio", "anyio", "uvloop"})
 """Packages whose functions create tasks for others: the creator is whoever called them."""
-
-
-@dataclass(slots=True)
-class TaskFacts:
-    """One task at one moment."""
-
-    id: int
-    """Its number in this process, never used again. Tasks are numbered when they are created if that is recorded, else
-    when somebody first looks."""
-    name: str
-    coroutine: str
-    """The function that it runs: `Poller.run`."""
-    module: str
-    state: str
-    """One of `STATES`."""
-    waiting_on: str | None
-    """What its innermost await waits for; None when it waits for nothing."""
-    waits_for: tuple[int, ...]
-    """The tasks that it waits for."""
-    ring: tuple[int, ...]
-    """The tasks that wait for each other in a ring, this one among them: they wait for ever. Empty as a rule."""
-    place: str
-    """The innermost line of it outside of asyncio."""
-    age_s: float | None
-    """Seconds since it was created; None when that was not recorded."""
-    created_at: str
-    """The line that created it; empty when that was not recorded."""
-    creator: int
-    """The task that created it; 0 when none did, or that was not recorded."""
-    creator_name: str
-    """That task, or the agent in whose step it was created."""
-    agent: int
-    """The agent of which it is a step; 0 for others."""
-    cancelling: int
-    """How often it has been asked to cancel, and has not ended yet."""
-    protected: str
-    """Why it cannot be cancelled as a task; empty when it can."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskStack:
-    """Where one task stands."""
-
-    facts: TaskFacts
-    frames: list[Frame]
-    """Outermost first: its awaits, or the live stack while it runs."""
-    note: str
-
-
-class Birth:
-    """What is known of a task's beginning. Kept on the task."""
-
-    __slots__ = ("at_ns", "creator", "creator_name", "file", "function", "line", "name", "number")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.at_ns = 0
-        """Monotonic; 0 when it was not recorded."""
-        self.name = ""
-        """What it was called at first."""
-        self.file = ""
-        self.line = 0
-        self.function = ""
-        self.creator = 0
-        self.creator_name = ""
-
-
-_NUMBERS: Final = itertools.count(1)
-_NUMBERING: Final = threading.Lock()
-_ATTRIBUTE: Final = "_observe_birth"
-
-
-def birth_of(task: AnyTask) -> Birth:
-    """The task's number and what else is known; it is numbered now if it was not before. Any thread."""
-    found: Birth | None = getattr(task, _ATTRIBUTE, None)
-    if found is None:
-        with _NUMBERING:
-            found = getattr(task, _ATTRIBUTE, None)
-            if found is None:
-                found = Birth(next(_NUMBERS))
-                setattr(task, _ATTRIBUTE, found)  # asyncio's own tasks take attributes
-    return found
-
-
-def name_of_task(task: AnyTask) -> str:
-    """The task's name; where 3.13.0 has named it "None", as it does behind a task factory, the one that asyncio gave it."""
-    name = task.get_name()
-    return birth_of(task).name or name if name == "None" else name
-
-
-def _guess(task: AnyTask) -> int:
-    """In which order tasks were created that nobody has numbered: asyncio counts in the names that it gives."""
-    digits = task.get_name().rpartition("-")[2]
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else 0
 
 
 class Tasks:
@@ -234,14 +137,14 @@ class Tasks:
 
         Takes some ten microseconds a task. From another thread than the loop's, the loop goes on meanwhile.
         """
-        tasks = sorted(sorted(self._all(), key=_guess), key=lambda task: birth_of(task).number)
+        tasks = sorted(sorted(self._all(), key=age_by_name), key=lambda task: birth_of(task).number)
         is_elsewhere = threading.get_ident() != self._thread_id
-        now, current = now_ns(), self._current()
+        now, current, frozen = now_ns(), self._current(), self._frozen()
         found = []
         for place, task in enumerate(tasks[:MOST_LOOKED_AT]):
             if is_elsewhere and place % AT_A_TIME == 0:
                 time.sleep(0)
-            found.append(self._facts(task, current, now))
+            found.append(self._facts(task, current, frozen, now))
         edges = {facts.id: facts.waits_for for facts in found if facts.waits_for}
         in_ring = {one: ring for ring in rings(edges) for one in ring}
         for facts in found:
@@ -261,7 +164,7 @@ class Tasks:
 
     def facts_of(self, task: AnyTask) -> TaskFacts:
         """One task, without looking whether it is in a ring."""
-        return self._facts(task, self._current(), now_ns())
+        return self._facts(task, self._current(), self._frozen(), now_ns())
 
     def stack_of(self, number: int) -> TaskStack:
         """Where the task is in its code, and everything else that is known of it.
@@ -281,7 +184,7 @@ class Tasks:
                 )
         places = [(one.file, one.line, one.function) for one in awaits(coroutine_of(task))]
         preempter = self._preempter
-        frozen = preempter.holds_task(task) if preempter is not None else None
+        frozen = self._frozen().get(agent_of(task) if isinstance(task, Host) else task)
         if frozen is not None and preempter is not None:
             inside = [
                 (one.f_code.co_filename, one.f_lineno, one.f_code.co_qualname)
@@ -319,6 +222,16 @@ class Tasks:
         preempter.end(frozen, reason)
         return True
 
+    def _frozen(self) -> dict[Any, Frozen]:
+        """The frozen steps, by their plain task, or by their agent."""
+        preempter = self._preempter
+        if preempter is None:
+            return {}
+        return {
+            one.step.host if one.is_task and one.step is not None else one.agent: one
+            for one in preempter.frozen
+        }
+
     @property
     def _preempter(self) -> Preempter | None:
         return PREEMPTERS.get(self._loop) if self._loop is not None else None
@@ -326,10 +239,13 @@ class Tasks:
     def _current(self) -> AnyTask | None:
         return asyncio.current_task(self._loop) if self._loop is not None else None
 
-    def _facts(self, task: AnyTask, current: AnyTask | None, now: int) -> TaskFacts:
+    def _facts(
+        self, task: AnyTask, current: AnyTask | None, all_frozen: dict[Any, Frozen], now: int
+    ) -> TaskFacts:
         birth, coroutine = birth_of(task), coroutine_of(task)
+        agent = agent_of(task) if isinstance(task, Host) else None
+        frozen = all_frozen.get(task if agent is None else agent)
         preempter = self._preempter
-        frozen = preempter.holds_task(task) if preempter is not None else None
         if frozen is not None and preempter is not None:
             standing = Standing(place_of(preempter.frames_of(frozen)), None, [])
         else:
@@ -338,16 +254,11 @@ class Tasks:
         state = "running" if task is current else "ready" if waiter is None or waiter.done() else "waiting"
         if frozen is not None:
             state = "frozen"
-        agent = agent_of(task) if isinstance(task, Host) else None
-        step = agent._o_step if agent is not None else None
-        name, module = name_of(coroutine), module_of(coroutine)
-        if step is not None:
-            name, module = name_of(step.coroutine), module_of(step.coroutine)
         return TaskFacts(
             id=birth.number,
-            name=name_of_task(task),
-            coroutine=name,
-            module=module,
+            name=name_of_task(task) if agent is None else f"step of {agent._o_text()}",
+            coroutine=name_of(coroutine),
+            module=module_of(coroutine),
             state=state,
             waiting_on=standing.waiting_on if state == "waiting" else None,
             waits_for=tuple(birth_of(one).number for one in standing.waits_for),

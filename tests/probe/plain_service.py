@@ -42,7 +42,11 @@ async def main(name: str, number: int, settings: dict[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with Node(name, tasks=settings.pop("tasks", True)) as node, Probe(node, **settings):
+    preempt = settings.pop("preempt", False)
+    async with (
+        Node(name, tasks=settings.pop("tasks", True), preempt=preempt, preempt_tasks=preempt) as node,
+        Probe(node, **settings),
+    ):
         queue: asyncio.Queue[Any] = asyncio.Queue()
         tasks = [asyncio.create_task(poll(queue), name=f"poller-{n}") for n in range(number)]
         tasks.append(asyncio.create_task(deaf(), name="deaf"))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from observe.audit.log import read
-from observe.probe.cards import node_directory
+from observe.audit.record import Record
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import RemoteError
 from observe.probe.filters import FilterError
 from observe.probe.task_filters import holds, ordered
 from observe.probe.verbs_tasks import terms_of
-from observe.runtime.tasks import TaskFacts
+from observe.runtime.task_facts import TaskFacts
 from tests.probe.live import LiveService, eventually, private_runtime
 
 
@@ -74,7 +76,7 @@ async def test_a_cancelled_task_is_on_record(node: NodeClient) -> None:
     assert outcome.done
     assert "poller-29" in outcome.what
     assert (await node.tasks("name=poller-29")).matched == 0
-    records = [one for one in read(node_directory("shop") / "audit.jsonl")[0] if one.what == "cancel_task"]
+    records = [one for one in recorded() if one.what == "cancel_task"]
     assert [(one.phase, one.target, one.reason) for one in records[-2:]] == [
         ("requested", {"task": task.id}, "hangs"),
         ("completed", {"task": task.id}, "hangs"),
@@ -82,6 +84,11 @@ async def test_a_cancelled_task_is_on_record(node: NodeClient) -> None:
     with pytest.raises(RemoteError) as caught:
         await node.cancel_task(task.id)
     assert caught.value.code == "no_such_task"
+
+
+def recorded() -> list[Record]:
+    (key,) = Path(os.environ["OBSERVE_RUNTIME_DIR"]).rglob("log.vkey")
+    return read(key.parent)[0]
 
 
 async def test_one_that_does_not_end_is_told_as_it_is(node: NodeClient) -> None:
@@ -105,6 +112,28 @@ async def test_they_can_be_seen_while_one_of_them_holds_the_event_loop(
     with pytest.raises(RemoteError) as caught:
         await node.cancel_task(task.id)
     assert caught.value.code == "scheduler_held"
+
+
+async def test_a_task_in_an_endless_loop_is_frozen_seen_where_it_is_and_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A service without agents that preempts: nobody is held up, and somebody far away can end it."""
+    with (
+        private_runtime(monkeypatch) as path,
+        LiveService(path, waiters=1, script="plain_service.py", preempt=True) as service,
+    ):
+        async with connect("shop", timeout_s=10.0) as client:
+            service.do("hold", 10_000)
+            found = await eventually(lambda: client.tasks("state=frozen"), lambda page: page.matched == 1)
+            (task,) = found.tasks
+            assert (task.name, task.coroutine) == ("holder", "hold")
+            detail = await client.task(task.id)
+            assert detail.frames[-1].function == "hold"
+            assert detail.note.startswith("frozen: ")
+            assert (await client.vitals()).held is None
+            outcome = await client.cancel_task(task.id, reason="computes for ever")
+            assert outcome.done
+            assert (await client.tasks("name=holder")).matched == 0
 
 
 @pytest.mark.parametrize(

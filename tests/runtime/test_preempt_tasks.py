@@ -23,11 +23,20 @@ import anyio
 import pytest
 import uvloop
 
-from observe.runtime import Agent, Node, actions_tasks, current_agent, no_preempt, preempt, preemptible
+from observe.runtime import (
+    ActionRefused,
+    Agent,
+    Node,
+    actions_tasks,
+    current_agent,
+    no_preempt,
+    preempt,
+    preemptible,
+)
 from observe.runtime.actions_tasks import cancel_task
 from observe.runtime.testing import eventually
 from tests.runtime.loops import SHAPES, AsyncLoops, Loops
-from tests.runtime.preempting import preempting_node, spin
+from tests.runtime.preempting import frozen, preempting_node, spin
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method uses the same signal
 
@@ -778,3 +787,24 @@ async def test_an_eager_task_is_frozen_in_its_first_step() -> None:
             assert await asyncio.gather(*tasks) == ["computed"] * 3
     finally:
         loop.set_task_factory(None)
+
+
+def test_a_frozen_step_of_an_agent_is_a_frozen_task(on: Any) -> None:
+    """Seen where it stands in the agent's code, under the agent's name; and left to those who act on agents."""
+
+    async def body(node: Node) -> None:
+        ref = await node.spawn(AsyncLoops, name="loops")
+        ref.cast("hosted condition")
+        await frozen(node, ref)
+        (step,) = [one for one in node.tasks.look()[0] if one.agent == ref.pid]
+        assert (step.state, step.name) == ("frozen", f"step of AsyncLoops {ref.pid} (loops)")
+        assert step.place.startswith("loops.py:")
+        stack = node.tasks.stack_of(step.id)
+        assert stack.note.startswith("frozen: ")
+        assert stack.frames[-1].function.endswith("condition")
+        with pytest.raises(ActionRefused, match="kill that agent"):
+            cancel_task(node, step.id)
+        ref.exit("killed")
+        await ref.wait_exit()
+
+    on(body)

@@ -15,7 +15,7 @@ import uvloop
 
 from observe.runtime import ActionRefused, Agent, Node, NoSuchTask
 from observe.runtime.actions_tasks import cancel_task
-from observe.runtime.tasks import TaskFacts, name_of_task
+from observe.runtime.task_facts import TaskFacts, name_of_task
 from observe.runtime.testing import eventually
 
 
