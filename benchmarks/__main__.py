@@ -15,6 +15,7 @@ BENCHMARKS = {
     "telemetry": "what observation costs",
     "table": "the agents table at 1,000,000 agents",
     "attach": "from attach to the first painted table",
+    "kill_to_dead": "from a kill to seeing the agent dead",
     "processes": "messages between two processes",
     "tracing": "what tracing costs messages outside of any trace",
     "peers": "side by side with Erlang, asyncio and actor libraries",

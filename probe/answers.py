@@ -6,6 +6,7 @@ or the time-out, after which it must never be carried out any more.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -38,9 +39,6 @@ END_STEP_S: Final = 1.3
 
 MOST_ENDING: Final = 8
 """Threads that end steps at one time. Further kills wait for the scheduler, as others do."""
-
-HEAD_START_S: Final = 0.01
-"""How long the answer to a kill lets telemetry go ahead: who then looks by name should find the successor."""
 
 MOST_EDGES: Final = 2000
 """Agents followed in one answer to who waits for whom."""
@@ -181,6 +179,8 @@ class Answers:
         began = time.monotonic()
         reason = line(job.request.get("reason") or "")
         outcome = self._node.control.interrupt(_pid(job), reason, END_STEP_S)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._node.loop.call_soon_threadsafe(self._emitter.hurry)
         job.done(
             {
                 "done": outcome.done,
@@ -295,6 +295,7 @@ class Answers:
             if ended and not outcome.done:
                 what = f"{type(agent).__name__} {pid} was killed; its step took {took_s:.2f} s to unwind"
             reason = outcome.reason or "killed"
+            self._emitter.hurry()  # whoever looks now should see it dead, and its successor
             job.done(
                 {"done": ended, "what": line(what), "pid": pid, "reason": line(reason), "took_s": took_s}
             )

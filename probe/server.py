@@ -60,6 +60,15 @@ MAX_MESSAGE_BYTES: Final = 2 << 20
 SEND_HWM: Final = 64
 """Messages that wait for one client. One that does not read so many loses its place."""
 
+HEARTBEAT_MS: Final = 2000
+"""How often a silent client is asked whether it is still there."""
+
+HEARTBEAT_TIMEOUT_MS: Final = 6000
+"""Silence after which it is not: nobody sends a FIN when a laptop is closed."""
+
+HANDSHAKE_MS: Final = 3000
+"""Time for the key exchange; who says nothing is hung up on."""
+
 TURN_S: Final = 0.1
 """At least so often the loop looks at the words, which no event announces."""
 
@@ -165,10 +174,10 @@ class Server:
             zmq.SNDHWM: SEND_HWM,
             zmq.RCVHWM: 1000,
             zmq.LINGER: 0,
-            zmq.HEARTBEAT_IVL: 2000,
-            zmq.HEARTBEAT_TTL: 6000,
-            zmq.HEARTBEAT_TIMEOUT: 6000,
-            zmq.HANDSHAKE_IVL: 3000,
+            zmq.HEARTBEAT_IVL: HEARTBEAT_MS,
+            zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
+            zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
+            zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
             zmq.TCP_KEEPALIVE: 1,
             zmq.IPV6: 1 if "[" in self.config.listen else 0,
         }.items():
