@@ -283,7 +283,8 @@ def sever(agent: Agent, reason: ExitReason) -> None:
     for other in bonds.links:
         if other._o_bonds is not None:
             other._o_bonds.links.pop(agent, None)
-        post(signal, other, agent, reason)
+        if not other._o_system:  # supervisors trap exits and care for their children's only, as in OTP
+            post(signal, other, agent, reason)
 
 
 def tell_down(made: Monitor, reason: ExitReason) -> None:

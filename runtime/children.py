@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from asyncio import Future, TimerHandle
 from collections.abc import Hashable, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Restart = Literal["permanent", "transient", "temporary"]
 
 SHUTDOWN_S = 5.0
-"""OTP's default time for a worker to end when it is told to."""
+"""OTP's default time for an agent to end when it is told to. Supervisors have as long as it takes, as there."""
 
 Isolation = Literal["none", "worker", "process"]
 """Where an agent runs."""
@@ -78,7 +79,8 @@ class ChildSpec:
         name: registered on the node while the child lives.
         restart: `permanent` children are always restarted, `transient` ones after a crash or kill, `temporary` ones
             never.
-        shutdown_s: seconds that the child may take to end when told to; then it is killed.
+        shutdown_s: seconds that the child may take to end when told to; then it is killed. Left out, 5 for agents and as long as
+            it takes for supervisors, who are done when their children are. 0 kills at once (OTP: brutal_kill).
         significant: its end by itself counts for the supervisor's `auto_shutdown`. Not for permanent children.
         backoff: waits between restarts; none if left out, as in OTP.
         checkpoint: when the state is saved without being asked: `"each_message"`, `"each_step"` (also when a message is
@@ -124,7 +126,7 @@ class ChildSpec:
         id: Hashable = None,  # noqa: A002  # OTP's word
         name: str | None = None,
         restart: Restart = "permanent",
-        shutdown_s: float = SHUTDOWN_S,
+        shutdown_s: float | None = None,
         significant: bool = False,
         backoff: Backoff | None = None,
         checkpoint: Policy | None = None,
@@ -147,6 +149,8 @@ class ChildSpec:
                 f"args must be a tuple, not {args!r}\n  wrong: ChildSpec(Worker, args=(1))\n"
                 "  right: ChildSpec(Worker, args=(1,))"
             )
+        if shutdown_s is None:
+            shutdown_s = math.inf if agent._o_system else SHUTDOWN_S
         if not shutdown_s >= 0:
             raise BadChildSpec(f"shutdown_s must be 0 or more seconds, not {shutdown_s!r}")
         if significant and restart == "permanent":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class Relations:
     """Of a supervisor, in the order of their start, at most as many as asked for."""
     children_total: int
     spec: dict[str, Any]
-    """How its supervisor treats it: `restart`, `shutdown_s`, `child`, and of a supervisor its flags."""
+    """How its supervisor treats it: `restart`, `shutdown_s` (None for as long as it takes), `child`, and of a supervisor its flags."""
 
 
 class Control:
@@ -136,7 +137,7 @@ class Control:
         child = agent._o_child
         spec: dict[str, Any] = {
             "restart": child.spec.restart,
-            "shutdown_s": child.spec.shutdown_s,
+            "shutdown_s": child.spec.shutdown_s if child.spec.shutdown_s != inf else None,
             "child": str(child.id),
         }
         if agent._o_away is not None:

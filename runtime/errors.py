@@ -3,6 +3,7 @@
 RuntimeFault
 ├── CallTimeout      no reply within the time; the request may still be handled
 ├── AgentExited      the agent ended before it replied; `.reason` says why
+├── CallingSelf      an agent's own step awaits a call to the agent itself
 ├── NoSuchAgent      nobody has this pid or name
 ├── NoSuchTask       no asyncio task of the node's loop has this number
 ├── NameTaken        a live agent has this name
@@ -62,6 +63,18 @@ class AgentExited(RuntimeFault):
         self.reason = reason
 
 
+class CallingSelf(RuntimeFault):
+    """An agent awaits a call to itself in its own step, and would do so until the time-out (OTP: calling_self)."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"{target} calls itself, and cannot answer before its own step is over\n"
+            "  wrong: await self.ref.call(message)\n"
+            "  right: await self.handle(message), or self.ref.cast(message)"
+        )
+        self.target = target
+
+
 class NoSuchAgent(RuntimeFault, LookupError):
     """No live agent has this pid or name."""
 
@@ -104,6 +117,8 @@ class InitFailed(RuntimeFault):
         super().__init__(f"{target} did not start: {reason}")
         self.target = target
         self.reason = reason
+        self.was_stopped = False
+        """Its supervisor told it to end before it had started."""
 
 
 class BadChildSpec(RuntimeFault, ValueError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from asyncio import CancelledError, Future, TimerHandle
 from collections import deque
+from math import inf
 from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -144,6 +145,11 @@ class Lifecycle:
             if not started.done():
                 started.set_exception(fault)
 
+        def given_up(started: Future[Agent]) -> None:
+            if started.cancelled():  # whoever started it waits no more, and nobody else knows of it
+                self.exit(agent, KILLED)
+
+        started.add_done_callback(given_up)
         step = Step(agent, coroutine, self.scheduler.context.copy(), kind="init", then=initialised)
         self.scheduler.start_step(step)
         return started
@@ -161,6 +167,7 @@ class Lifecycle:
         asked = agent._o_exit if isinstance(error, CancelledError) else None
         reason = asked or crash_reason(error)
         fault = InitFailed(agent._o_text(), reason)
+        fault.was_stopped = agent._o_child.agent is not agent
         if reason.kind == "crash":
             self._record_crash(agent, reason, None, False)
         self._bury(agent, reason, tell_supervisor=False)
@@ -262,7 +269,8 @@ class Lifecycle:
         timer = self._timers.pop(agent._o_pid, None)
         if timer is not None:
             timer.cancel()
-        self._timers[agent._o_pid] = self.scheduler.loop.call_later(grace_s, self._give_up, agent)
+        if grace_s != inf:
+            self._timers[agent._o_pid] = self.scheduler.loop.call_later(grace_s, self._give_up, agent)
 
     def _give_up(self, agent: Agent) -> None:
         self._timers.pop(agent._o_pid, None)
@@ -278,7 +286,10 @@ class Lifecycle:
             step.cancel(self.scheduler)
         if step is not None and step.call is not None:
             step.call.fail(AgentExited(agent._o_text(), agent._o_exit or KILLED))
-        self._bury(agent, KILLED)
+        if step is not None and step.kind == "init" and step.then is not None:
+            step.then(None, CancelledError())  # buries it, and tells whoever waits for it to start
+        else:
+            self._bury(agent, KILLED)
 
     def _record_crash(self, agent: Agent, reason: ExitReason, message: Any, has_message: bool) -> None:
         child = agent._o_child

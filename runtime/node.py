@@ -343,7 +343,7 @@ class Node:
         *args: Any,
         name: str | None = None,
         restart: Restart = "temporary",
-        shutdown_s: float = ...,
+        shutdown_s: float | None = None,
         isolation: Isolation | None = None,
         worker: int | None = None,
         limits: Limits | None = None,
@@ -357,7 +357,7 @@ class Node:
         *args: Any,
         name: str | None = None,
         restart: Restart = "temporary",
-        shutdown_s: float = ...,
+        shutdown_s: float | None = None,
         isolation: Isolation | None = None,
         worker: int | None = None,
         limits: Limits | None = None,
@@ -370,7 +370,7 @@ class Node:
         *args: Any,
         name: str | None = None,
         restart: Restart = "temporary",
-        shutdown_s: float = 5.0,
+        shutdown_s: float | None = None,
         isolation: Isolation | None = None,
         worker: int | None = None,
         limits: Limits | None = None,
@@ -382,7 +382,7 @@ class Node:
             agent: the class; further arguments go to its `init`.
             name: to register it under.
             restart: `temporary` (not restarted) unless told otherwise; `permanent` or `transient` as in OTP.
-            shutdown_s: how long it may take to end when told to.
+            shutdown_s: how long it may take to end when told to, as in `ChildSpec`.
             isolation, worker, limits: in which process it runs, as in `ChildSpec`.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import signal
 from observe.runtime.calls import Call, Carried, wait_future
-from observe.runtime.errors import NoSuchAgent, NotSendable
+from observe.runtime.errors import CallingSelf, NoSuchAgent, NotSendable
 from observe.runtime.exits import KILLED, ExitReason
 from observe.runtime.mailbox import has_room, overfull_of
 
@@ -158,9 +158,12 @@ class Ref:
             AgentExited: the agent ended before it replied; at once, not after the time-out.
             NoSuchAgent: nobody has the name.
             MailboxFull: the agent's mailbox is bounded, full, and its policy is not `wait`.
+            CallingSelf: it is the agent's own step that calls.
         """
         agent = self._agent
         scheduler = agent._o_scheduler
+        if scheduler.current is agent:
+            raise CallingSelf(agent._o_text())
         request = Call(message, agent)
         if _ambient is not None and _ambient():
             request.carried = carried_to(agent, message, True)

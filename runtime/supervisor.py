@@ -14,21 +14,19 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from types import CoroutineType
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.checkpoint import discard
 from observe.runtime.children import Child, ChildSpec, Delay
 from observe.runtime.clock import now_ns
-from observe.runtime.errors import BadChildSpec, InitFailed, NameTaken, NoSuchChild, RuntimeFault, WorkerDied
+from observe.runtime.errors import BadChildSpec, NameTaken, NoSuchChild, RuntimeFault, WorkerDied
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.ladder import climb
+from observe.runtime.strategies import AutoShutdown, Regroup, Strategy, check_flags, reason_of, was_stopped
 from observe.runtime.supervisor_ref import SupervisorRef
 
 logger = logging.getLogger("observe.runtime")
-
-Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
-AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
 INTENSITY = 1
 """OTP's default: at most one restart …"""
@@ -38,22 +36,6 @@ PERIOD_S = 5.0
 
 START_BATCH = 500
 """Children that a supervisor starts before it lets others run."""
-
-_STRATEGIES = get_args(Strategy)
-_AUTO_SHUTDOWNS = get_args(AutoShutdown)
-
-
-class _Regroup:
-    """To the supervisor itself: a child has ended whose siblings must be restarted with it."""
-
-    __slots__ = ("child", "is_allowed", "old", "reason")
-
-    def __init__(self, child: Child, old: Agent, reason: ExitReason, is_allowed: bool = False) -> None:
-        self.child = child
-        self.old = old
-        self.reason = reason
-        self.is_allowed = is_allowed
-        """A ladder has decided on it: it does not count for the intensity."""
 
 
 class Supervisor(Agent):
@@ -98,7 +80,7 @@ class Supervisor(Agent):
 
     async def handle(self, message: Any) -> None:
         """A supervisor expects no messages; one that comes is logged and dropped, as in OTP."""
-        if type(message) is _Regroup:
+        if type(message) is Regroup:
             await self._o_regroup(message.child, message.old, message.reason, message.is_allowed)
         else:
             logger.error("supervisor %s received an unexpected message: %.200r", self._o_text(), message)
@@ -145,7 +127,7 @@ class Supervisor(Agent):
         specs = self.init(*args, **kwargs)
         if type(specs) is CoroutineType:
             specs = await specs
-        self._o_check_flags()
+        check_flags(self)
         started = 0
         try:
             for spec in specs or ():
@@ -158,18 +140,6 @@ class Supervisor(Agent):
             for child in reversed(list(self._o_children.values())):
                 await self._o_stop_child(child, SHUTDOWN)
             raise
-
-    def _o_check_flags(self) -> None:
-        if self.strategy not in _STRATEGIES:
-            raise BadChildSpec(f"strategy must be one of {', '.join(_STRATEGIES)}, not {self.strategy!r}")
-        if self.auto_shutdown not in _AUTO_SHUTDOWNS:
-            raise BadChildSpec(
-                f"auto_shutdown must be one of {', '.join(_AUTO_SHUTDOWNS)}, not {self.auto_shutdown!r}"
-            )
-        if type(self.intensity) is not int or self.intensity < 0:
-            raise BadChildSpec(f"intensity must be a whole number from 0, not {self.intensity!r}")
-        if not self.period_s > 0:
-            raise BadChildSpec(f"period_s must be more than 0 seconds, not {self.period_s!r}")
 
     # -- Children
 
@@ -213,6 +183,8 @@ class Supervisor(Agent):
             return
         child.waiter = waiter = self._o_scheduler.loop.create_future()
         child.agent = None  # so that its end is expected, and nobody restarts it
+        if child.spec.shutdown_s == 0:
+            reason = KILLED  # OTP's brutal_kill
         self._o_scheduler.lifecycle.exit(agent, reason)
         if agent._o_status != EXITED:
             await waiter
@@ -253,7 +225,7 @@ class Supervisor(Agent):
         elif plan is not None and not reason.is_orderly and (plan.ladder is not None or named is not None):
             climb(self, child, old, reason, named)
         elif self.strategy != "one_for_one":
-            self._o_deliver(_Regroup(child, old, reason))
+            self._o_deliver(Regroup(child, old, reason))
         elif self._o_may_restart(old, reason):
             if child.spec.backoff is None:
                 self._o_restart(child, old)
@@ -296,8 +268,10 @@ class Supervisor(Agent):
             self._o_restart_failed(child, old, fault)
 
     def _o_restart_failed(self, child: Child, old: Agent, fault: BaseException) -> None:
+        if was_stopped(fault):
+            return
         # Through the queue, so that a child that never starts costs no recursion: each try counts as a restart.
-        self._o_scheduler.post(self._o_child_ended, child, old, _reason_of(fault))
+        self._o_scheduler.post(self._o_child_ended, child, old, reason_of(fault))
 
     def _o_restart_later(self, child: Child, old: Agent) -> None:
         backoff = child.spec.backoff
@@ -331,7 +305,7 @@ class Supervisor(Agent):
             if self.strategy == "one_for_one":
                 self._o_restart(child, old)
             else:
-                self._o_deliver(_Regroup(child, old, reason, is_allowed=True))
+                self._o_deliver(Regroup(child, old, reason, is_allowed=True))
 
         if wait_s > 0:
             if child.delay is None:
@@ -364,7 +338,9 @@ class Supervisor(Agent):
                 try:
                     agent = await self._o_start(one)
                 except RuntimeFault as fault:
-                    child, reason = one, _reason_of(fault)
+                    if was_stopped(fault):
+                        continue
+                    child, reason = one, reason_of(fault)
                     break
                 lifecycle.restart_done(before[one] or old, agent)
             else:
@@ -397,7 +373,3 @@ class Supervisor(Agent):
         )
         self._o_scheduler.lifecycle.exit(self, ExitReason("shutdown", "reached_max_restart_intensity"))
         return False
-
-
-def _reason_of(fault: BaseException) -> ExitReason:
-    return fault.reason if isinstance(fault, InitFailed) else ExitReason("crash", str(fault), fault)

@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, cast
 
 from observe.runtime.checkpoint import discard
-from observe.runtime.children import ChildSpec
-from observe.runtime.errors import BadChildSpec, NodeDown, RuntimeFault
+from observe.runtime.children import Child, ChildSpec
+from observe.runtime.errors import AgentExited, BadChildSpec, NodeDown, NoSuchChild, RuntimeFault
 from observe.runtime.exits import SHUTDOWN
 from observe.runtime.ref import Ref
 
@@ -25,7 +25,9 @@ class SupervisorRef(Ref):
     def _supervisor(self) -> Supervisor:
         agent: Supervisor = self._agent  # type: ignore[assignment]  # refs of supervisors are made by them
         if agent._o_exit is not None:
-            raise NodeDown(f"the supervisor {agent._o_text()} has ended")
+            if agent._o_child.supervisor is None:
+                raise NodeDown("the node has stopped: its root supervisor has ended")
+            raise AgentExited(agent._o_text(), agent._o_exit)
         return agent
 
     async def start_child(self, *args: Any, name: str | None = None, **kwargs: Any) -> Ref:
@@ -63,13 +65,15 @@ class SupervisorRef(Ref):
         """End a child, and wait for its end. A temporary child is forgotten, others stay and can be restarted.
 
         Args:
-            child: its id, or a reference to it.
+            child: its id, or a reference to it. A reference to one that has ended already is no error, and harms no successor.
 
         Raises:
             NoSuchChild: there is none.
         """
         supervisor = self._supervisor
-        place = supervisor._o_child_of(_id_of(child))
+        place = _place_of(supervisor, child)
+        if place is None:
+            return
         await supervisor._o_stop_child(place, SHUTDOWN)
         if place.spec.restart == "temporary" or supervisor._o_is_dynamic:
             supervisor._o_forget(place)
@@ -122,5 +126,14 @@ class SupervisorRef(Ref):
         }
 
 
-def _id_of(child: Hashable | Ref) -> Hashable:
-    return child._agent._o_child.id if isinstance(child, Ref) else child
+def _place_of(supervisor: Supervisor, child: Hashable | Ref) -> Child | None:
+    """The child's place; None when `child` is a reference to one that has left it."""
+    if not isinstance(child, Ref):
+        return supervisor._o_child_of(child)
+    agent = child._agent
+    place = agent._o_child  # of an id that other supervisors' children may have as well
+    if place.supervisor is supervisor and (place.agent is agent or place.agent is None):
+        return place
+    if agent._o_is_alive():
+        raise NoSuchChild(supervisor._o_text(), child)
+    return None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from observe.runtime import Agent, AgentExited, CallTimeout, Node, Ref
+from observe.runtime import Agent, AgentExited, CallingSelf, CallTimeout, Node, Ref
 from observe.runtime.testing import eventually, settled
 
 
@@ -151,14 +151,21 @@ async def test_a_timeout_block_around_a_call_cuts_it(node: Node) -> None:
     assert await impatient.call(1) == "cut"
 
 
-async def test_an_agent_that_calls_itself_times_out_rather_than_hanging_for_ever(node: Node) -> None:
+@pytest.mark.parametrize("by", ["ref", "name"])
+async def test_an_agent_that_calls_itself_is_told_at_once(node: Node, by: str) -> None:
+    """OTP: calling_self. Nothing is put into its mailbox; through a task of its own it is its time-out that ends it."""
+
     class Narcissus(Agent):
         async def handle(self, message: Any) -> Any:
-            return await self.ref.call(message, timeout=0.02)
+            ref = self.ref if by == "ref" else self.node.ref("narcissus")
+            with pytest.raises(CallingSelf, match=r"right: await self\.handle"):
+                await ref.call(message, timeout=None)
+            with pytest.raises(CallTimeout):
+                await asyncio.ensure_future(ref.call(message, timeout=0.02))
+            return self._o_queued()
 
-    ref = await node.spawn(Narcissus)
-    with pytest.raises(AgentExited, match="CallTimeout"):
-        await ref.call(1)
+    ref = await node.spawn(Narcissus, name="narcissus")
+    assert await ref.call(1) == 1  # the one that has timed out
 
 
 async def test_a_loop_of_calls_leaves_the_event_loop_its_turn(node: Node) -> None:

@@ -20,7 +20,7 @@ from observe.runtime import (
     Supervisor,
 )
 from observe.runtime.children import Restart
-from observe.runtime.supervisor import AutoShutdown, Strategy
+from observe.runtime.strategies import AutoShutdown, Strategy
 from observe.runtime.testing import eventually, settled
 
 LOG: list[str] = []
