@@ -12,9 +12,12 @@ from typing import cast
 
 from textual import on
 
+from observe.console import keymap
 from observe.console.app_acts import ActingApp
 from observe.console.columns import BY_NAME
-from observe.console.keys import Action
+from observe.console.exports import written
+from observe.console.format import clock
+from observe.console.keys import Action, rebind, rebound
 from observe.console.memory import Memory, default_path
 from observe.console.messages import (
     Attached,
@@ -30,6 +33,7 @@ from observe.console.screens import FIRST_SCREEN, PageName
 from observe.console.tones import DARK, LIGHT
 from observe.console.widgets.agents_table import AgentsTable
 from observe.console.widgets.bars import KeyHints
+from observe.console.widgets.export_dialog import ExportDialog
 from observe.console.widgets.help import HelpOverlay
 from observe.probe.client import connect
 from observe.probe.errors import AttachError
@@ -40,6 +44,7 @@ class ObserveApp(ActingApp):
 
     def on_mount(self) -> None:
         """Show the first page, and attach."""
+        self.set_keymap(rebound())
         self._show_place()
         self.run_worker(self._stay_attached(), group="attachment")
         self.set_interval(1.0, self.end_control_in_time)
@@ -163,6 +168,20 @@ class ObserveApp(ActingApp):
             self.show_node()
         self.show_where()
 
+    def action_export(self) -> None:
+        """Write what is on the screen into a file."""
+        page, screen = self.page, [strip.text for strip in self.screen._compositor.render_strips()]
+        svg = self.export_screenshot(title=f"{self.node.name} {page.page_name}")
+        columns, rows = page.listed()  # as it was when the key was pressed
+
+        def said(text: str | None) -> None:
+            if text is not None:
+                self.say(text, "good")
+
+        name = f"observe-{self.node.name.partition('@')[0]}-{page.page_name}-{clock(self.node.clock())}.json"
+        dialog = ExportDialog(name.replace(":", ""), lambda path: written(path, columns, rows, screen, svg))
+        self.push_screen(dialog, said)
+
     def action_toggle_theme(self) -> None:
         """Light or dark."""
         self.theme = LIGHT if self.current_theme.dark else DARK
@@ -176,7 +195,7 @@ def run_console(target: str, *, readonly: bool = False, screen: PageName = FIRST
     """Open the console on a node and return the exit status when the person leaves.
 
     Raises:
-        AttachError: the first attempt to attach failed, or there is no terminal to draw on; nothing has been left on
+        AttachError: the first attempt to attach failed, the file of keys cannot be used, or there is no terminal to draw on; nothing has been left on
             the screen.
     """
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
@@ -184,6 +203,7 @@ def run_console(target: str, *, readonly: bool = False, screen: PageName = FIRST
         raise AttachError(
             "the console draws on stderr, which is not a terminal here", hint="do not redirect it with 2>"
         )
+    rebind(keymap.load(keymap.default_path()))
     app = ObserveApp(
         lambda: connect(target, reconnect=True),
         target,

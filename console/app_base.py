@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import time
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
+from textual.filter import LineFilter
 from textual.widgets import ContentSwitcher
 
 from observe.console.attachment import Attachment
@@ -37,6 +38,7 @@ from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.tree import TreePage
 from observe.console.palette import ActionCommands
+from observe.console.plain import AsciiFilter, wanted
 from observe.console.screens import FIRST_SCREEN, PageName
 from observe.console.state import AgentsView
 from observe.console.tones import THEMES, theme_for
@@ -111,6 +113,11 @@ class ConsoleApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = theme_for(os.environ)
+        self._plain: list[LineFilter] = [AsciiFilter()] if wanted() else []
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and where it is wanted one that leaves nothing but ASCII."""
+        return [*super().get_line_filters(), *self._plain]
 
     def compose(self) -> ComposeResult:
         yield self.header

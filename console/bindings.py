@@ -6,12 +6,17 @@ from observe.console.keys import Action, Page, key_name, on_page
 
 
 def bindings_of(page: Page) -> list[BindingType]:
-    """All bindings of a page (or of the app): each key of each action calls its method, see `method_of`."""
+    """All bindings of a page (or of the app): each key of each action calls its method, see `method_of`.
+
+    They have ids, so that a person's own keys can take the place of ours: `rebound()` is the app's keymap.
+    """
     return [
-        Binding(key, method_of(action), action.name, show=False, key_display=key_name(key))
+        Binding(
+            ",".join(action.keys), method_of(action), action.name, show=False,
+            key_display=key_name(action.keys[0]), id=f"{action.page}.{action.id}",
+        )
         for action in on_page(page)
-        for key in action.keys
-    ]
+    ]  # fmt: skip
 
 
 def method_of(action: Action) -> str:

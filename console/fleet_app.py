@@ -14,17 +14,20 @@ from typing import ClassVar, Final, Literal
 
 from textual import on
 from textual.app import App, ComposeResult
+from textual.filter import LineFilter
 from textual.widgets import ContentSwitcher
 
+from observe.console import keymap
 from observe.console.attachment import Attachment
 from observe.console.bindings import bindings_of
 from observe.console.deeds import BY_ID
 from observe.console.fleet_view import FleetView, Opening, totals_pieces
 from observe.console.format import clock
-from observe.console.keys import Action, find, permitted
+from observe.console.keys import Action, find, permitted, rebind, rebound
 from observe.console.node_view import CONTROL_S, Taken
 from observe.console.pages.fleet import FleetAgentsPage, LinesPage, NodesPage
 from observe.console.palette import ActionCommands
+from observe.console.plain import AsciiFilter, wanted
 from observe.console.state import AgentsView, Identity
 from observe.console.tones import DARK, LIGHT, THEMES, theme_for
 from observe.console.widgets.bars import KeyHints, StatusBar
@@ -86,8 +89,13 @@ class FleetApp(App[None]):
         yield self.status_bar
         yield self.key_hints
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and where it is wanted one that leaves nothing but ASCII."""
+        return [*super().get_line_filters(), *([AsciiFilter()] if wanted() else [])]
+
     def on_mount(self) -> None:
         """Show the first page, and what is known already."""
+        self.set_keymap(rebound())
         self._show_page(self.shown)
         self.set_interval(REDRAW_S, self.refresh_fleet)
         self.set_interval(1.0, self._end_control_in_time)
@@ -261,4 +269,5 @@ def run_fleet(nodes: Sequence[str | Sought], *, readonly: bool = False, screen: 
         raise AttachError(
             "the console draws on stderr, which is not a terminal here", hint="do not redirect it with 2>"
         )
+    rebind(keymap.load(keymap.default_path()))
     return asyncio.run(_run(nodes, readonly, screen))

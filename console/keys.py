@@ -4,7 +4,8 @@ The key bindings, the help overlay, the command palette and the line of keys at 
 that they agree. Every action has a plain key: what ctrl and shift send through tmux and ssh is anybody's guess.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from observe.console.deeds import DEEDS
@@ -81,6 +82,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Next finding",
         "Show the agents behind the line of findings under the header; again for the next finding.",
     ),
+    Action("export", "app", ("w",), "Write to a file…", "What is listed as JSON or CSV, the screen as text or SVG."),
     Action("pause", "app", ("P",), "Pause my view", "Freeze this screen, not the node; again to go on."),
     Action("back", "app", ("escape",), "Back", "Close, clear the filter, or go back one page.", palette=False),
     Action("history_back", "app", ("left_square_bracket",), "Back in history", "The page seen before this one."),
@@ -253,9 +255,29 @@ def keys_of(action: Action) -> str:
     return " ".join(key_name(key) for key in action.keys)
 
 
+_rebound: dict[tuple[Page, str], tuple[str, ...]] = {}
+"""The keys that a person has given to actions in place of ours; see `observe.console.keymap`."""
+
+
+def rebind(keys: Mapping[tuple[Page, str], tuple[str, ...]]) -> None:
+    """Give these actions these keys, and all others their own. For consoles that are opened from then on."""
+    _rebound.clear()
+    _rebound.update(keys)
+
+
+def rebound() -> dict[str, str]:
+    """The same as Textual's keymap has it, by the ids of bindings."""
+    return {f"{page}.{action_id}": ",".join(keys) for (page, action_id), keys in _rebound.items()}
+
+
+def _bound(action: Action) -> Action:
+    keys = _rebound.get((action.page, action.id))
+    return action if keys is None else replace(action, keys=keys)
+
+
 def on_page(page: Page) -> tuple[Action, ...]:
     """The actions that belong to one page alone, in their order."""
-    return tuple(action for action in ACTIONS if action.page == page)
+    return tuple(_bound(action) for action in ACTIONS if action.page == page)
 
 
 def available(page: Page) -> tuple[Action, ...]:
@@ -277,7 +299,7 @@ def find(page: Page, action_id: str) -> Action:
     """
     for action in ACTIONS:
         if action.page == page and action.id == action_id:
-            return action
+            return _bound(action)
     raise KeyError(action_id)
 
 

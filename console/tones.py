@@ -42,6 +42,22 @@ THEMES: Final = (
         dark=False,
         variables={"info": "#14687c", "border": "#b9bec4", "footer-key-foreground": "#2a5f9e"},
     ),
+    Theme(
+        # After Okabe and Ito, "Color Universal Design": no two of them look alike to any kind of colour-blind eyes.
+        name="observe-safe",
+        primary="#56b4e9",
+        secondary="#4a90b8",
+        accent="#cc79a7",
+        foreground="#e6e6e6",
+        background="#101010",
+        surface="#181818",
+        panel="#222222",
+        success="#56b4e9",
+        warning="#f0e442",
+        error="#e8702a",
+        dark=True,
+        variables={"info": "#9ad0c0", "border": "#444444", "footer-key-foreground": "#56b4e9"},
+    ),
 )
 """Calm by default: colour is kept for what asks for attention. Every theme of Textual works as well."""
 

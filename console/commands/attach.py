@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import cast
@@ -30,8 +31,18 @@ from observe.console.screens import ATTACH_SCREENS, FIRST_SCREEN, PageName
     default=None,
     help=f"The screen to begin with: on one node {FIRST_SCREEN}, on several nodes.",
 )
+@click.option("--ascii", "plain", is_flag=True, help="Draw nothing beyond ASCII, as OBSERVE_ASCII=1 does.")
+@click.option(
+    "--keys", "list_keys", is_flag=True, help="Print all actions and their keys, as keys.toml takes them."
+)
 def command(
-    nodes: tuple[str, ...], file: Path | None, names: tuple[str, ...], readonly: bool, screen: str | None
+    nodes: tuple[str, ...],
+    file: Path | None,
+    names: tuple[str, ...],
+    readonly: bool,
+    screen: str | None,
+    plain: bool,
+    list_keys: bool,
 ) -> None:
     """Open the console on a live node, or on several.
 
@@ -43,7 +54,17 @@ def command(
     observe attach shop@localhost --read-only
     observe attach shop@10.0.0.5 shop@10.0.0.6
     observe attach --fleet fleet.txt
+    observe attach --keys > keys.toml
     """
+    if list_keys:
+        from observe.console import keymap
+        from observe.console.keys import ACTIONS
+
+        click.echo(f"# {keymap.default_path()}", err=True)
+        click.echo("\n".join(keymap.listed(ACTIONS)))
+        return
+    if plain:
+        os.environ["OBSERVE_ASCII"] = "1"
     chosen = Nodes(file, names, nodes, use_default=False)
     if chosen.is_empty:
         raise click.UsageError(

@@ -296,6 +296,10 @@ class AgentsPage(ConsolePage):
         if self.view.chosen is not None:
             self.observer.visit(Place("detail", self.view.chosen))
 
+    def listed(self) -> tuple[list[str], list[list[object]]]:
+        """The rows that are held: those in sight and a screen before and after."""
+        return list(NAMES), [list(row) for row in self.view.rows]
+
     def targets(self) -> list[Identity]:
         """All marked agents, else the chosen one."""
         if self.view.marked:

@@ -14,6 +14,7 @@ from observe.console.messages import PagePainted
 from observe.console.navigation import Place
 from observe.console.screens import PageName
 from observe.console.state import Identity
+from observe.console.widgets.line_view import LineView
 
 if TYPE_CHECKING:
     from observe.console.app import ObserveApp
@@ -68,6 +69,16 @@ class ConsolePage(Vertical):
     def prefilled(self, deed: Deed) -> Mapping[str, str]:
         """What is on this page to be said already for what a deed wants to know."""
         return {}
+
+    def listed(self) -> tuple[list[str], list[list[object]]]:
+        """What is listed here, for a file: columns and rows. Of views made of lines, a row a line."""
+        rows: list[list[object]] = [
+            [view.id or "", line.depth, line.text, line.pid]
+            for view in self.query(LineView)
+            if view.display
+            for line in view.lines
+        ]
+        return ["view", "depth", "text", "pid"], rows
 
     def node_changed(self) -> None:
         """Vital signs, findings or the connection changed while this page is on the screen."""

@@ -167,8 +167,8 @@ class DeedDialog(Question[None]):
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_mounted:
-            return
+        if not self.query("#facts"):
+            return  # an answer that came after the dialog had been left
         if self.agent is None:
             self.put("facts", [[(f"{'node':<12}", "dim"), (self._node_name, "title")],
                                [(f"{'':<12}", "dim"), (clip(self.deed.description, 54), "text")]])  # fmt: skip

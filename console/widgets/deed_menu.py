@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -13,7 +13,7 @@ from textual.widgets.option_list import Option
 
 from observe.console.deeds import DEEDS, Deed
 from observe.console.format import clip, pad
-from observe.console.keys import key_name
+from observe.console.keys import find, key_name
 
 
 class DeedMenu(ModalScreen[str | None]):
@@ -32,7 +32,6 @@ class DeedMenu(ModalScreen[str | None]):
     """
     BINDINGS: ClassVar = [
         Binding("escape,q,A", "leave", "Close"),
-        *(Binding(deed.key, f"pick('{deed.id}')", show=False) for deed in DEEDS),
         Binding("j", "down", show=False),
         Binding("k", "up", show=False),
     ]
@@ -52,7 +51,7 @@ class DeedMenu(ModalScreen[str | None]):
 
     def _line(self, deed: Deed) -> Text:
         reason = self._refused.get(deed.id)
-        text = Text(f"{key_name(deed.key)} ", no_wrap=True, overflow="ellipsis")
+        text = Text(f"{key_name(find('agent', deed.id).keys[0])} ", no_wrap=True, overflow="ellipsis")
         text.append(pad(deed.name, 20))
         text.append(clip(reason or deed.description, 50), style="dim")
         return text
@@ -65,10 +64,13 @@ class DeedMenu(ModalScreen[str | None]):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option_id)
 
-    def action_pick(self, deed: str) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Its key does the same as Enter on its line."""
-        if deed not in self._refused:
-            self.dismiss(deed)
+        for deed in DEEDS:
+            if event.key in find("agent", deed.id).keys:
+                event.stop()
+                if deed.id not in self._refused:
+                    self.dismiss(deed.id)
 
     def action_down(self) -> None:
         """One line down."""

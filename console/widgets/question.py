@@ -47,9 +47,9 @@ class Question(ModalScreen[Answer], Generic[Answer]):
             for part, tone in pieces:
                 text.append(part, tones.style(tone, "panel"))
             count += 1
-        part_of_box = self.query_one(f"#{name}", Static)
-        part_of_box.update(text)
-        part_of_box.display = count > 0
+        for part_of_box in self.query(f"#{name}").results(Static):  # none: the box has been left meanwhile
+            part_of_box.update(text)
+            part_of_box.display = count > 0
 
 
 def field_of(want: Want, prefilled: str = "") -> Input:
