@@ -21,6 +21,7 @@ BENCHMARKS = {
     "peers": "side by side with Erlang, asyncio and actor libraries",
     "restarts": "from crash to ready, by number of siblings",
     "recovery": "from kill -9 to all agents back",
+    "reload": "10,000 agents move to new code while others go on",
     "audit": "records a second, and what a checkpoint, a sync and verifying cost",
     "fairness": "lateness of 10,000 agents beside endless loops",
 }

@@ -46,6 +46,7 @@ COMMANDS: Final = (
     "cancel",
     "checkpoint",
     "reset-budget",
+    "reload",
     "log-level",
     "gc",
     "audit",

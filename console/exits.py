@@ -36,6 +36,7 @@ ARGUMENTS: Final = frozenset(
         "WatchArgs",
         "KillArgs",
         "AgentCommand",
+        "ReloadArgs",
         "RestartArgs",
         "SendArgs",
         "EditArgs",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from observe.probe.answers_actions import Actions
+from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.elsewhere import inspect_elsewhere
@@ -103,6 +104,8 @@ class Answers:
         self._tasks = TaskAnswers(node)
         self._actions = Actions(node)
         self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
+        self._reloads = Reloads(node)
+        self._on_scheduler["reload"] = self._reload
 
     def take(self, job: Job, now: float) -> None:
         """Answer now, or have the scheduler answer."""
@@ -270,14 +273,22 @@ class Answers:
         job.done({})
 
     def _act(self, job: Job) -> None:
-        def fail(code: str, message: str, hint: str) -> None:
-            job.done(Problem(code, line(message), hint))
+        self._actions.take(str(job.request["op"]), job.request, *self._ends(job))
+
+    def _reload(self, job: Job) -> None:
+        self._reloads.take(job.request, *self._ends(job))
+
+    def _ends(self, job: Job) -> tuple[Callable[[dict[str, Any]], None], Callable[[str, str, str], None]]:
+        """Two ways in which an action can end."""
 
         def tell(acted: dict[str, Any]) -> None:
             self._emitter.hurry()  # whoever looks now should see what was done
             job.done(acted)
 
-        self._actions.take(str(job.request["op"]), job.request, tell, fail)
+        def fail(code: str, message: str, hint: str) -> None:
+            job.done(Problem(code, line(message), hint))
+
+        return tell, fail
 
     def _kill(self, job: Job) -> None:
         began = time.monotonic()

@@ -19,6 +19,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
 import weakref
 from io import FileIO
 from pathlib import Path
@@ -162,6 +163,8 @@ class Service:
         self._link = ControlLink(context, control, words, answers, self._launcher, config, self._on_ready)
         emitter.start()
         _LIVE.add(self)
+        # A reload can tell what was changed when it knows the texts as they are now, before anybody edits them.
+        threading.Thread(target=self._remember, name="observe:sources", daemon=True).start()
         _install()
         self._link.start()
 
@@ -181,6 +184,10 @@ class Service:
         for path in paths:
             self._open.callback(path.unlink, missing_ok=True)
         return f"ipc://{paths[0]}", f"ipc://{paths[1]}"
+
+    def _remember(self) -> None:
+        with contextlib.suppress(Exception):  # without it a reload tells less
+            self._node.reloader.remember()
 
     def _register_dump(self, path: Path) -> int | None:
         """Have `faulthandler` write all stacks to a file on a real-time signal that nobody uses."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from observe.probe import wire_actions, wire_audit, wire_console, wire_tasks
+from observe.probe import wire_actions, wire_audit, wire_console, wire_reload, wire_tasks
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
@@ -487,6 +487,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "where": ("viewer", WhereArgs),
     "kill": ("operator", KillArgs),
     **wire_actions.VERBS,
+    **wire_reload.VERBS,
     **wire_tasks.VERBS,
     **wire_console.VERBS,
     "yield": ("admin", NoArgs),

@@ -69,7 +69,7 @@ def suspend(_node: Node, agent: Agent) -> Acted:
     if agent._o_status == SUSPENDED:
         return Acted(True, f"{text} was suspended already", agent._o_pid, _queue(agent))
     bonds.is_held = True
-    if _is_between(agent):
+    if is_between(agent):
         agent._o_status = SUSPENDED  # what stands of it in the run queue is passed over
         agent._o_since_ns = now_ns()
         agent._o_scheduler.mark_dirty(agent)
@@ -265,7 +265,7 @@ def take_messages(agent: Agent, chosen: Iterable[int]) -> list[Any]:
     new = agent._o_mailbox
     if isinstance(new, list):
         new[:] = [message for place, message in enumerate(new, start=old) if place not in places]
-    if not backlog and not new and _is_between(agent):
+    if not backlog and not new and is_between(agent):
         agent._o_backlog = None
         agent._o_mailbox = None
         if agent._o_status == RUNNABLE:
@@ -372,7 +372,7 @@ ON_NODE: Final[dict[str, Callable[..., Result]]] = {
 """Actions that take the node and keywords."""
 
 
-def _is_between(agent: Agent) -> bool:
+def is_between(agent: Agent) -> bool:
     """No step of the agent is under way: it is between two messages."""
     preempter = agent._o_scheduler.preempter
     if agent._o_step is not None or (preempter is not None and preempter.holds(agent) is not None):

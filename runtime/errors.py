@@ -11,6 +11,7 @@ RuntimeFault
 ├── MessageDropped   an operator took the message out of the mailbox before it was handled
 ├── ActivityCancelled  an operator has cancelled the activity that the step was in
 ├── ActionRefused    what an operator asked for cannot be done to this agent; the message says why
+├── ReloadRefused    new code cannot take the old one's place; the message says why, and nothing has changed
 ├── InitFailed       the agent's `init` raised; the cause is chained
 ├── BadChildSpec     a child spec, strategy or supervisor option is not valid
 ├── NoSuchChild      a supervisor has no child of this id
@@ -227,6 +228,10 @@ class ActivityCancelled(RuntimeFault):
 
 class ActionRefused(RuntimeFault):
     """What an operator asked for cannot be done to this agent, or to it as it is now."""
+
+
+class ReloadRefused(RuntimeFault):
+    """New code cannot take the place of the old: everything is as it was."""
 
 
 class NodeDown(RuntimeFault):

@@ -40,6 +40,7 @@ from observe.runtime.tasks import Tasks
 from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
+    from observe.runtime.reload.reloader import Reloader
     from observe.runtime.workers.limits import Limits
     from observe.runtime.workers.pool import WorkerFacts, Workers
 
@@ -181,6 +182,7 @@ class Node:
         """The asyncio tasks of the event loop, agents' or not."""
         self._record_tasks = tasks
         self._preempt_tasks = preempt_tasks
+        self._reloader: Reloader | None = None
 
     # -- Start and stop
 
@@ -303,6 +305,15 @@ class Node:
     def _class_for(self, child: Child) -> type[Agent]:
         """Of what class the object is that takes this place; see `Workers.class_for`."""
         return self._open_workers().class_for(child)
+
+    @property
+    def reloader(self) -> Reloader:
+        """Puts new code of modules in the place of what is loaded (docs/reload.md)."""
+        from observe.runtime.reload.reloader import Reloader  # not for a node that never reloads
+
+        if self._reloader is None:
+            self._reloader = Reloader(self)
+        return self._reloader
 
     # In a worker, what is spent is charged to supervisors of the node's process as well.
 

@@ -22,7 +22,7 @@ TABLE: Final = {
     "resume": "operator", "stop": "operator", "restart": "operator", "next_rung": "operator", "send": "operator",
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",
     "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "canary": "operator", "yield": "admin",
-    "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
+    "reload": "admin", "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
     "groups": "viewer", "control": "operator",
 }  # fmt: skip
 """The role that each verb takes at least. A new verb needs a row here, that somebody has thought about."""
@@ -34,6 +34,7 @@ MORE: Final[dict[str, dict[str, Any]]] = {
     "cancel_activity": {"activity": "tool:search"},
     "edit": {"field": "count", "value": 1},
     "cancel_task": {"task": 1},
+    "reload": {"modules": ["shop"]},
     "log_level": {"logger": "observe", "level": "INFO"},
 }
 """What some commands need beside the agent."""

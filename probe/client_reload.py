@@ -1,0 +1,41 @@
+"""The client's method for hot reload. Mixed into `NodeClient`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from observe.probe.wire_base import Told
+from observe.probe.wire_reload import ReloadArgs, ReloadDone
+
+T = TypeVar("T", bound=Told)
+
+
+class ReloadClient:
+    """Puts new code into the node, from the node's own disk."""
+
+    if TYPE_CHECKING:
+
+        async def _ask(self, verb: str, args: Any, result: type[T]) -> T: ...
+        def _command_fields(self) -> dict[str, Any]: ...
+
+    async def reload(
+        self,
+        modules: Sequence[str] = (),
+        *,
+        dry_run: bool = False,
+        rollback: bool = False,
+        timeout_s: float = 3.0,
+        reason: str = "",
+    ) -> ReloadDone:
+        """Put what is on the node's disk in the place of what is loaded, all or nothing; with `dry_run` only tell what
+        would change, with `rollback` undo the newest reload.
+
+        Raises:
+            RemoteError: it cannot be; the text says why, and everything is as it was.
+        """
+        args = ReloadArgs(
+            modules=list(modules), dry_run=dry_run, rollback=rollback, timeout_s=timeout_s, reason=reason,
+            **self._command_fields(),
+        )  # fmt: skip
+        return await self._ask("reload", args, ReloadDone)

@@ -1,0 +1,45 @@
+"""The desk's side of hot reload: the gate decides and records, the service reloads."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Final
+
+from pydantic import ValidationError
+
+from observe.probe.asks import Answer
+from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
+from observe.probe.errors import Refusal
+from observe.probe.holding import explain
+from observe.probe.wire_reload import ReloadArgs, ReloadDone
+
+MORE_S: Final = 3.0
+"""How long loading and migrating may take beside the time that steps may take to end."""
+
+
+def handlers(hands: Hands) -> dict[str, Handler]:
+    """One for the verb."""
+    return {"reload": partial(_reload, hands)}
+
+
+def _reload(hands: Hands, client: Client, args: ReloadArgs, reply: Reply, now: float) -> None:
+    if not args.modules and not args.rollback:
+        raise Refusal("bad_request", "args.modules: name at least one module", "as in `import shop.orders`")
+    fields = {name: getattr(args, name) for name in ("modules", "dry_run", "rollback", "timeout_s")}
+
+    def carry_out(done: Reply) -> None:
+        def answered(result: Answer) -> None:
+            if isinstance(result, Refusal):
+                done(explain(result, hands.picture))
+                return
+            try:
+                done(ReloadDone.from_wire(result).to_wire())
+            except ValidationError as error:
+                done(unreadable("reload", error))
+
+        wait_s = args.timeout_s + MORE_S
+        hands.asks.ask("reload", fields, answered, now, timeout_s=wait_s, late=answered)
+
+    target = {"modules": list(args.modules)}
+    hands.commands.submit("reload", args, client.holder, target, time.time(), carry_out, reply)

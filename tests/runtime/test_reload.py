@@ -1,0 +1,552 @@
+"""Hot reload: modules on the disk, in a running node; all of it takes effect, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from observe.runtime import Agent, CallTimeout, Node
+from observe.runtime.errors import ReloadRefused
+from observe.runtime.reload.reloader import Reloaded
+
+
+class Project:
+    """Modules of a service, on the disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.names: list[str] = []
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / f"{name}.py").write_text(textwrap.dedent(text))
+        if name not in self.names:
+            self.names.append(name)
+
+    def load(self, name: str, text: str) -> Any:
+        self.write(name, text)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    made = Project(tmp_path)
+    yield made
+    for name in made.names:
+        sys.modules.pop(name, None)
+
+
+FIRST = """
+    from observe.runtime import Agent
+
+    class Counter(Agent):
+        def init(self, start=0):
+            self.count = start
+
+        def handle(self, message):
+            self.count += message
+            return self.count
+"""
+
+SECOND = """
+    from observe.runtime import Agent
+
+    class Counter(Agent):
+        def init(self, start=0):
+            self.total = start
+            self.log = []
+
+        def handle(self, message):
+            self.total += message * 10
+            self.log.append(message)
+            return self.total
+
+        @classmethod
+        def migrate(cls, old_version, state):
+            return {"total": state["count"] * 100, "log": [old_version]}
+"""
+
+
+async def refused(node: Node, *names: str, **options: Any) -> str:
+    with pytest.raises(ReloadRefused) as caught:
+        await node.reloader.reload(names, **options)
+    return str(caught.value)
+
+
+async def test_live_agents_go_on_with_new_code_and_migrated_state(project: Project) -> None:
+    """The agent, its pid, its place, who holds a ref of it: all stay."""
+    shop = project.load("shop_a", FIRST)
+    async with Node("shop") as node:
+        node.reloader.remember()
+        ref = await node.spawn(shop.Counter, 5, name="counter")
+        assert await ref.call(1) == 6
+        project.write("shop_a", SECOND)
+        plan = await node.reloader.plan(["shop_a"])
+        assert (plan.dry_run, plan.agents, plan.classes) == (True, 1, {"Counter": 1})
+        assert plan.changes.added == ["shop_a.Counter.migrate"]
+        assert plan.changes.changed == ["shop_a.Counter.init", "shop_a.Counter.handle"]
+        assert "-        self.count = start" in plan.diff
+        assert await ref.call(0) == 6
+        done = await node.reloader.reload(["shop_a"])
+        assert (done.versions, done.migrated) == ({"shop_a": 2}, 1)
+        assert await ref.call(2) == 620
+        assert vars(node.agents[ref.pid]) == {"total": 620, "log": [1, 2]}
+        assert node.registry["counter"] is node.agents[ref.pid]
+        assert isinstance(node.agents[ref.pid], shop.Counter)
+        assert await (await node.spawn(shop.Counter, 1)).call(1) == 11
+
+
+async def test_a_rollback_returns_to_the_code_before(project: Project) -> None:
+    shop = project.load("shop_b", FIRST)
+    async with Node("shop") as node:
+        ref = await node.spawn(shop.Counter)
+        before = dict(vars(shop.Counter))
+        for number in (2, 3):
+            project.write("shop_b", FIRST.replace("+= message", f"+= message * {number}"))
+            assert (await node.reloader.reload(["shop_b"])).versions == {"shop_b": number}
+        assert await ref.call(1) == 3
+        assert (await node.reloader.rollback(["shop_b"])).versions == {"shop_b": 2}
+        assert await ref.call(1) == 5
+        with pytest.raises(ReloadRefused, match="undo that first"):
+            await node.reloader.rollback(["other"])
+        await node.reloader.rollback()
+        assert await ref.call(1) == 6
+        assert dict(vars(shop.Counter)) == before
+        with pytest.raises(ReloadRefused, match="nothing was reloaded"):
+            await node.reloader.rollback()
+
+
+async def test_messages_calls_timers_and_links_survive(project: Project) -> None:
+    """Nothing is lost, and nothing is handled twice; in order."""
+    shop = project.load(
+        "shop_c",
+        """
+        from observe.runtime import Agent
+
+        class Slow(Agent):
+            def init(self):
+                self.seen = []
+
+            async def handle(self, message):
+                if message == "gate":
+                    await self.gate.wait()
+                    return helper()
+                self.seen.append(("old", message))
+                return "old"
+
+        def helper():
+            return "helper of before"
+        """,
+    )
+    async with Node("shop") as node:
+        ref = await node.spawn(shop.Slow)
+        agent: Any = node.agents[ref.pid]
+        agent.gate = asyncio.Event()
+        under_way = asyncio.ensure_future(ref.call("gate", timeout=20))
+        await asyncio.sleep(0)
+        for number in range(5):
+            ref.cast(number)
+        waiting = asyncio.ensure_future(ref.call("call", timeout=20))
+        text = (
+            (project.directory / "shop_c.py")
+            .read_text()
+            .replace('"old"', '"new"')
+            .replace("of before", "of now")
+        )
+        project.write("shop_c", text)
+        reloading = asyncio.ensure_future(node.reloader.reload(["shop_c"], timeout_s=20))
+        while node.agents[ref.pid]._o_bonds is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert not reloading.done()
+        agent.gate.set()
+        assert await under_way == "helper of before"  # the step under way has ended on the old code
+        await reloading
+        assert await waiting == "new"
+        assert agent.seen == [*(("new", number) for number in range(5)), ("new", "call")]
+
+
+BROKEN = [
+    ("syntax", FIRST.replace("def handle", "def handle("), "cannot be compiled"),
+    ("import", "import no_such_module_here\n", r"cannot be loaded: ModuleNotFoundError.*\(line 1\)"),
+    ("raises", "x = 1\nraise RuntimeError('no')\n", r"RuntimeError: no \(line 2\)"),
+    ("exits", "raise SystemExit(3)\n", "SystemExit: 3"),
+    ("gone", "from observe.runtime import Agent\n", "Counter is gone, and 3 agents of it live"),
+    (
+        "bases",
+        FIRST.replace("(Agent)", "(Agent, list)").replace("class Counter", "class Counter"),
+        "bases|loaded",
+    ),
+    ("function", "def Counter(): pass\n", "is a function now and was a class"),
+    (
+        "limit",
+        FIRST.replace("def init", "mailbox_limit = 3\n\n        def init"),
+        "mailbox_limit was changed",
+    ),
+    ("slots", FIRST.replace("def init", '__slots__ = ("more",)\n\n        def init'), "slots"),
+    ("yield", FIRST.replace("return self.count", "yield self.count"), "must not use yield"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+async def test_what_cannot_be_reloaded_changes_nothing(project: Project, text: str, why: str) -> None:
+    shop = project.load("shop_d", FIRST)
+    async with Node("shop") as node:
+        refs = [await node.spawn(shop.Counter) for _ in range(3)]
+        before, names = dict(vars(shop.Counter)), dict(vars(shop))
+        project.write("shop_d", text)
+        with pytest.raises(ReloadRefused, match=why):
+            await node.reloader.reload(["shop_d"])
+        assert dict(vars(shop.Counter)) == before
+        assert dict(vars(shop)) == names
+        assert [await ref.call(1) for ref in refs] == [1, 1, 1]
+        assert node.reloader.version("shop_d") == 1
+
+
+async def test_one_migration_of_many_that_raises_undoes_all(project: Project) -> None:
+    """Also the states of those that were migrated already."""
+    shop = project.load("shop_e", FIRST)
+    async with Node("shop") as node:
+        refs = [await node.spawn(shop.Counter, number) for number in range(2000)]
+        text = SECOND.replace(
+            'return {"total": state',
+            'if state["count"] == 1500:\n                raise ValueError("this one")\n            return {"total": state',
+        )
+        project.write("shop_e", text)
+        why = await refused(node, "shop_e")
+        assert f"Counter {refs[1500].pid} could not be migrated: ValueError: this one" in why
+        assert [vars(node.agents[ref.pid]) for ref in refs] == [{"count": number} for number in range(2000)]
+        assert [await ref.call(1) for ref in refs[:3]] == [1, 2, 3]
+        project.write("shop_e", SECOND.replace('"log": [old_version]}', '"log": [old_version]}, 1'))
+        assert "must return the new state" in await refused(node, "shop_e")
+        project.write("shop_e", SECOND)
+        assert (await node.reloader.reload(["shop_e"])).migrated == 2000
+
+
+async def test_an_agent_that_reaches_no_safe_point_keeps_everything_as_it_was(project: Project) -> None:
+    shop = project.load(
+        "shop_f",
+        """
+        import asyncio
+        from observe.runtime import Agent
+
+        class Busy(Agent):
+            async def handle(self, message):
+                await asyncio.sleep(message)
+                return "old"
+        """,
+    )
+    async with Node("shop") as node:
+        stuck, free = await node.spawn(shop.Busy, name="stuck"), await node.spawn(shop.Busy)
+        stuck.cast(3600)
+        await asyncio.sleep(0)
+        project.write("shop_f", (project.directory / "shop_f.py").read_text().replace("old", "new"))
+        why = await refused(node, "shop_f", timeout_s=0.05)
+        assert "the step of Busy 2 (stuck) did not end within 0.05 s" in why
+        assert await free.call(0) == "old"
+
+
+async def test_who_was_suspended_by_an_operator_stays_suspended(project: Project) -> None:
+    from observe.runtime import actions
+
+    shop = project.load("shop_g", FIRST)
+    async with Node("shop") as node:
+        ref = await node.spawn(shop.Counter)
+        actions.suspend(node, node.agents[ref.pid])
+        project.write("shop_g", SECOND)
+        await node.reloader.reload(["shop_g"])
+        with pytest.raises(CallTimeout):
+            await ref.call(1, timeout=0.05)
+        actions.resume(node, node.agents[ref.pid])
+        assert await ref.call(1) == 20
+
+
+# -- what stands in a module ----------------------------------------------------------------------------------------------
+
+
+async def reload(project: Project, name: str, text: str, *others: str, remember: bool = True) -> Reloaded:
+    """Reload `name` with another text in a node of its own."""
+    async with Node("shop") as node:
+        if remember:
+            node.reloader.remember()
+        project.write(name, text)
+        return await node.reloader.reload([name, *others])
+
+
+async def test_messages_of_old_and_new_classes_are_the_same_to_new_code(project: Project) -> None:
+    """`isinstance` and pattern matching across versions: a class keeps its identity."""
+    text = """
+        from dataclasses import dataclass, field
+        from observe.runtime import Agent
+
+        @dataclass(frozen=True)
+        class Order:
+            item: str
+
+        class Shop(Agent):
+            def handle(self, message):
+                match message:
+                    case Order(item):
+                        return item
+    """
+    shop = project.load("shop_h", text)
+    async with Node("shop") as node:
+        ref, order = await node.spawn(shop.Shop), shop.Order("tea")
+        new = text.replace("item: str", "item: str\n            count: int = 1").replace(
+            "case Order(item):\n                        return item",
+            "case Order(item, count) if isinstance(message, Order):\n                        return item, count",
+        )
+        project.write("shop_h", new)
+        await node.reloader.reload(["shop_h"])
+        assert await ref.call(order) == ("tea", 1)
+        assert await ref.call(shop.Order("tea", 3)) == ("tea", 3)
+        assert repr(shop.Order("a", 2)) == "Order(item='a', count=2)"
+        assert shop.Order("a", 2) == shop.Order("a", 2) != shop.Order("a")
+        project.write(
+            "shop_h",
+            new.replace(
+                "count: int = 1", "count: int = 1\n            tags: list = field(default_factory=list)"
+            ),
+        )
+        assert "the field tags of shop_h.Order has no default value" in await refused(node, "shop_h")
+
+
+async def test_enums_stay_and_may_not_change_their_members(project: Project) -> None:
+    text = """
+        from enum import Enum
+
+        class State(Enum):
+            OPEN = 1
+            SHUT = 2
+
+            def text(self):
+                return "old"
+
+        DEFAULT = State.OPEN
+
+        def is_open(state=State.OPEN):
+            return state is State.OPEN
+    """
+    shop = project.load("shop_i", text)
+    open_state = shop.State.OPEN
+    await reload(project, "shop_i", text.replace('"old"', '"new"').replace("def is_open", "def is_ajar"))
+    assert open_state.text() == "new"
+    assert shop.is_ajar(open_state)
+    assert shop.is_ajar()
+    assert shop.DEFAULT is open_state
+    assert not hasattr(shop, "is_open")
+    async with Node("shop") as node:
+        project.write("shop_i", text.replace("SHUT = 2", "SHUT = 2\n            AJAR = 3"))
+        assert "the members of the enum shop_i.State were changed" in await refused(node, "shop_i")
+
+
+async def test_functions_that_others_have_imported_by_name_are_new(project: Project) -> None:
+    """In place where it can be; where the code closes over other variables, wherever somebody holds it by name."""
+    text = """
+        import functools
+
+        def price(item, factor=1):
+            return factor
+
+        def make():
+            rate = 1
+            def total(x):
+                return x * rate
+            return total
+
+        total = make()
+
+        @functools.lru_cache
+        def cached(x):
+            return x
+    """
+    prices = project.load("prices_j", text)
+    user = project.load("user_j", "from prices_j import price, total, cached\nTABLE = {'a': price}\n")
+    assert (user.price("x"), user.total(2), user.cached(1)) == (1, 2, 1)
+    new = (
+        text.replace("factor=1", "factor=7")
+        .replace("rate = 1", "rate = 3; more = 100")
+        .replace("x * rate", "x * rate + more")
+        .replace("            return x\n", "            return x + 1\n")
+    )
+    await reload(project, "prices_j", new)
+    assert user.price("x") == user.TABLE["a"]("x") == 7
+    assert user.total(2) == prices.total(2) == 106
+    assert user.cached(1) == 2
+
+
+async def test_methods_by_super_properties_and_wrapped_ones_are_new(project: Project) -> None:
+    text = """
+        import functools
+
+        def twice(times):
+            def decorate(function):
+                @functools.wraps(function)
+                def wrapped(*arguments):
+                    return [function(*arguments)] * times
+                return wrapped
+            return decorate
+
+        class Base:
+            def greet(self):
+                return "base"
+
+        class Child(Base):
+            def greet(self):
+                return super().greet() + " old"
+
+            @property
+            def size(self):
+                return 1
+
+            @staticmethod
+            def plain():
+                return 1
+
+            @classmethod
+            def name(cls):
+                return cls.__name__ + "1"
+
+            @twice(2)
+            def many(self):
+                return 1
+
+            def gone(self):
+                return 1
+    """
+    shop = project.load("shop_k", text)
+    child = shop.Child()
+    bound = child.many
+    await reload(
+        project, "shop_k",
+        text.replace(" old", " new").replace("return 1\n", "return 9\n").replace('+ "1"', '+ "9"')
+        .replace("@twice(2)", "@twice(3)").replace("def gone", "def come"),
+    )  # fmt: skip
+    assert child.greet() == "base new"
+    assert (child.size, child.plain(), child.name()) == (9, 9, "Child9")
+    assert child.many() == bound() == [9, 9, 9]
+    assert child.come() == 9
+    assert not hasattr(child, "gone")
+
+
+async def test_values_are_taken_where_their_assignment_was_changed(project: Project) -> None:
+    """What the service has put into the others is its state: connections, caches, counters."""
+    text = """
+        LIMIT = 3
+        TWICE = LIMIT * 2
+        cache = {}
+        connection = object()
+        count = 0
+
+        class Config:
+            rate = 1
+            seen = 0
+    """
+    shop = project.load("shop_l", text)
+    shop.cache["a"], shop.count, shop.Config.seen = 1, 41, 17
+    connection = shop.connection
+    told = await reload(
+        project,
+        "shop_l",
+        text.replace("LIMIT = 3", "LIMIT = 5").replace("rate = 1", "rate = 2") + "\n        more = [1]\n",
+    )
+    assert (shop.LIMIT, shop.TWICE, shop.Config.rate, shop.more) == (5, 10, 2, [1])
+    assert (shop.cache, shop.count, shop.Config.seen) == ({"a": 1}, 41, 17)
+    assert shop.connection is connection
+    assert set(told.changes.changed) == {"shop_l.LIMIT", "shop_l.TWICE", "shop_l.Config.rate"}
+    assert {"shop_l.cache", "shop_l.count"} <= set(told.changes.kept)
+
+
+async def test_without_the_text_before_only_what_is_written_in_capitals_is_taken(project: Project) -> None:
+    shop = project.load("shop_m", "LIMIT = 3\ncount = 0\n")
+    shop.count = 8
+    told = await reload(project, "shop_m", "LIMIT = 4\ncount = 1\n", remember=False)
+    assert (shop.LIMIT, shop.count) == (4, 8)
+    assert told.diff == []
+
+
+async def test_modules_that_import_each_other_reload_in_their_order(project: Project) -> None:
+    base = project.load("base_n", "class Base:\n    def who(self):\n        return 1\n")
+    sub = project.load("sub_n", "from base_n import Base\n\nclass Sub(Base):\n    pass\n")
+    thing = sub.Sub()
+    project.write(
+        "base_n",
+        "class Base:\n    def who(self):\n        return extra() + 1\n\ndef extra():\n    return 5\n",
+    )
+    told = await reload(
+        project, "sub_n", "from base_n import Base, extra\n\nclass Sub(Base):\n    def more(self):\n        return extra()\n",
+        "base_n",
+    )  # fmt: skip
+    assert told.modules == ["base_n", "sub_n"]
+    assert (thing.who(), thing.more()) == (6, 5)
+    assert sub.extra is base.extra
+    assert sub.Sub.__bases__ == (base.Base,)
+
+
+async def test_agents_of_subclasses_elsewhere_pause_and_follow(project: Project) -> None:
+    """A handler that becomes asynchronous in the base is asynchronous below it too."""
+    project.load("base_o", FIRST)
+    sub = project.load("sub_o", "from base_o import Counter\n\nclass Mine(Counter):\n    pass\n")
+    async with Node("shop") as node:
+        ref = await node.spawn(sub.Mine)
+        assert await ref.call(1) == 1
+        project.write(
+            "base_o", FIRST.replace("def handle", "async def handle").replace("+= message", "+= message * 2")
+        )
+        told = await node.reloader.reload(["base_o"])
+        assert told.classes == {"Mine": 1}
+        assert await ref.call(1) == 3
+        await node.reloader.rollback()
+        assert await ref.call(1) == 4
+
+
+async def test_new_classes_are_at_home_in_the_module(project: Project) -> None:
+    text = "FACTOR = 2\n"
+    shop = project.load("shop_p", text)
+    await reload(
+        project, "shop_p",
+        text + "class New:\n    def __init__(self):\n        self.x = FACTOR\n    def me(self):\n        return New, helper\n\n"
+        "def helper():\n    return New()\nONE = New()\n",
+    )  # fmt: skip
+    shop.FACTOR = 9
+    assert shop.helper().x == 9
+    assert shop.ONE.me() == (shop.New, shop.helper)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("no_such_module_at_all", "no module"), ("__main__", "runs once"), ("observe.runtime.node", "observe itself"), ("sys", "no source")],
+)  # fmt: skip
+async def test_only_loaded_modules_with_a_source_are_reloaded(name: str, why: str) -> None:
+    async with Node("shop") as node:
+        assert why in await refused(node, name)
+
+
+async def test_others_go_on_while_many_are_migrated(project: Project) -> None:
+    shop = project.load("shop_q", FIRST)
+
+    class Other(Agent):
+        def handle(self, message: Any) -> Any:
+            return message
+
+    async with Node("shop") as node:
+        refs = [await node.spawn(shop.Counter, number) for number in range(3000)]
+        other = await node.spawn(Other)
+        project.write("shop_q", SECOND)
+        reloading = asyncio.ensure_future(node.reloader.reload(["shop_q"]))
+        answered = 0
+        while not reloading.done():
+            assert await other.call(answered) == answered
+            answered += 1
+            await asyncio.sleep(0)
+        assert (await reloading).migrated == 3000
+        assert answered > 5
+        assert [await ref.call(0) for ref in refs[:3]] == [0, 100, 200]
