@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "tree",
     "crashes",
     "autopsy",
+    "record",
     "replay",
     "findings",
     "workers",

@@ -250,6 +250,11 @@ class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleC
         args = wire.WatchArgs(what="events", interval_s=interval_s, credit=8)
         return await self._watch(Watch(self, args, wire.Events.from_wire))
 
+    async def watch_tape(self) -> Watch[wire.TapePiece]:
+        """The node's recording from here on, piece by piece: `observe.probe.taping.record` puts it into a file."""
+        args = wire.WatchArgs(what="tape", interval_s=0.05, credit=16)
+        return await self._watch(Watch(self, args, wire.TapePiece.from_wire))
+
     async def events(self) -> AsyncIterator[wire.Event]:
         """What happens on the node from here on, one by one. `watch_events` tells how many a slow reader missed."""
         watch = await self.watch_events()

@@ -6,6 +6,7 @@ instead of 180, and a third of the time. What earlier versions have written is r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -20,6 +21,9 @@ from observe.probe.wire import Vitals
 SAMPLES: Final = 120
 """Seconds of vital signs in a keyframe."""
 
+PART: Final = 20_000
+"""Texts that are joined in one go: less than a millisecond for which no other thread runs."""
+
 MOST_ROWS: Final = 100_000_000
 """Agents in a keyframe; a file that says more is damaged."""
 
@@ -29,24 +33,67 @@ Column = list[Any]
 N = TypeVar("N", np.int64, np.float64)
 
 
-def take(picture: Picture, feed: Feed) -> dict[str, Any]:
+@dataclass(slots=True)
+class Snapshot:
+    """A picture's contents. Until `copy` has been called, no frame of the feed may be applied to the picture."""
+
+    agents: int
+    facts: dict[str, Any]
+    texts: list[str]
+    rows: NDArray[np.intp] | None
+    """Those of live agents; None: all."""
+    ints: dict[str, NDArray[np.int64]]
+    floats: dict[str, NDArray[np.float64]]
+
+    def copy(self) -> None:
+        """Copy the columns, from where on the picture may change. On any thread: it takes long for very many agents,
+        most of it for the first use of the memory."""
+        self.ints = {name: column.copy() for name, column in self.ints.items()}
+        self.floats = {name: column.copy() for name, column in self.floats.items()}
+
+    def to_map(self) -> dict[str, Any]:
+        """The keyframe."""
+        return self.facts | {
+            "strings": _joined(self.texts),
+            "ints": {name: _narrow(column, self.rows) for name, column in self.ints.items()},
+            "floats": {name: _narrow(column, self.rows) for name, column in self.floats.items()},
+        }
+
+
+def snapshot(picture: Picture, feed: Feed) -> Snapshot:
     """The picture, as far as a reader of a recording needs it."""
     table, vitals = picture.table, picture.vitals
-    rows = None if len(table) == len(table.alive_mask()) else table.alive()
-    return {
+    facts = {
         "expected": feed.expected if feed.is_settled else None,
         "clock_offset_us": picture.clock_offset_us,
         "python": picture.python,
         "version": picture.version,
         "started_at": picture.started_at,
-        "strings": table.strings.all_texts(),
         "size": len(table),
         "newest_us": table.newest_us,
-        "ints": {name: _narrow(table.ints(name), rows) for name in INTS},
-        "floats": {name: _narrow(table.floats(name), rows) for name in FLOATS},
         "vitals": None if vitals.newest is None else {"t": "", **vitals.newest.model_dump()},
         "samples": [sample.to_wire() for sample in vitals.samples(SAMPLES)],
     }
+    return Snapshot(
+        len(table),
+        facts,
+        table.strings.all_texts(),
+        None if len(table) == len(table.alive_mask()) else table.alive(),
+        {name: table.ints(name) for name in INTS},
+        {name: table.floats(name) for name in FLOATS},
+    )
+
+
+def take(picture: Picture, feed: Feed) -> dict[str, Any]:
+    """The keyframe of a picture, at once."""
+    return snapshot(picture, feed).to_map()
+
+
+def _joined(texts: list[str]) -> str | list[str]:
+    """All texts in one with zeros between them, where that tells them apart. In parts: others want to run as well."""
+    parts = ["\0".join(texts[first : first + PART]) for first in range(0, len(texts), PART)]
+    zeros = sum(part.count("\0") for part in parts) + len(parts) - 1
+    return "\0".join(parts) if texts and zeros == len(texts) - 1 else texts
 
 
 def restore(key: dict[str, Any], picture: Picture) -> int | None:

@@ -15,9 +15,9 @@ from observe.probe.deaths import BusyAgent, Death
 from observe.probe.errors import BadFrame
 from observe.probe.feed import Feed, read_frame
 from observe.probe.frames import Config, CrashFrame
+from observe.probe.key_job import KEYFRAME_LIMIT_BYTES
 from observe.probe.keyframe import restore
 from observe.probe.picture import MAX_CRASHES, Picture
-from observe.probe.recorder import KEYFRAME_LIMIT_BYTES
 from observe.probe.recording import (
     DEATH,
     EVENTS,
@@ -237,6 +237,8 @@ class Past:
         """Apply a record, unless the picture holds what it says already."""
         if record.kind == META:
             meta = _decoded(record)
+            if record.offset > len(MAGIC):
+                self._is_whole = False  # in the middle of a file: something was left out before it
             if meta.get("incarnation") != self._meta.get("incarnation"):
                 self._is_whole = False
                 self._mono_us = 0

@@ -35,6 +35,7 @@ from observe.probe.errors import BadFrame, Refusal, TooLarge
 from observe.probe.feed import Feed
 from observe.probe.frames import Config
 from observe.probe.holding import describe_holder, held_by
+from observe.probe.key_job import KeyJob
 from observe.probe.keyfiles import AuthorisedKeys
 from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
@@ -45,6 +46,7 @@ from observe.probe.recorder import Recorder
 from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
 from observe.probe.scribe import Scribe
 from observe.probe.streams import EventItem, Streams
+from observe.probe.tapes import Tapes
 from observe.probe.turned_away import TurnedAway
 from observe.probe.waiting import WaitingFor
 from observe.probe.wire import PROTOCOL_VERSIONS, Stack
@@ -87,6 +89,9 @@ KEYS_S: Final = 0.2
 SETTLE_S: Final = 1.0
 """How long the last records may take to reach the disk before the process ends. The service waits two seconds for it."""
 
+COPYING_TURN_S: Final = 0.002
+"""A turn takes at least so long while a keyframe of very many agents is copied."""
+
 FLUSH_MS: Final = 500
 """How long the last messages to clients may take before the process ends."""
 
@@ -126,7 +131,9 @@ class Server:
         self._picture = Picture(config, self._publish)
         self._own_use = OwnUse(is_thread=config.pid == os.getpid())
         self._feed = Feed(self._picture)
-        self._recorder = self._make_recorder()
+        meta = {key: getattr(config, key) for key in ("node", "host", "incarnation", "pid")} | {"format": 1}
+        self._recorder = self._make_recorder(meta)
+        self._tapes = Tapes(self._streams, meta, self._snapshot)
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
         self._listener = Listener(self._router, config.listen, config.port)
@@ -276,7 +283,9 @@ class Server:
             if self._monitor in ready:
                 self._turned_away.receive(now, CLIENT_SHARE)
             self._feed.wants_events = self._streams.wants_events
-            if self._feed_socket in ready:
+            if self._copying is not None:
+                time.sleep(COPYING_TURN_S)  # the feed may be readable, and is not to be read
+            elif self._feed_socket in ready:
                 self._take_feed()
             if self._control in ready:
                 self._take_control()
@@ -287,7 +296,7 @@ class Server:
                 self._take_clients(now)
             self._asks.expire(now)
             self._feed.settle(now)
-            self._flush_recorder(now)
+            self._flush_records(now)
             if self._feed.needs_resync(now) and not self._picture.ended:
                 self._asks.ask("resync", {}, _ignore, now)
             self._look_after_node(now, ready)
@@ -320,6 +329,8 @@ class Server:
             self._zap.send_multipart(reply)
 
     def _take_feed(self) -> None:
+        if (copying := self._copying) is not None:
+            copying.wait_copied()
         for _ in range(FEED_SHARE):
             try:
                 parts = self._feed_socket.recv_multipart(zmq.NOBLOCK)
@@ -329,12 +340,12 @@ class Server:
             self._applying = True
             self._feed.receive(frame)
             self._applying = False
-            if self._recorder is not None:
+            if self._is_recorded:
                 self._record(FRAME, frame)
 
     def _publish(self, items: list[EventItem], omitted: int) -> None:
         self._streams.publish(items, omitted)
-        if not self._applying and self._recorder is not None:  # others come out of the recorded frames again
+        if not self._applying and self._is_recorded:  # others come out of the recorded frames again
             self._record(EVENTS, encode({"events": items}))
 
     def _make_metrics(self) -> MetricsLink | None:
@@ -347,26 +358,39 @@ class Server:
 
         return MetricsLink(self.config.metrics, self._picture, self._desk.standing, tell)
 
-    def _make_recorder(self) -> Recorder | None:
+    def _snapshot(self) -> keyframe.Snapshot:
+        return keyframe.snapshot(self._picture, self._feed)
+
+    def _make_recorder(self, meta: dict[str, Any]) -> Recorder | None:
         config = self.config
         if not config.record:
             return None
-        meta = {key: getattr(config, key) for key in ("node", "host", "incarnation", "pid")} | {"format": 1}
-        picture, feed = self._picture, self._feed
-        made = Recorder(
-            Path(config.record), config.node, config.keep_bytes, meta, lambda: keyframe.take(picture, feed)
-        )
+        made = Recorder(Path(config.record), config.node, config.keep_bytes, meta, self._snapshot)
         made.flush(time.monotonic(), time.time_ns() // 1000, monotonic_us(), settled=True)
         return made
 
-    def _record(self, kind: int, payload: bytes) -> None:
-        assert self._recorder is not None
-        self._recorder.note(payload, time.time_ns() // 1000, monotonic_us(), kind)
+    @property
+    def _is_recorded(self) -> bool:
+        return self._recorder is not None or bool(self._tapes)
 
-    def _flush_recorder(self, now: float) -> None:
+    @property
+    def _copying(self) -> KeyJob | None:
+        """A keyframe is being copied: the picture must not change."""
+        return (self._recorder and self._recorder.copying) or self._tapes.copying
+
+    def _record(self, kind: int, payload: bytes) -> None:
+        wall_us, mono_us = time.time_ns() // 1000, monotonic_us()
         if self._recorder is not None:
-            settled = self._feed.is_settled and self._feed.is_synced
-            self._recorder.flush(now, time.time_ns() // 1000, monotonic_us(), settled=settled)
+            self._recorder.note(payload, wall_us, mono_us, kind)
+        if self._tapes:
+            self._tapes.note(payload, wall_us, mono_us, kind)
+
+    def _flush_records(self, now: float) -> None:
+        settled = self._feed.is_settled and self._feed.is_synced
+        wall_us, mono_us = time.time_ns() // 1000, monotonic_us()
+        if self._recorder is not None:
+            self._recorder.flush(now, wall_us, mono_us, settled=settled)
+        self._tapes.flush(wall_us, mono_us, settled=settled or self._picture.ended is not None)
 
     def _take_control(self) -> None:
         for _ in range(CONTROL_SHARE):
@@ -458,9 +482,9 @@ class Server:
         self._sample()  # the last one: from here on everything stands still
         if died:
             death = self._coroner.examine(text=text if state == "stopped" else "")
-            if self._recorder is not None:
+            if self._is_recorded:
                 self._record(DEATH, encode(death.to_wire()))
-                self._flush_recorder(time.monotonic())
+                self._flush_records(time.monotonic())
             self._picture.cause = death.cause
             text = text if state == "stopped" else text + death.cause
         self._picture.end(state)
@@ -519,7 +543,7 @@ class Server:
         picture.table.strings.prepare()
         at = picture.wall(monotonic_us())
         picture.vitals.sample(at, picture.state, len(picture.table), picture.held)
-        if self._recorder is not None:
+        if self._is_recorded:
             held = picture.held.to_wire() if picture.held is not None else None
             facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
             self._record(SAMPLE, encode(facts))

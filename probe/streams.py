@@ -21,6 +21,9 @@ MAX_PER_CLIENT: Final = 16
 MAX_SUBSCRIPTIONS: Final = 256
 """Of all clients together."""
 
+MAX_TAPES: Final = 4
+"""Clients that record at one time: a keyframe of a million agents takes a second of a core for each."""
+
 MAX_CREDIT: Final = 1000
 """Pushes that may be under way to one subscriber; more credit than this is not counted."""
 
@@ -48,10 +51,19 @@ class Subscription:
     missed: int = 0
     """Left out before that, in all."""
     events: deque[EventItem] = field(default_factory=deque)
+    waiting: list[bytes] = field(default_factory=list)
+    """Of a tape: pieces of records, the next one first."""
 
     def is_ready(self, now: float) -> bool:
         """Whether a push should go now."""
-        return self.credit > 0 and now >= self.due_at and (self.what != "events" or bool(self.events))
+        return self.credit > 0 and now >= self.due_at and self.has_news
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to push; of a table or the vital signs there always is."""
+        if self.what == "tape":
+            return bool(self.waiting)
+        return self.what != "events" or bool(self.events)
 
     def stamp(self, now: float, data: dict[str, Any]) -> dict[str, Any]:
         """Make `data` the next push: takes one credit, numbers it, says what was left out before it."""
@@ -64,9 +76,13 @@ class Subscription:
         return push
 
     def undo(self, push: dict[str, Any]) -> None:
-        """That push could not be sent: it counts as left out."""
+        """That push could not be sent: it counts as left out, but of a tape, where it waits on."""
         self.credit += 1
         self.seq -= 1
+        if self.what == "tape":
+            self.dropped = push["dropped"]
+            self.waiting.insert(0, push["data"]["records"])
+            return
         self.dropped += push["dropped"] + (len(push["data"]["events"]) if self.what == "events" else 1)
 
     def take_events(self) -> list[EventItem]:
@@ -107,6 +123,9 @@ class Streams:
         if args.query is not None and args.what != "agents":
             raise Refusal("bad_request", f"args.query: a watch of {args.what} takes no query", "leave it out")
         mine = sum(1 for one in self._subscriptions.values() if one.client == client)
+        tapes = sum(1 for one in self._subscriptions.values() if one.what == "tape")
+        if args.what == "tape" and tapes >= MAX_TAPES:
+            raise Refusal("busy", f"{tapes} clients record this node already", "try again when one has ended")
         if mine >= MAX_PER_CLIENT or len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise Refusal(
                 "busy", "too many subscriptions are open", "end one with unwatch, or try again later"
@@ -173,7 +192,9 @@ class Streams:
         for one in self._subscriptions.values():
             if one.is_ready(now):
                 ready.append(one)
-            elif one.credit == 0 and one.what != "events" and now >= one.due_at + one.interval_s:
+            elif (
+                one.credit == 0 and one.what not in ("events", "tape") and now >= one.due_at + one.interval_s
+            ):
                 # The moment for a picture has passed. `due_at` stays in the past, so that credit brings one at once.
                 one.dropped += 1
                 one.due_at += one.interval_s
@@ -181,9 +202,5 @@ class Streams:
 
     def next_due(self) -> float:
         """Monotonic seconds at which the next push falls due; infinity when none will without further news."""
-        moments = (
-            one.due_at
-            for one in self._subscriptions.values()
-            if one.credit > 0 and (one.what != "events" or one.events)
-        )
+        moments = (one.due_at for one in self._subscriptions.values() if one.credit > 0 and one.has_news)
         return min(moments, default=float("inf"))

@@ -80,11 +80,9 @@ class Strings:
         self._texts += texts
         self._folded += map(str.casefold, texts)
 
-    def all_texts(self) -> str | list[str]:
-        """All texts from number 1 on, in one with zeros between them where that tells them apart: for a keyframe."""
-        count = len(self._texts) - 1
-        joined = "\0".join(self._texts[1:])
-        return joined if count and joined.count("\0") == count - 1 else self._texts[1:]
+    def all_texts(self) -> list[str]:
+        """All texts from number 1 on."""
+        return self._texts[1:]
 
     def matching(self, term: str) -> Bools:
         """For each number whether its text contains `term`, without regard to case. Number 0 contains nothing."""

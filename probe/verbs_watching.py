@@ -32,6 +32,8 @@ def contents(picture: Picture, subscription: Subscription) -> dict[str, Any]:
     """What is due for one subscription."""
     if subscription.what == "events":
         return {"events": subscription.take_events()}
+    if subscription.what == "tape":
+        return {"records": subscription.waiting.pop(0)}
     if subscription.what == "vitals":
         return picture.current_vitals().to_wire()
     assert subscription.query is not None

@@ -153,7 +153,7 @@ class DeathsArgs(Asked):
 
 
 class WatchArgs(Asked):
-    what: Literal["agents", "vitals", "events"]
+    what: Literal["agents", "vitals", "events", "tape"]
     query: Query | None = None
     """For agents only."""
     interval_s: float = Field(default=0.5, ge=0.05, le=3600.0)
@@ -450,6 +450,13 @@ class Events(Told):
     """The data of a push of an `events` watch."""
 
     events: list[Event]
+
+
+class TapePiece(Told):
+    """The data of a push of a `tape` watch."""
+
+    records: bytes
+    """The next bytes of a recording, without the eight at its beginning."""
 
 
 class Where(Told):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from observe.probe.past import Past
 from observe.probe.recorder import Recorder
 from observe.probe.recording import KEY, META, SUFFIX, NotARecording, segments_at
 from tests.probe.a_life import record_a_life
+from tests.probe.live import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,25 @@ def test_what_is_no_recording_is_said_to_be_none(tmp_path: Path) -> None:
         Past(tmp_path)
 
 
-def recorder(folder: Path, keep_bytes: int) -> Recorder:
-    return Recorder(folder, "shop", keep_bytes, {"node": "shop"}, lambda: {"expected": None})
+class Nothing:
+    """A picture with nothing in it, that claims to be of some agents, and may take its time."""
+
+    def __init__(self, agents: int = 0, may_end: threading.Event | None = None) -> None:
+        self.agents = agents
+        self.may_end = may_end
+
+    def copy(self) -> None:
+        """There is nothing to copy."""
+
+    def to_map(self) -> dict[str, Any]:
+        """A keyframe."""
+        if self.may_end is not None:
+            assert self.may_end.wait(30)
+        return {"expected": None}
+
+
+def recorder(folder: Path, keep_bytes: int, picture: Nothing | None = None) -> Recorder:
+    return Recorder(folder, "shop", keep_bytes, {"node": "shop"}, lambda: picture or Nothing())
 
 
 def test_a_recording_stays_within_its_bound_and_loses_the_oldest(tmp_path: Path) -> None:
@@ -106,6 +125,34 @@ def test_a_recording_stays_within_its_bound_and_loses_the_oldest(tmp_path: Path)
     kinds = [record.kind for record in segments_at(paths[0])[0]]
     assert kinds[:2] == [META, KEY]
     assert (paths[0].stat().st_mode & 0o777) == 0o600
+
+
+def test_a_large_keyframe_is_packed_while_the_recorder_goes_on(tmp_path: Path) -> None:
+    """What comes meanwhile is in the old segment, for those who lose the probe just then, and behind the keyframe."""
+    picture = Nothing()
+    made = recorder(tmp_path, 1 << 20, picture)
+    made.flush(0.0, 1, 1, settled=True)
+    made.note(os.urandom(200_000), 2, 2)
+    picture.agents, picture.may_end = 1_000_000, threading.Event()
+    made.flush(1.0, 3, 3, settled=True)  # it is time for the next segment
+    made.note(b"meanwhile", 4, 4)
+    made.flush(2.0, 5, 5, settled=True)
+    (old,) = segments_at(tmp_path)
+    assert [record.payload for record in old][-1] == b"meanwhile"
+    picture.may_end.set()
+
+    def has_moved_on() -> bool:
+        made.flush(3.0, 6, 6, settled=True)
+        return len(list(tmp_path.iterdir())) == 2
+
+    wait_until(has_moved_on)
+    made.note(b"afterwards", 7, 7)
+    made.close()
+    _, new = segments_at(tmp_path)
+    assert [record.kind for record in new][:2] == [META, KEY]
+    assert [record.payload for record in new][2:] == [b"meanwhile", b"afterwards"]
+    assert [record.mono_us for record in new] == [3, 3, 4, 7]
+    assert made.lost == 0
 
 
 def test_a_disk_that_refuses_is_counted_and_tried_again(tmp_path: Path) -> None:
