@@ -14,6 +14,7 @@ BENCHMARKS = {
     "agents": "spawn rate and memory",
     "telemetry": "what observation costs",
     "table": "the agents table at 1,000,000 agents",
+    "soak": "growth over a long run",
     "attach": "from attach to the first painted table",
     "kill_to_dead": "from a kill to seeing the agent dead",
     "processes": "messages between two processes",
