@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from observe.probe.table import Table
 from observe.probe.wire import STATUS_NAMES
 
 Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 ORDER: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">": operator.gt,
@@ -73,8 +74,39 @@ def _mentions(table: Table, text: str) -> Mask:
 def _contains(table: Table, column: str, text: str) -> Mask:
     if column == "status":
         return np.array([text.casefold() in name for name in STATUS_NAMES])[table.ints(column)]
-    found: Mask = table.strings.matching(text)[table.ints(column)]
-    return found
+    return _of_texts(table.strings.matching(text), table.ints(column), partial(digits_within, text))
+
+
+def _of_texts(found: Mask, column: Ints, of_numbers: Callable[[Ints], Mask]) -> Mask:
+    """For each row what was found of its text, or of the number that stands there for itself."""
+    if not len(column) or int(column.min()) >= 0:
+        return found[column]
+    mask: Mask = found[np.maximum(column, 0)]
+    own = column < 0
+    mask[own] = of_numbers(~column[own])
+    return mask
+
+
+def digits_within(text: str, values: Ints) -> Mask:
+    """Which of these numbers, none below 0, contain the text when they are written down."""
+    found = np.zeros(len(values), dtype=np.bool_)
+    if not (text.isascii() and text.isdigit() and len(text) < 19) or not len(values):
+        return found | (not text)
+    wanted, span = int(text), 10 ** len(text)
+    least = span if text[0] == "0" else span // 10  # a zero at its beginning needs a digit before it
+    rest = values
+    while True:
+        found |= (rest % span == wanted) & (rest >= least)
+        if int(rest.max()) < span:
+            break
+        rest = rest // 10
+    return found | (values == 0) if text == "0" else found
+
+
+def _equal_number(text: str, values: Ints) -> Mask:
+    is_number = text.isascii() and text.isdigit() and len(text) < 19 and str(int(text)) == text
+    mask: Mask = values == (int(text) if is_number else -1)
+    return mask
 
 
 def _is(table: Table, term: Comparison, value: float | str, now_us: int) -> Mask:
@@ -91,5 +123,4 @@ def _is(table: Table, term: Comparison, value: float | str, now_us: int) -> Mask
 
 
 def _equals(table: Table, column: str, text: str) -> Mask:
-    found: Mask = table.strings.equal_to(text)[table.ints(column)]
-    return found
+    return _of_texts(table.strings.equal_to(text), table.ints(column), partial(_equal_number, text))

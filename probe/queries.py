@@ -86,7 +86,12 @@ def _values(table: Table, column: str, rows: Rows, now_us: int) -> list[Any]:
 def _key(table: Table, column: str, rows: Rows, now_us: int) -> NDArray[Any]:
     """Numbers that sort as the column does."""
     if column in STRING_COLUMNS:
-        return table.strings.ranks()[table.ints(column)[rows]]
+        names = table.ints(column)[rows]
+        if len(names) and int(names.min()) < 0:  # numbers that stand for themselves come after all texts
+            return np.where(
+                names < 0, len(table.strings) + ~names, table.strings.ranks()[np.maximum(names, 0)]
+            )
+        return table.strings.ranks()[names]
     if column == "status":
         return STATUS_RANK[table.ints(column)[rows]]
     return numbers(table, column, rows, now_us)

@@ -50,13 +50,18 @@ class Strings:
         return self._texts[number]
 
     def text(self, number: int) -> str | None:
-        """The text, or None for number 0."""
+        """The text, or None for number 0. Below 0 stands a number for itself: ~n for n."""
+        if number < 0:
+            return str(~number)
         return self._texts[number] if number else None
 
     def texts(self, numbers: NDArray[Any]) -> list[str | None]:
-        """The text for each number, None for 0."""
+        """The text for each number, None for 0; below 0 as in `text`."""
         texts = self._texts
-        return [texts[number] if number else None for number in numbers.tolist()]
+        return [
+            texts[number] if number > 0 else str(~number) if number < 0 else None
+            for number in numbers.tolist()
+        ]
 
     def numbers(self, text: str) -> list[int]:
         """All numbers of exactly this text. A service with very many texts may number one again."""

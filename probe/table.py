@@ -134,8 +134,9 @@ class Table:
             )
         else:
             rows = self._read(count, data, SPAWN_WIDTH)
-        for position in (1, 2, 4):
+        for position in (1, 2):
             self._check_strings(rows[:, position])
+        self._check_strings(np.maximum(rows[:, 4], 0))  # below 0 it is a number itself
         if not count:
             return rows[:, 0]
         pids = rows[:, 0]

@@ -26,7 +26,8 @@ class SpawnFacts(NamedTuple):
     class_name: str
     name: str | None
     supervisor_pid: int
-    child_id: str
+    child_id: str | int
+    """As text, but for a number: those that children are given unless told otherwise."""
     restarts: int
     crashes: int
     worker: int
@@ -85,7 +86,7 @@ def spawn_facts(agent: Agent) -> SpawnFacts:
         type(agent).__name__,
         child.name,
         child.supervisor_pid,
-        str(child.id),
+        child.id if type(child.id) is int else str(child.id),
         child.restarts,
         child.crashes,
         agent._o_away.worker if agent._o_away is not None else 0,

@@ -101,7 +101,8 @@ class Reader:
         elif kind == "spawn":
             for row in _rows(frame, SPAWN):
                 for column in ("class", "name", "child"):
-                    row[column] = self.strings[row[column]]
+                    number = row[column]
+                    row[column] = str(~number) if number < 0 else self.strings[number]
                 self.agents[row["pid"]] = row
         elif kind == "rows":
             for row in _rows(frame, ROW):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from observe.probe.errors import Refusal
+from observe.probe.matching import digits_within
 from observe.probe.queries import answer, line, window
 from observe.probe.strings import JOIN_AT, Strings
 from observe.probe.table import Table
@@ -327,3 +328,46 @@ def test_all_status_names_have_a_number() -> None:
     from observe.runtime.agent import STATUS_NAMES as THEIRS
 
     assert STATUS_NAMES == THEIRS
+
+
+# -- child ids that are numbers ------------------------------------------------------------------------------------------
+
+
+@given(
+    values=st.lists(st.integers(0, 10**7) | st.integers(0, 10**18), max_size=40),
+    text=st.integers(0, 10**4).map(str) | st.from_regex(r"\A[0-9]{1,5}\Z") | st.sampled_from(["", "x", "1x"]),
+)
+def test_digits_are_found_in_numbers_as_in_their_texts(values: list[int], text: str) -> None:
+    found = digits_within(text, np.array(values, dtype=np.int64))
+    assert found.tolist() == [text in str(value) for value in values]
+
+
+def numbered() -> Table:
+    """Three children with numbers for ids, one with a text, one without."""
+    table = Table()
+    table.strings.add(1, ["Session", "cart"])
+    rows = [(pid, 1, 0, 0, child, 0, 0, 0) for pid, child in enumerate([~17, ~2, 2, 0, ~170], start=1)]
+    table.spawn(len(rows), array("q", [value for row in rows for value in row]).tobytes(), 1)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("text", "pids"),
+    [
+        ("child=17", [1]),
+        ("child=017", []),
+        ("child~17", [1, 5]),
+        ("child!~17", [2, 3, 4]),
+        ("child=cart,2", [2, 3]),
+        ("child~ar", [3]),
+        ("child=", [4]),
+    ],
+)
+def test_children_with_numbers_are_found_by_them(text: str, pids: list[int]) -> None:
+    page = answer(numbered(), Query(filter=text, sort="pid", descending=False), 1, 0.0)
+    assert [row["pid"] for row in page.as_dicts()] == pids
+
+
+def test_children_with_numbers_are_shown_as_text_and_sorted_as_numbers_behind_all_texts() -> None:
+    page = answer(numbered(), Query(sort="child", descending=False), 1, 0.0)
+    assert [row["child"] for row in page.as_dicts()] == ["cart", "2", "17", "170", ""]
