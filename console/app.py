@@ -29,7 +29,7 @@ from observe.console.messages import (
     PagePainted,
     VitalsArrived,
 )
-from observe.console.screens import FIRST_SCREEN, PageName
+from observe.console.screens import FIRST_SCREEN, PageName, in_browser
 from observe.console.tones import DARK, LIGHT
 from observe.console.widgets.agents_table import AgentsTable
 from observe.console.widgets.bars import KeyHints
@@ -198,7 +198,7 @@ def run_console(target: str, *, readonly: bool = False, screen: PageName = FIRST
         AttachError: the first attempt to attach failed, the file of keys cannot be used, or there is no terminal to draw on; nothing has been left on
             the screen.
     """
-    if sys.__stderr__ is None or not sys.__stderr__.isatty():
+    if not in_browser() and (sys.__stderr__ is None or not sys.__stderr__.isatty()):
         # Textual draws there, so that stdout may go elsewhere.
         raise AttachError(
             "the console draws on stderr, which is not a terminal here", hint="do not redirect it with 2>"

@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "demo",
     "nodes",
     "attach",
+    "serve",
     "ps",
     "inspect",
     "stack",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final, Literal
 
 PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups"]
@@ -22,3 +23,8 @@ SCREENS: Final[tuple[PageName, ...]] = (
 
 ATTACH_SCREENS: Final = ("nodes", *SCREENS)
 """What `observe attach --screen` takes: of several nodes there are `nodes` and `agents`."""
+
+
+def in_browser() -> bool:
+    """Whether this console is drawn in a browser, by `observe serve`, and so needs no terminal."""
+    return "web_driver" in os.environ.get("TEXTUAL_DRIVER", "")

@@ -12,7 +12,7 @@ import click
 
 from observe.console.fleet_options import Nodes, fleet_options
 from observe.console.options import nodes_argument
-from observe.console.screens import ATTACH_SCREENS, FIRST_SCREEN, PageName
+from observe.console.screens import ATTACH_SCREENS, FIRST_SCREEN, PageName, in_browser
 
 
 @click.command("attach")
@@ -75,7 +75,7 @@ def command(
         raise click.BadParameter(
             f"{screen} is of one node; of several there are nodes and agents", param_hint="--screen"
         )
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not in_browser() and not (sys.stdin.isatty() and sys.stdout.isatty()):
         node = nodes[0] if nodes else "NODE"
         raise click.UsageError(
             f"The console needs a terminal. For scripts there is `observe ps {node} --json`.",
