@@ -10,7 +10,9 @@ import argparse
 import gc
 import importlib
 import sys
+import tempfile
 import time
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -72,8 +74,11 @@ def run_atheris(frames: int) -> None:
             harness.hello("admin")
             harness.send(who, data[1:])
 
-    atheris.Setup([sys.argv[0], f"-runs={frames}", "-max_len=4096"], one)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as seeds:
+        for number, request in enumerate(corpus()):
+            (Path(seeds) / str(number)).write_bytes(bytes([number % len(whose)]) + msgpack.packb(request))
+        atheris.Setup([sys.argv[0], f"-runs={frames}", "-max_len=4096", seeds], one)
+        atheris.Fuzz()
 
 
 def main() -> int:
