@@ -100,14 +100,15 @@ def _long_step(picture: Picture, _now: float) -> Condition | None:
     found = [
         frame
         for pid, frame in picture.troubles.findings("long_step").items()
-        if picture.table.row_of(pid) is not None
+        if (pid == 0 or picture.table.row_of(pid) is not None)  # 0: a plain task
         and not picture.allowed.names("long_step", frame.class_name, frame.name)
     ]
     if not found:
         return None
     oldest = min(found, key=lambda frame: frame.at)
+    pids = [one.pid for one in found if one.pid]
     return Condition(
-        oldest.text, count=len(found), pid=oldest.pid, filter=worst_pids([one.pid for one in found]),
+        oldest.text, count=len(found), pid=oldest.pid, filter=worst_pids(pids) if pids else "",
         evidence={"stack": oldest.stack},
     )  # fmt: skip
 

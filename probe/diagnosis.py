@@ -97,8 +97,8 @@ def _holds_scheduler(picture: Picture, _now: float) -> Condition | None:
         return None
     newest = max(told, key=lambda one: one.at)
     return Condition(
-        newest.text, pid=newest.pid, filter=f"pid={newest.pid}", evidence={"stack": newest.stack},
-        pids=frozenset([newest.pid]),
+        newest.text, pid=newest.pid, filter=f"pid={newest.pid}" if newest.pid else "",
+        evidence={"stack": newest.stack}, pids=frozenset([newest.pid] if newest.pid else ()),
     )  # fmt: skip
 
 

@@ -36,13 +36,15 @@ REMEMBERED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One diagnosis, about one agent."""
+    """One diagnosis, about one agent or one plain asyncio task."""
 
     kind: FindingKind
     pid: int
+    """0 for a plain task."""
     name: str | None
-    """The agent's registered name, if it has one."""
+    """The agent's registered name, if it has one; the task's."""
     class_name: str
+    """The agent's class; the function that the task runs."""
     text: str
     """One sentence for people."""
     since: float
@@ -53,6 +55,17 @@ class Finding:
     """How often the condition has come up for this agent since it was last quiet for long."""
     cleared: bool = False
     """The condition is over. Comes once for each finding that was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTask:
+    """An asyncio task that is no step of an agent, as findings name it: without a pid."""
+
+    name: str
+    coroutine: str
+
+    def __str__(self) -> str:
+        return f"the task {self.name} ({self.coroutine})"
 
 
 class _Known:
@@ -87,10 +100,19 @@ class Findings:
             return [known.finding for known in self._known.values() if known.finding is not None]
 
     def observe(
-        self, kind: FindingKind, agent: Agent, text: str, since: float, stack: tuple[Frame, ...] = ()
+        self,
+        kind: FindingKind,
+        agent: Agent | PlainTask,
+        text: str,
+        since: float,
+        stack: tuple[Frame, ...] = (),
     ) -> bool:
-        """The condition holds. Call it as often as it is seen; tells whether it was told this time."""
-        key = (kind, agent._o_pid)
+        """The condition holds. Call it as often as it is seen; tells whether it was told this time.
+
+        Of plain tasks, one at a time is the subject of a kind of finding.
+        """
+        pid, name, class_name = _identity(agent)
+        key = (kind, pid)
         now = now_ns()
         with self._lock:
             known = self._known.pop(key, None) or _Known()
@@ -109,9 +131,9 @@ class Findings:
             known.told_ns = now
             known.finding = finding = Finding(
                 kind=kind,
-                pid=agent._o_pid,
-                name=agent._o_child.name,
-                class_name=type(agent).__name__,
+                pid=pid,
+                name=name,
+                class_name=class_name,
                 text=text,
                 since=since,
                 stack=stack,
@@ -124,10 +146,10 @@ class Findings:
         self._tell(finding)
         return True
 
-    def clear(self, kind: FindingKind, agent: Agent, text: str) -> None:
+    def clear(self, kind: FindingKind, agent: Agent | PlainTask, text: str) -> None:
         """The condition is over. Told if its beginning was; `text` says how it went, for people."""
         with self._lock:
-            known = self._known.get((kind, agent._o_pid))
+            known = self._known.get((kind, _identity(agent)[0]))
             if known is None:
                 return
             known.is_open = False
@@ -152,6 +174,13 @@ class Findings:
             inner = finding.stack[-1] if finding.stack else None
             where = f' (in {inner.function}, {inner.file}:{inner.line}: "{inner.source}")' if inner else ""
             logger.warning("%s%s", finding.text, where)
+
+
+def _identity(agent: Agent | PlainTask) -> tuple[int, str | None, str]:
+    """Pid, name and class, as a finding has them."""
+    if isinstance(agent, PlainTask):
+        return 0, agent.name, agent.coroutine
+    return agent._o_pid, agent._o_child.name, type(agent).__name__
 
 
 def ago(since_ns: int) -> float:

@@ -25,7 +25,7 @@ from observe.runtime.errors import NoSuchTask
 from observe.runtime.exits import ExitReason
 from observe.runtime.preempt import PREEMPTERS, Preempter
 from observe.runtime.preemptible import preemptible
-from observe.runtime.stacks import cut, frame_of
+from observe.runtime.stacks import Frame, cut, frame_of
 from observe.runtime.step import Host
 from observe.runtime.task_facts import TaskFacts, TaskStack, age_by_name, birth_of, name_of_task
 from observe.runtime.task_view import (
@@ -183,13 +183,9 @@ class Tasks:
                     facts, cut([frame_of(*place) for place in live]), "the live stack of a running task"
                 )
         places = [(one.file, one.line, one.function) for one in awaits(coroutine_of(task))]
-        preempter = self._preempter
         frozen = self._frozen().get(agent_of(task) if isinstance(task, Host) else task)
-        if frozen is not None and preempter is not None:
-            inside = [
-                (one.f_code.co_filename, one.f_lineno, one.f_code.co_qualname)
-                for one in reversed(preempter.frames_of(frozen))
-            ]
+        if frozen is not None:
+            inside = self._frozen_places(frozen)
             # Its coroutines' awaits, as far as they are outside of the one whose step is frozen.
             outside = places[: len(places) - sum(place in inside for place in places)]
             places = outside + inside
@@ -201,6 +197,19 @@ class Tasks:
             "running": "it runs at this moment",
         }.get(facts.state, "")
         return TaskStack(facts, cut([frame_of(*place) for place in places]), note)
+
+    def live_stack(self, task: AnyTask) -> list[Frame]:
+        """The stack of a task that runs, outermost first; empty when it does not any more. From another thread."""
+        return cut([frame_of(*place) for place in self._live_places(task)])
+
+    def frozen_stack(self, frozen: Frozen) -> list[Frame]:
+        """The stack of a step that is frozen."""
+        return cut([frame_of(*place) for place in self._frozen_places(frozen)])
+
+    def _frozen_places(self, frozen: Frozen) -> list[tuple[str, int, str]]:
+        preempter = self._preempter
+        frames = preempter.frames_of(frozen) if preempter is not None else []
+        return [(one.f_code.co_filename, one.f_lineno, one.f_code.co_qualname) for one in reversed(frames)]
 
     def _all(self) -> list[AnyTask]:
         if self._loop is None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from observe.runtime.agent import EXITED
 from observe.runtime.clock import now_ns
 from observe.runtime.findings import FindingKind, Findings, ago
+from observe.runtime.plain_watch import PlainWatch
 from observe.runtime.stacks import Stack, stack_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Watchdog:
         scheduler = self._scheduler
         limit_ns = int(self.limit_s * 1e9)
         pause_s = self.limit_s / 2
+        plain = PlainWatch(scheduler, self._findings, self.limit_s)
         seen: Agent | None = None
         mark = since_ns = 0
         while not self._ended.wait(pause_s):
@@ -78,6 +80,7 @@ class Watchdog:
                     pause_s = max(0.001, self.limit_s - (now_ns() - since_ns) / 1e9)
                 if scheduler.preempter is not None:
                     self._look_at_frozen(limit_ns)
+                plain.look()
                 if self._open:
                     self._look_what_is_over()
             except Exception:  # a fault in here must not blind the watchdog for good
@@ -104,9 +107,7 @@ class Watchdog:
         assert preempter is not None
         for frozen in preempter.frozen:
             agent = frozen.agent
-            if (
-                frozen.ran_ns < limit_ns or frozen.is_task
-            ):  # a plain task has no pid by which a finding could name it
+            if frozen.ran_ns < limit_ns or frozen.is_task:
                 continue
             key: tuple[FindingKind, Agent] = ("long_step", agent)
             self._open[key] = frozen.since_ns, 0

@@ -131,6 +131,10 @@ async def test_a_task_in_an_endless_loop_is_frozen_seen_where_it_is_and_ended(
             assert detail.frames[-1].function == "hold"
             assert detail.note.startswith("frozen: ")
             assert (await client.vitals()).held is None
+            findings = await eventually(client.findings, lambda found: bool(found.findings))
+            (finding,) = [one for one in findings.findings if one.check == "long_step"]
+            assert (finding.pid, finding.filter) == (0, "")
+            assert "the task holder (hold) has computed for" in finding.text
             outcome = await client.cancel_task(task.id, reason="computes for ever")
             assert outcome.done
             assert (await client.tasks("name=holder")).matched == 0
