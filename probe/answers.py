@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from observe.probe.answers_actions import Actions
 from observe.probe.answers_reload import Reloads
-from observe.probe.answers_tasks import TaskAnswers
+from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.once import Once
@@ -239,6 +239,11 @@ class Answers:
             job.done(detail_map(self._node, agent, most))
 
     def _stack(self, job: Job) -> None:
+        if _pid(job) == 0:
+            running = running_map(self._node)
+            if running is not None:
+                job.done(running)
+                return
         agent = self._node.control.find(_pid(job))
         job.done(stack_map(agent, self._node.control.stack(agent)))
 

@@ -7,7 +7,7 @@ thread must go on showing the probe that Python code runs. (`cancel_task` is an 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from observe.probe.describe import line
 from observe.probe.task_filters import holds, ordered
 from observe.runtime.errors import NoSuchTask
 from observe.runtime.node import Node
+from observe.runtime.stacks import Frame
 from observe.runtime.task_facts import TaskFacts
 
 MOST_AT_ONCE: Final = 2
@@ -74,16 +75,34 @@ class TaskAnswers:
 
     def _one(self, request: dict[str, Any]) -> dict[str, Any]:
         stack = self._node.tasks.stack_of(request["task"])
-        frames = [
-            {
-                "file": line(frame.file, 1000),
-                "line": frame.line or 0,
-                "function": line(frame.function),
-                "source": line(frame.source),
-            }
-            for frame in stack.frames
-        ]
-        return {"task": task_map(stack.facts), "frames": frames, "note": stack.note}
+        return {"task": task_map(stack.facts), "frames": _frame_maps(stack.frames), "note": stack.note}
+
+
+def running_map(node: Node) -> dict[str, Any] | None:
+    """The **stack** of the plain task that runs now, with its name as the note; None when none does."""
+    task = node.tasks.running()
+    if task is None:
+        return None
+    facts, frames = node.tasks.facts_of(task), node.tasks.live_stack(task)
+    return {
+        "pid": 0,
+        "status": "running",
+        "frames": _frame_maps(frames),
+        "waiting_on": None,
+        "note": line(f"the task {facts.name} ({facts.coroutine})"),
+    }
+
+
+def _frame_maps(frames: Iterable[Frame]) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": line(frame.file, 1000),
+            "line": frame.line or 0,
+            "function": line(frame.function),
+            "source": line(frame.source),
+        }
+        for frame in frames
+    ]
 
 
 def task_map(facts: TaskFacts) -> dict[str, Any]:

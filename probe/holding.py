@@ -12,8 +12,8 @@ from observe.probe.wire import Frame, Held
 WHERE: Final = {"python": "in Python code", "c": "in C code that keeps the interpreter lock"}
 
 
-def held_by(holding: Holding, frames: list[Frame], picture: Picture, now_us: int) -> Held:
-    """The **held** of the protocol."""
+def held_by(holding: Holding, frames: list[Frame], picture: Picture, now_us: int, who: str = "") -> Held:
+    """The **held** of the protocol. `who`: what the service calls it, when it is no agent."""
     since_s = max(now_us - holding.since_ns // 1000, 0) / 1e6
     row = picture.table.row_of(holding.pid) if holding.pid else None
     if row is not None:
@@ -21,7 +21,7 @@ def held_by(holding: Holding, frames: list[Frame], picture: Picture, now_us: int
     elif holding.pid:
         name, class_name = None, ""
     else:
-        name, class_name = None, "the runtime itself" if holding.running else "code outside of agents"
+        name, class_name = None, "the runtime itself" if holding.running else who or "code outside of agents"
     return Held(
         pid=holding.pid, name=name, class_name=class_name, since_s=since_s, where=holding.where, stack=frames
     )

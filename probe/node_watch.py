@@ -114,6 +114,8 @@ class Dump:
     read_bytes: int = 0
     """Its size when it was read last."""
     frames: list[Frame] = field(default_factory=list)
+    who: str = ""
+    """What it is called, when it is no agent."""
 
 
 class NodeWatch:
@@ -226,10 +228,15 @@ class NodeWatch:
             dump.read_bytes = size
             dump.frames = last_stack(self._stacks, self._thread, dump.mark_bytes) or dump.frames
 
-    def remember(self, frames: list[Frame], holding: Holding) -> None:
-        """A stack of the holder that came another way."""
+    def remember(self, frames: list[Frame], holding: Holding, who: str = "") -> None:
+        """A stack of the holder that came another way, and what it is called when it is no agent."""
         if self._dump is not None and _is_same(self._dump.holding, holding):
             self._dump.frames = frames
+            self._dump.who = who
+
+    def who(self) -> str:
+        """What is known of a holder that is no agent."""
+        return self._dump.who if self._dump is not None else ""
 
     def frames(self) -> list[Frame]:
         """The newest stack of whoever holds the scheduler, outermost first."""

@@ -507,7 +507,7 @@ class Server:
         self._watch.collect()
         if self._watch.wants_stack(now):
             self._ask_for_stack(holding, now)
-        picture.held = held_by(holding, self._watch.frames(), picture, monotonic_us())
+        picture.held = held_by(holding, self._watch.frames(), picture, monotonic_us(), self._watch.who())
         if before is None or before.pid != holding.pid:
             picture.table.note_running(holding.pid, holding.since_ns // 1000)
         if before is None:
@@ -521,11 +521,11 @@ class Server:
 
         def done(answer: Answer) -> None:
             try:
-                frames = [] if isinstance(answer, Refusal) else Stack.from_wire(answer).frames
+                stack = None if isinstance(answer, Refusal) else Stack.from_wire(answer)
             except ValueError:
-                frames = []
-            if frames:
-                self._watch.remember(frames, holding)
+                stack = None
+            if stack is not None and stack.frames:
+                self._watch.remember(stack.frames, holding, "" if holding.pid else stack.note)
             else:
                 self._watch.send_signal()
 

@@ -89,7 +89,7 @@ class Findings:
         self.suppressed = 0
         """Findings that were not told because too many came at once. Above 0, look at the log for what was."""
         self._instruments = instruments
-        self._known: dict[tuple[FindingKind, int], _Known] = {}
+        self._known: dict[tuple[FindingKind, int | str], _Known] = {}
         self._told: list[int] = []
         self._lock = Lock()
 
@@ -109,10 +109,10 @@ class Findings:
     ) -> bool:
         """The condition holds. Call it as often as it is seen; tells whether it was told this time.
 
-        Of plain tasks, one at a time is the subject of a kind of finding.
+        Of plain tasks, one at a time may be the subject of a kind of finding: they have no pid to be told apart by.
         """
         pid, name, class_name = _identity(agent)
-        key = (kind, pid)
+        key = _key(kind, agent)
         now = now_ns()
         with self._lock:
             known = self._known.pop(key, None) or _Known()
@@ -149,7 +149,7 @@ class Findings:
     def clear(self, kind: FindingKind, agent: Agent | PlainTask, text: str) -> None:
         """The condition is over. Told if its beginning was; `text` says how it went, for people."""
         with self._lock:
-            known = self._known.get((kind, _identity(agent)[0]))
+            known = self._known.get(_key(kind, agent))
             if known is None:
                 return
             known.is_open = False
@@ -174,6 +174,10 @@ class Findings:
             inner = finding.stack[-1] if finding.stack else None
             where = f' (in {inner.function}, {inner.file}:{inner.line}: "{inner.source}")' if inner else ""
             logger.warning("%s%s", finding.text, where)
+
+
+def _key(kind: FindingKind, agent: Agent | PlainTask) -> tuple[FindingKind, int | str]:
+    return kind, str(agent) if isinstance(agent, PlainTask) else agent._o_pid
 
 
 def _identity(agent: Agent | PlainTask) -> tuple[int, str | None, str]:

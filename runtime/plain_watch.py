@@ -36,7 +36,8 @@ class PlainWatch:
         self._since_ns = 0
         self._holder: PlainTask | None = None
         self._computing: PlainTask | None = None
-        self._computing_ns = 0
+        self._told: Frozen | None = None
+        """Its step; another is told when this one has come to its end."""
 
     def look(self) -> None:
         """Take one look, about every half of the limit."""
@@ -94,23 +95,19 @@ class PlainWatch:
         preempter = self._scheduler.preempter
         frozen = preempter.frozen if preempter is not None else []
         found = [one for one in frozen if one.is_task and one.ran_ns >= self._limit_ns]
+        told = self._told
+        if told is not None and self._computing is not None and told not in found:
+            whom, self._computing, self._told = self._computing, None, None
+            took_s = (now_ns() - told.since_ns) / 1e9
+            self._findings.clear("long_step", whom, f"{whom} is done with it, after about {took_s:.1f} s")
         if found:
-            worst = max(found, key=lambda one: one.ran_ns)
-            self._computes(worst, len(found))
-        elif self._computing is not None:
-            whom, self._computing = self._computing, None
-            took_s = (now_ns() - self._computing_ns) / 1e9
-            self._findings.clear(
-                "long_step", whom, f"no plain task is preempted any more, after about {took_s:.1f} s"
-            )
+            self._computes(self._told or max(found, key=lambda one: one.ran_ns), len(found))
 
     def _computes(self, frozen: Frozen, count: int) -> None:
         assert frozen.step is not None
         assert frozen.step.host is not None
-        whom = _named(frozen.step.host)
-        if self._computing is None:
-            self._computing_ns = frozen.since_ns
-        self._computing = whom
+        self._told = frozen
+        self._computing = whom = _named(frozen.step.host)
         more = f"; {count - 1} other tasks do as well" if count > 1 else ""
         preempter = self._scheduler.preempter
         self._findings.observe(

@@ -118,14 +118,6 @@ def place_text(file: str, line: int, function: str) -> str:
     return f"{file.rpartition('/')[2]}:{line} in {function}"
 
 
-def place_of(frames: list[FrameType]) -> str:
-    """Where a step stands whose frames these are, innermost first."""
-    if not frames:
-        return ""
-    code = frames[0].f_code
-    return place_text(code.co_filename, frames[0].f_lineno, code.co_qualname)
-
-
 def _awaited(waiter: Any, inner: Await | None) -> list[AnyTask]:
     """The tasks that `waiter`, what a task waits on, stands for."""
     if isinstance(waiter, asyncio.Task):

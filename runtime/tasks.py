@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import NoSuchTask
 from observe.runtime.exits import ExitReason
+from observe.runtime.moments import step_frames
 from observe.runtime.preempt import PREEMPTERS, Preempter
 from observe.runtime.preemptible import preemptible
 from observe.runtime.stacks import Frame, cut, frame_of
@@ -36,7 +37,6 @@ from observe.runtime.task_view import (
     is_ours,
     module_of,
     name_of,
-    place_of,
     place_text,
     rings,
     standing_of,
@@ -198,6 +198,11 @@ class Tasks:
         }.get(facts.state, "")
         return TaskStack(facts, cut([frame_of(*place) for place in places]), note)
 
+    def running(self) -> AnyTask | None:
+        """The plain task that runs at this moment, if one does. Any thread."""
+        task = self._current()
+        return None if isinstance(task, Host) else task
+
     def live_stack(self, task: AnyTask) -> list[Frame]:
         """The stack of a task that runs, outermost first; empty when it does not any more. From another thread."""
         return cut([frame_of(*place) for place in self._live_places(task)])
@@ -208,7 +213,13 @@ class Tasks:
 
     def _frozen_places(self, frozen: Frozen) -> list[tuple[str, int, str]]:
         preempter = self._preempter
-        frames = preempter.frames_of(frozen) if preempter is not None else []
+        frames: list[FrameType] = []
+        for _ in range(5):  # it may have its turn at this moment, or lose it while it is read
+            frames = preempter.frames_of(frozen) if preempter is not None else []
+            if not frames and not frozen.is_parked:
+                frames = step_frames(sys._current_frames().get(self._thread_id)) or []
+            if frames:
+                break
         return [(one.f_code.co_filename, one.f_lineno, one.f_code.co_qualname) for one in reversed(frames)]
 
     def _all(self) -> list[AnyTask]:
@@ -254,9 +265,9 @@ class Tasks:
         birth, coroutine = birth_of(task), coroutine_of(task)
         agent = agent_of(task) if isinstance(task, Host) else None
         frozen = all_frozen.get(task if agent is None else agent)
-        preempter = self._preempter
-        if frozen is not None and preempter is not None:
-            standing = Standing(place_of(preempter.frames_of(frozen)), None, [])
+        if frozen is not None:
+            places = self._frozen_places(frozen)
+            standing = Standing(place_text(*places[-1]) if places else "", None, [])
         else:
             standing = standing_of(task)
         waiter = getattr(task, "_fut_waiter", None)

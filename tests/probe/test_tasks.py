@@ -106,6 +106,11 @@ async def test_they_can_be_seen_while_one_of_them_holds_the_event_loop(
     found = await eventually(lambda: node.tasks("state=running"), lambda page: page.matched == 1)
     (task,) = found.tasks
     assert task.name == "holder"
+    held = await eventually(
+        node.vitals, lambda vitals: vitals.held is not None and "holder" in vitals.held.class_name
+    )
+    assert held.held is not None
+    assert (held.held.pid, held.held.class_name) == (0, "the task holder (hold)")
     detail = await node.task(task.id)
     assert detail.frames[-1].source in ("while time.monotonic() < end:", "pass")
     assert detail.note.startswith("the live stack")

@@ -87,8 +87,9 @@ async def test_of_preempted_tasks_the_longest_is_told_and_the_others_are_counted
         assert (finding.kind, finding.pid) == ("long_step", 0)
         assert finding.name is not None
         assert finding.name.startswith("computes-")
-        assert finding.stack[-1].function == "hold"
+        functions = [frame.function.rpartition(".")[2] for frame in finding.stack]
+        assert functions[:1] in (["computes"], [])  # nothing, if it had its turn whenever it was read
         until.set()
         await asyncio.gather(*tasks)
         over = await eventually(lambda: [one for one in told.findings if one.cleared], timeout_s=20)
-        assert "no plain task is preempted any more" in over[0].text
+        assert "is done with it" in over[0].text

@@ -699,7 +699,7 @@ def test_one_coroutine_alone_can_be_preempted(on: Any) -> None:
             await is_frozen(node, task)
             stack = node.tasks.stack_of(number_of(node, task))
             functions = [frame.function.rpartition(".")[2] for frame in stack.frames]
-            assert functions[-1] == "spin"
+            assert functions[-1] in ("spin", "computes")
             assert functions.count("computes") == 1
             assert await task == "computed"
 
