@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from observe.runtime import budget
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, SUSPENDED, Agent
-from observe.runtime.bonds import bonds_of
 from observe.runtime.calls import Call
-from observe.runtime.clock import now_ns
 from observe.runtime.errors import ActionRefused, MessageDropped, RuntimeFault
 from observe.runtime.exits import SHUTDOWN, ExitReason
+from observe.runtime.holding import hold, is_between, release
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
 from observe.runtime.supervisor import Supervisor
@@ -64,15 +63,10 @@ def suspend(_node: Node, agent: Agent) -> Acted:
         raise ActionRefused(
             f"{agent._o_text()} is a supervisor: without it nobody would restart its children; suspend those"
         )
-    bonds = bonds_of(agent)
     text = agent._o_text()
     if agent._o_status == SUSPENDED:
         return Acted(True, f"{text} was suspended already", agent._o_pid, _queue(agent))
-    bonds.is_held = True
-    if is_between(agent):
-        agent._o_status = SUSPENDED  # what stands of it in the run queue is passed over
-        agent._o_since_ns = now_ns()
-        agent._o_scheduler.mark_dirty(agent)
+    if hold(agent):
         return Acted(True, f"{text} is suspended", agent._o_pid, _queue(agent))
     return Acted(
         False, f"{text} will be suspended when its step ends: {_doing(agent)}", agent._o_pid, _queue(agent)
@@ -84,14 +78,8 @@ def resume(_node: Node, agent: Agent) -> Acted:
     bonds, text = agent._o_bonds, agent._o_text()
     if bonds is None or not bonds.is_held:
         return Acted(True, f"{text} was not suspended", agent._o_pid, _queue(agent))
-    bonds.is_held = False
     facts = _queue(agent)
-    if agent._o_status == SUSPENDED:
-        agent._o_since_ns = now_ns()
-        agent._o_status = IDLE
-        if agent._o_backlog or agent._o_mailbox:
-            agent._o_scheduler.schedule(agent)
-        agent._o_scheduler.mark_dirty(agent)
+    release(agent)
     return Acted(True, f"{text} goes on, with {facts['queued']} messages waiting", agent._o_pid, facts)
 
 
@@ -370,14 +358,6 @@ ON_NODE: Final[dict[str, Callable[..., Result]]] = {
     "collect_garbage": collect_garbage,
 }
 """Actions that take the node and keywords."""
-
-
-def is_between(agent: Agent) -> bool:
-    """No step of the agent is under way: it is between two messages."""
-    preempter = agent._o_scheduler.preempter
-    if agent._o_step is not None or (preempter is not None and preempter.holds(agent) is not None):
-        return False
-    return agent._o_status in (IDLE, RUNNABLE, SUSPENDED)
 
 
 def _queue(agent: Agent) -> dict[str, Any]:

@@ -31,7 +31,7 @@ CALLS_REMEMBERED: Final = 1000
 NEARLY: Final = 0.8
 """The share of a limit from which on instruments are told: time enough for a person to look."""
 
-OnLimit = Literal["exit", "killed"] | Rung
+OnLimit = Literal["exit", "killed", "suspended"] | Rung
 LIMITS: Final = ("tool_calls", "tokens", "cost", "wall_s", "steps_without_progress", "same_call")
 
 
@@ -57,7 +57,8 @@ class Budget:
     """Activities of one name with the same attributes and arguments, since `self.mark_progress()`."""
     on_limit: OnLimit | Callable[[Ref, BudgetExceeded], Any] = "exit"
     """What is done: `exit` raises BudgetExceeded where the agent is, which ends it as a crash that its ladder or its
-    supervisor takes up; `killed` does so as well, and cannot be caught; a rung, such as `Park()`, is taken at once. A function is
+    supervisor takes up; `killed` does so as well, and cannot be caught; `suspended` lets the step in hand end and takes no further
+    message until an operator resumes it (of a supervisor's budget: all agents below it); a rung, such as `Park()`, is taken at once. A function is
     called with the ref and the error, once for each limit, and nothing else happens: for containment by other means."""
 
     def __post_init__(self) -> None:
@@ -67,12 +68,12 @@ class Budget:
         ):
             raise BadChildSpec(f"a budget needs at least one limit, and all of them above 0, not {self!r}")
         if (
-            self.on_limit not in ("exit", "killed")
+            self.on_limit not in ("exit", "killed", "suspended")
             and not isinstance(self.on_limit, Rung)
             and not callable(self.on_limit)
         ):
             raise BadChildSpec(
-                f"on_limit must be 'exit', 'killed', a rung or a function, not {self.on_limit!r}"
+                f"on_limit must be 'exit', 'killed', 'suspended', a rung or a function, not {self.on_limit!r}"
             )
 
 
@@ -308,6 +309,11 @@ def _over(owner: Agent, budget: Budget, limit: str, used: float, allowed: float)
                 budget.on_limit(owner._o_ref(), error)
             except Exception:
                 logger.exception("on_limit of %s failed", owner._o_text())
+    if budget.on_limit == "suspended":
+        from observe.runtime.holding import hold_all  # it needs agents, which need this module
+
+        hold_all(owner)  # each time: whoever was resumed without a new budget is suspended again
+        return None
     return None if callable(budget.on_limit) else error
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from observe.runtime.actions import is_between
 from observe.runtime.agent import EXITED, SUSPENDED, Agent
 from observe.runtime.bonds import bonds_of
 from observe.runtime.clock import now_ns
+from observe.runtime.holding import is_between
 from observe.runtime.instrument import Instrument
 from observe.runtime.supervisor import Supervisor
 

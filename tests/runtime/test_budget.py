@@ -24,6 +24,7 @@ from observe.runtime import (
     Ref,
     Retry,
     Supervisor,
+    actions,
     activity,
 )
 from observe.runtime.testing import Recorder, eventually, settled
@@ -171,6 +172,50 @@ async def test_a_function_takes_care_of_it_once_and_the_agent_goes_on(node: Node
     await ref.call(("tool", 5))
     await ref.call(("tool", 5))
     assert told == [(ref.pid, "tool_calls")]
+
+
+async def test_a_limit_can_suspend_until_somebody_looks(node: Node) -> None:
+    """The step in hand ends and is answered; what comes later waits. Resumed without a new budget, it is suspended again."""
+    ref = await spender(node, tool_calls=2, on_limit="suspended")
+    await ref.call(("tool", 5))
+    waiting = asyncio.ensure_future(ref.call("hello"))
+    again = asyncio.ensure_future(ref.call(("tool", 1)))
+    last = asyncio.ensure_future(ref.call("last"))
+    await settled(node)
+    agent = node.control.find("s")
+    assert (agent._o_is_alive(), waiting.done()) == (True, False)
+    assert node.control.mailbox(agent, 10)[1] == 3
+    actions.resume(node, agent)
+    await settled(node)
+    assert (waiting.done(), again.done(), last.done()) == (True, True, False)
+    actions.reset_budget(node, agent)
+    actions.resume(node, agent)
+    assert await last == "last"
+    await ref.call(("tool", 2))
+    assert await ref.call("still there") == "still there"
+
+
+async def test_a_trees_limit_can_suspend_all_below_it_and_nobody_else(node: Node) -> None:
+    inner = ChildSpec(Supervisor, ([ChildSpec(Spender, name="below")],), id="inner")
+    spec = ChildSpec(
+        Supervisor,
+        ([ChildSpec(Spender, name="one"), inner],),
+        id="tree",
+        restart="temporary",
+        budget=Budget(cost=1.0, on_limit="suspended"),
+    )
+    await node.supervisor.start_child(spec)
+    await node.spawn(Spender, name="bystander")
+    await node.ref("one").call(("model", 10, 2.0))
+    waiting = {
+        name: asyncio.ensure_future(node.ref(name).call("x")) for name in ("one", "below", "bystander")
+    }
+    assert await waiting["bystander"] == "x"
+    await settled(node)
+    assert [waiting[name].done() for name in ("one", "below")] == [False, False]
+    for name in ("one", "below"):
+        actions.resume(node, node.control.find(name))
+        assert await waiting[name] == "x"
 
 
 async def test_a_function_that_fails_hurts_nobody(node: Node) -> None:
