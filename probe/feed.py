@@ -17,13 +17,16 @@ from pydantic import ValidationError
 
 from observe.probe.codec import decode
 from observe.probe.errors import BadFrame
+from observe.probe.far_feed import FarFeed
 from observe.probe.frames import (
     FEED_FRAMES,
+    LODGERS,
     ByeFrame,
     ConcernFrame,
     CrashFrame,
     DurationsFrame,
     ExitFrame,
+    FarRowsFrame,
     FeedFrame,
     FindingFrame,
     HelloFrame,
@@ -86,6 +89,9 @@ class Feed:
         self._ask_at = clock() + RESYNC_FIRST_S
         self._patience_s = RESYNC_FIRST_S
         self._highest_pid = 0
+        """That the node's own process has given."""
+        self.far = FarFeed()
+        """What worker processes tell themselves."""
 
     def statistics(self) -> dict[str, int]:
         """What came and what was wrong with it."""
@@ -157,6 +163,9 @@ class Feed:
         if isinstance(frame, HelloFrame):
             self._begin(frame)
             return
+        if isinstance(frame, FarRowsFrame):
+            self.far.rows(frame, self._filling)
+            return
         if self._expected is not None and frame.seq != self._expected:
             self.gaps += 1
             self._doubt(f"the feed went from {self._expected - 1} to {frame.seq}")
@@ -205,6 +214,7 @@ class Feed:
             raise Malformed("the feed speaks for another process")  # as a fork of the service would
         self.is_greeted = True
         self.picture.troubles.begin_anew()
+        self.far.forget()
         self._expected = hello.seq + 1
         self._filling = Table()
         self._filling_since = self._clock()
@@ -216,10 +226,13 @@ class Feed:
         pids = self._filling.spawn(frame.n, frame.data, now_us)
         if not len(pids):
             return
+        self.far.spawned(pids, self._filling, now_us)
         fresh = pids[
             np.searchsorted(pids, self._highest_pid, side="right") :
         ]  # a resync tells of old ones again
-        self._highest_pid = max(self._highest_pid, int(pids[-1]))
+        own = int(np.searchsorted(pids, LODGERS))
+        if own:
+            self._highest_pid = max(self._highest_pid, int(pids[own - 1]))
         if self._filling_since is None:
             self._tell("spawn", "started", np.searchsorted(self._filling.ints("pid"), fresh))
 

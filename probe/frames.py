@@ -19,6 +19,9 @@ Number = Pid
 SPAWN_WIDTH: Final = 8
 """Columns of a `spawn` row: pid, class, name, supervisor, child, restarts, crashes, process."""
 
+LODGERS: Final = 10**12
+"""From here on pids are given by worker processes, to the items of a `supervised_map`."""
+
 OLD_SPAWN_WIDTH: Final = 7
 """Without `process`, in recordings of before there was that column."""
 
@@ -55,6 +58,8 @@ class Config(BaseModel):
     """Of the service, which is the parent of the probe."""
     feed: str
     """Where the service's PUSH socket is bound, `ipc://…`."""
+    workers: str = ""
+    """Where the probe binds a Unix datagram socket, on which worker processes tell of their agents; empty: nowhere."""
     control: str
     """Where the service's ROUTER socket is bound, `ipc://…`."""
     directory: str
@@ -262,8 +267,20 @@ class WorkersFrame(FeedFrame):
     """All worker processes that live, about once a second while there are any."""
 
     workers: list[dict[str, Any]] = Field(max_length=2048)
-    """Of each: `number`, `os_pid` (0: it is being started), `isolated`, `agents`, `handled`, `waiting_bytes`, `limits` (for
+    """Of each: `number`, `serial` (never used again on this node), `os_pid` (0: it is being started), `isolated`, `agents`, `handled`, `waiting_bytes`, `limits` (for
     people), `started_at`."""
+
+
+class FarRowsFrame(FeedFrame):
+    """Rows of agents of a worker, told by itself; the activity is a place in `texts`, from 1. Each frame stands for itself;
+    `seq` counts those of this worker."""
+
+    worker: int = Field(ge=1)
+    """Serial number of the process."""
+    mono_us: Number
+    n: int = Field(ge=0, le=MAX_FRAME_ROWS)
+    data: bytes
+    texts: list[str]
 
 
 class ByeFrame(FeedFrame):
@@ -285,6 +302,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "durations": DurationsFrame,
     "vitals": VitalsFrame,
     "workers": WorkersFrame,
+    "far_rows": FarRowsFrame,
     "bye": ByeFrame,
 }
 """The model for each `t`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from observe.probe.errors import Refusal
 from observe.probe.node_watch import Holding
-from observe.probe.picture import Picture
 from observe.probe.wire import Frame, Held
+
+if TYPE_CHECKING:
+    from observe.probe.picture import Picture
 
 WHERE: Final = {"python": "in Python code", "c": "in C code that keeps the interpreter lock"}
 

@@ -69,6 +69,7 @@ def snapshot(picture: Picture, feed: Feed) -> Snapshot:
         "python": picture.python,
         "version": picture.version,
         "started_at": picture.started_at,
+        "interned": table.strings.interned,
         "size": len(table),
         "newest_us": table.newest_us,
         "vitals": None if vitals.newest is None else {"t": "", **vitals.newest.model_dump()},
@@ -105,6 +106,8 @@ def restore(key: dict[str, Any], picture: Picture) -> int | None:
     table = Table()
     strings = key["strings"]
     table.strings.add(1, strings.split("\0") if isinstance(strings, str) else list(strings))
+    if key.get("interned"):
+        table.strings.remember_interned([int(number) for number in key["interned"]])
     size = int(key["size"]) if "size" in key else len(key["ints"]["pid"]) // 8
     if not 0 <= size <= MOST_ROWS:
         raise ValueError(f"a table of {size} agents")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
+from observe.probe.holding import held_by
+from observe.probe.node_watch import LastWords
 from observe.probe.wire import Held
 from observe.probe.wire_workers import WorkerLine, WorkerList
+from observe.probe.words import NotWords, Words
+
+if TYPE_CHECKING:
+    from observe.probe.picture import Picture
 
 MEASURED: Final = 256
 """Processes measured in one go, at some 50 microseconds each; with more, each is measured every other time or less."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Worker:
     """One worker process."""
 
@@ -22,7 +30,17 @@ class Worker:
     memory: int = 0
     cpu: float = 0.0
     held: Held | None = None
+    page: Words | None = field(default=None, repr=False)
+    judge: LastWords = field(default_factory=LastWords, repr=False)
     process: psutil.Process | None = field(default=None, repr=False)
+
+    def open_page(self, words: str) -> Words | None:
+        """Its page of words, if it has one by now. `words` is the node's."""
+        try:
+            self.page = Words.open(Path(f"{words}-w{self.facts.get('serial', 0)}"))
+        except (OSError, NotWords):
+            return None
+        return self.page
 
 
 class Processes:
@@ -38,10 +56,34 @@ class Processes:
         for facts in told:
             number = int(facts["number"])
             worker = before.get(number)
-            if worker is None or worker.facts["os_pid"] != facts["os_pid"]:
+            if worker is None or worker.facts.get("serial") != facts.get("serial"):
                 worker = Worker(facts)
             worker.facts = facts
             self.workers[number] = worker
+        alive = set(self.workers.values())
+        for worker in before.values():
+            if worker.page is not None and worker not in alive:
+                worker.page.close()
+
+    def look(self, picture: Picture) -> None:
+        """Who holds which worker. To be asked several times a second."""
+        now_ns = time.monotonic_ns()
+        for worker in self.workers.values():
+            page = worker.page or worker.open_page(picture.config.words)
+            holding = worker.judge.judge(page.read(), now_ns) if page is not None else None
+            if holding is None:
+                worker.held = None
+                continue
+            if worker.held is None and holding.pid:
+                picture.table.note_running(holding.pid, holding.since_ns // 1000)
+            worker.held = held_by(holding, [], picture, now_ns // 1000)
+
+    def close(self) -> None:
+        """Let go of all pages."""
+        for worker in self.workers.values():
+            if worker.page is not None:
+                worker.page.close()
+                worker.page = None
 
     def measure(self) -> None:
         """Look how much memory and processor time they use. About once a second."""

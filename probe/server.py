@@ -32,6 +32,7 @@ from observe.probe.commands import CommandGate, local_user
 from observe.probe.coroner import Coroner
 from observe.probe.desk import Desk
 from observe.probe.errors import BadFrame, Refusal, TooLarge
+from observe.probe.far_socket import FarSocket
 from observe.probe.feed import Feed
 from observe.probe.frames import Config
 from observe.probe.holding import describe_holder, held_by
@@ -92,6 +93,9 @@ SETTLE_S: Final = 1.0
 COPYING_TURN_S: Final = 0.002
 """A turn takes at least so long while a keyframe of very many agents is copied."""
 
+LOOK_S: Final = 0.2
+"""Between two looks at the words of worker processes."""
+
 FLUSH_MS: Final = 500
 """How long the last messages to clients may take before the process ends."""
 
@@ -114,6 +118,7 @@ class Server:
         self._router: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._zap: zmq.Socket[bytes] = self._context.socket(zmq.REP)
         self._feed_socket: zmq.Socket[bytes] = self._context.socket(zmq.PULL)
+        self._far = FarSocket("")
         self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         stacks = Path(config.stacks) if config.stacks else self._directory / "stacks.txt"
         self._watch = NodeWatch(
@@ -126,6 +131,7 @@ class Server:
         self._keys = KeyRing(_holders(config))
         self._authorised = AuthorisedKeys(Path(config.keys), logger.error) if config.keys else None
         self._keys_at = 0.0
+        self._look_at = 0.0
         self._streams = Streams()
         self._applying = False
         self._picture = Picture(config, self._publish)
@@ -203,6 +209,9 @@ class Server:
         self._control.connect(self.config.control)
         for socket in (router, self._zap, self._feed_socket, self._control, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
+        self._far = FarSocket(self.config.workers)
+        if self.config.workers:
+            self._poller.register(self._far.fileno(), zmq.POLLIN)
         self._poller.register(self._scribe.fileno(), zmq.POLLIN)
         pidfd = self._watch.fileno()
         if pidfd is not None:
@@ -246,6 +255,8 @@ class Server:
         if self._metrics is not None:
             self._metrics.close()
         self._turned_away.close()
+        self._far.close()
+        self._picture.processes.close()
         self._router.close(linger=FLUSH_MS)
         for socket in (self._zap, self._feed_socket, self._control):
             socket.close(linger=0)
@@ -287,6 +298,8 @@ class Server:
                 time.sleep(COPYING_TURN_S)  # the feed may be readable, and is not to be read
             elif self._feed_socket in ready:
                 self._take_feed()
+            if self._copying is None and self._far.fileno() in ready:
+                self._take_far()
             if self._control in ready:
                 self._take_control()
             if self._scribe.fileno() in ready:
@@ -337,6 +350,14 @@ class Server:
             except zmq.Again:
                 return
             frame = parts[0] if len(parts) == 1 else b""
+            self._applying = True
+            self._feed.receive(frame)
+            self._applying = False
+            if self._is_recorded:
+                self._record(FRAME, frame)
+
+    def _take_far(self) -> None:
+        for frame in self._far.frames(FEED_SHARE):
             self._applying = True
             self._feed.receive(frame)
             self._applying = False
@@ -474,6 +495,9 @@ class Server:
             return
         if self._feed.is_greeted:  # until then the service may still be starting
             self._look_for_holder(now)
+            if picture.processes.workers and now >= self._look_at:
+                self._look_at = now + LOOK_S
+                picture.processes.look(picture)
 
     def _end(self, state: str, text: str, *, died: bool) -> None:
         pidfd = self._watch.fileno()

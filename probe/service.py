@@ -33,6 +33,7 @@ from observe.probe.cards import node_directory
 from observe.probe.embed import NodeNameTaken, ProbeNotStarted, Settings
 from observe.probe.emit import Emitter
 from observe.probe.errors import UnsafeDirectory
+from observe.probe.far_begin import FarFeeds
 from observe.probe.frames import Config
 from observe.probe.keyfiles import NODE_KEY, BadKeyFile, config_directory, make_key_pair, read_authorised
 from observe.probe.keys import new_key_pair
@@ -68,6 +69,7 @@ class Service:
         self._owner = os.getpid()
         self._open: contextlib.ExitStack = contextlib.ExitStack()
         self._emitter: Emitter | None = None
+        self._far: FarFeeds | None = None
         self._link: ControlLink | None = None
         self._launcher: Launches | None = None
         self._ready: asyncio.Future[None] | None = None
@@ -118,7 +120,7 @@ class Service:
         dump_signal = self._register_dump(stacks_path)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._open.callback(context.destroy, linger=0)
-        feed, control = self._addresses(directory, mark)
+        feed, control, workers = self._addresses(directory, mark)
         outlet = Outlet(context, feed)
         self._open.callback(outlet.close)
         self._emitter = emitter = Emitter(
@@ -135,6 +137,7 @@ class Service:
                 pid=os.getpid(),
                 feed=feed,
                 control=control,
+                workers=workers,
                 directory=str(directory),
                 listen=settings.listen,
                 keys=keys,
@@ -162,6 +165,8 @@ class Service:
         self._launcher = self._new_launcher(directory)
         self._link = ControlLink(context, control, words, answers, self._launcher, config, self._on_ready)
         emitter.start()
+        self._far = FarFeeds(node, workers, str(words_path), tick_s=settings.tick_s, budget=settings.budget)
+        self._far.start()
         _LIVE.add(self)
         # A reload can tell what was changed when it knows the texts as they are now, before anybody edits them.
         threading.Thread(target=self._remember, name="observe:sources", daemon=True).start()
@@ -175,15 +180,16 @@ class Service:
 
         return ThreadLauncher()
 
-    def _addresses(self, directory: Path, mark: str) -> tuple[str, str]:
-        """Where to bind feed and control link: in the node's directory, or a temporary one if its path is too long."""
+    def _addresses(self, directory: Path, mark: str) -> tuple[str, str, str]:
+        """Where to bind feed, control link and the workers' socket: in the node's directory, or a temporary one if its path
+        is too long."""
         if len(os.fsencode(directory / f"control-{mark}")) > IPC_PATH_BYTES:
             directory = Path(tempfile.mkdtemp(prefix="observe-"))  # 0700, by mkdtemp
             self._open.callback(shutil.rmtree, directory, ignore_errors=True)
-        paths = directory / f"feed-{mark}", directory / f"control-{mark}"
+        paths = directory / f"feed-{mark}", directory / f"control-{mark}", directory / f"far-{mark}"
         for path in paths:
             self._open.callback(path.unlink, missing_ok=True)
-        return f"ipc://{paths[0]}", f"ipc://{paths[1]}"
+        return f"ipc://{paths[0]}", f"ipc://{paths[1]}", str(paths[2])
 
     def _remember(self) -> None:
         with contextlib.suppress(Exception):  # without it a reload tells less
@@ -260,6 +266,9 @@ class Service:
 
     def _begin_to_stop(self, reason: str) -> ControlLink | None:
         self._is_stopping = True
+        if self._far is not None:
+            self._far.stop()
+            self._far = None
         if self._emitter is not None:
             self._emitter.stop(reason)
         if self._link is not None:
@@ -350,7 +359,7 @@ def _free_signal() -> int | None:
 
 def _remove_leftovers(directory: Path) -> None:
     """Remove what services of this name left that were killed."""
-    for kind in ("words", "stacks", "feed", "control"):
+    for kind in ("words", "stacks", "feed", "control", "far"):
         for path in directory.glob(f"{kind}-*-*"):
             owner = path.name.split("-")[1]
             if owner.isdigit() and not _is_alive(int(owner)):

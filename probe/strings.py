@@ -29,6 +29,10 @@ JOIN_AT: Final = 20_000
 """Texts from which on searching one long text beats asking each: half a millisecond."""
 
 
+MOST_INTERNED: Final = 10_000
+"""Texts from others than the node's own process; more are not told apart."""
+
+
 class Strings:
     """Texts by number. Number 0 is "no string"."""
 
@@ -40,6 +44,11 @@ class Strings:
         self._starts: Ints = np.empty(0, dtype=np.int64)
         """Where each text begins in the joined one; not all texts need be in it yet."""
         self._ranking = Ranking(self._folded)
+        self._told = 1
+        """Texts that the node's own process has numbered, with number 0."""
+        self._interned: dict[str, int] = {}
+        self._own: Ints | None = None
+        """For each number of the node's process ours; None while they are the same."""
         self._prepared = 0
         """Texts at the last `prepare`."""
 
@@ -80,10 +89,52 @@ class Strings:
         Raises:
             ValueError: `base` is not the next number, so texts are missing.
         """
-        if base != len(self._texts):
-            raise ValueError(f"strings from number {base}, but {len(self._texts)} is next")
+        if base != self._told:
+            raise ValueError(f"strings from number {base}, but {self._told} is next")
+        self._told += len(texts)
+        if self._own is not None:
+            self._own = np.resize(self._own, 2 * self._told) if self._told > len(self._own) else self._own
+            self._own[base : self._told] = np.arange(len(self._texts), len(self._texts) + len(texts))
         self._texts += texts
         self._folded += map(str.casefold, texts)
+
+    def intern(self, text: str) -> int:
+        """The number of a text that somebody else than the node's own process has sent. At most `MOST_INTERNED`."""
+        number = self._interned.get(text)
+        if number is None:
+            if len(self._interned) >= MOST_INTERNED:
+                text = "another activity"
+                if text in self._interned:
+                    return self._interned[text]
+            if self._own is None:
+                self._own = np.arange(max(1024, 2 * self._told), dtype=np.int64)
+            number = self._interned[text] = len(self._texts)
+            self._texts.append(text)
+            self._folded.append(text.casefold())
+        return number
+
+    @property
+    def interned(self) -> list[int]:
+        """The numbers of texts that the node's own process has not numbered."""
+        return list(self._interned.values())
+
+    def remember_interned(self, numbers: list[int]) -> None:
+        """Of the texts that are there, these are not the node's own."""
+        self._interned = {self._texts[number]: number for number in numbers}
+        self._own = np.setdiff1d(np.arange(len(self._texts), dtype=np.int64), numbers)
+        self._told = len(self._own)
+
+    def own(self, numbers: Ints) -> Ints:
+        """Our numbers for those of the node's own process; those below 0 stay.
+
+        Raises:
+            IndexError: one has not been sent.
+        """
+        if len(numbers) and int(numbers.max()) >= self._told:
+            raise IndexError("a string that was not sent")
+        if self._own is None:
+            return numbers
+        return np.where(numbers < 0, numbers, self._own[np.maximum(numbers, 0)])
 
     def all_texts(self) -> list[str]:
         """All texts from number 1 on."""

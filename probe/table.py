@@ -28,6 +28,12 @@ FLOATS: Final = ("rate", "load")
 SPAWN_COLUMNS: Final = INTS[:SPAWN_WIDTH]
 ROWS_COLUMNS: Final = INTS[SPAWN_WIDTH : SPAWN_WIDTH + ROWS_WIDTH - 1]
 
+CHILD: Final = 4
+"""Place in a spawn row of the child id, which below 0 is a number itself."""
+
+COUNTERS: Final = (3, 4, 5)
+"""Places in a row of what only grows: mailbox_max, handled, reductions."""
+
 COMPACT_AT: Final = 4096
 """Dead rows below which compaction is not worth its copy."""
 
@@ -134,9 +140,7 @@ class Table:
             )
         else:
             rows = self._read(count, data, SPAWN_WIDTH)
-        for position in (1, 2):
-            self._check_strings(rows[:, position])
-        self._check_strings(np.maximum(rows[:, 4], 0))  # below 0 it is a number itself
+        rows = self._translated(rows, (1, 2, 4))
         if not count:
             return rows[:, 0]
         pids = rows[:, 0]
@@ -179,11 +183,40 @@ class Table:
             raise Malformed("a status that does not exist")
         if count and int(rows[:, 2:7].min()) < 0:
             raise Malformed("a counter below 0")
-        self._check_strings(rows[:, 7])
+        rows = self._translated(rows, (7,))
+        self._apply(rows, at_us)
+
+    def update_far(self, rows: Ints, at_us: int) -> NDArray[np.bool_]:
+        """Take rows that a worker process tells itself; their strings are numbers of ours. Returns which of them are of agents
+        that the table does not have.
+
+        Raises:
+            Malformed: a status that does not exist, or a counter below 0.
+        """
+        if len(rows) and (
+            int(rows[:, 1].min()) < 0
+            or int(rows[:, 1].max()) >= len(STATUS_NAMES)
+            or int(rows[:, 2:7].min()) < 0
+        ):
+            raise Malformed("a row that is impossible")
+        strays = self.strays
+        missing = ~self._apply(rows, at_us)
+        self.strays = strays
+        return missing
+
+    def _apply(self, rows: Ints, at_us: int) -> NDArray[np.bool_]:
+        """Put rows into the columns. Returns which of them are of live agents."""
         self.newest_us = max(self.newest_us, at_us)
         self._still = 0
         known, where = self._find(rows[:, 0])
         rows = rows[known]
+        far = self._ints["process"][where] != 0
+        if far.any():
+            # Told by two, the worker and the node's process, of which either may be ahead: counters never go back.
+            rows = rows.copy()
+            for position in COUNTERS:
+                column = self._ints[ROWS_COLUMNS[position - 1]][where]
+                rows[:, position] = np.where(far, np.maximum(rows[:, position], column), rows[:, position])
         for position, name in enumerate(ROWS_COLUMNS, start=1):
             self._ints[name][where] = rows[:, position]
         unseen = self._ints["handled_then"][where] == UNSEEN
@@ -195,6 +228,7 @@ class Table:
             since = self._ints["since_us"][first]
             started = self._ints["started_us"][first]
             self._ints["started_us"][first] = np.where(since > 0, np.minimum(since, started), started)
+        return known
 
     def exit(self, count: int, data: bytes) -> NDArray[np.intp]:
         """Mark agents as gone. Returns their rows, which can be read until `tidy`.
@@ -270,9 +304,20 @@ class Table:
             raise Malformed(f"{len(data)} bytes are not {count} rows of {width} numbers")
         return np.frombuffer(data, dtype="<i8").reshape(count, width).astype(np.int64, copy=False)
 
-    def _check_strings(self, numbers: Ints) -> None:
-        if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= len(self.strings)):
-            raise Malformed("a string that was not sent")
+    def _translated(self, rows: Ints, positions: tuple[int, ...]) -> Ints:
+        """These rows with our numbers of strings at these positions."""
+        for position in positions:
+            numbers = rows[:, position]
+            if position != CHILD and len(numbers) and int(numbers.min()) < 0:
+                raise Malformed("a string that was not sent")
+            try:
+                own = self.strings.own(numbers)
+            except IndexError as error:
+                raise Malformed(str(error)) from None
+            if own is not numbers:
+                rows = rows if rows.flags.writeable else rows.copy()
+                rows[:, position] = own
+        return rows
 
     def _find(self, pids: Ints) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Which of these pids are live agents, and the rows of those."""

@@ -210,6 +210,7 @@ class Teller:
         workers = [
             {
                 "number": facts.number,
+                "serial": facts.serial,
                 "os_pid": facts.os_pid,
                 "isolated": facts.is_isolated,
                 "agents": facts.agents,

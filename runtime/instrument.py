@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from observe.runtime.exits import Crash, ExitReason
     from observe.runtime.findings import Finding
     from observe.runtime.ladder import Failure, Rung
+    from observe.runtime.workers.process import WorkerProcess
 
 logger = logging.getLogger("observe.runtime")
 
@@ -59,6 +60,9 @@ class Instrument:
     def on_checkpoint(self, agent: Agent, size_bytes: int) -> None:
         """A checkpoint of so many bytes is on its way to the store."""
 
+    def on_worker(self, process: WorkerProcess) -> None:
+        """A worker process is about to be started. What is asked of it now (`process.ask`) is done before its agents begin."""
+
     def on_finding(self, finding: Finding) -> None:
         """The node has diagnosed something, or (`finding.cleared`) it is over.
 
@@ -90,6 +94,7 @@ class Instruments:
     on_limit: tuple[Callable[[Agent, BudgetExceeded], None], ...]
     on_spending: tuple[Callable[[Agent, str, float, float], None], ...]
     on_checkpoint: tuple[Callable[[Agent, int], None], ...]
+    on_worker: tuple[Callable[[WorkerProcess], None], ...]
     on_finding: tuple[Callable[[Finding], None], ...]
 
     def __init__(self) -> None:

@@ -19,6 +19,11 @@ PARENT_LOOK_S = 1.0
 of it holds its other end."""
 
 
+BEAT_S = 0.1
+"""Seconds between two signs of life of the control thread, where somebody wants them: its probe takes 0.3 s of silence as a
+held interpreter lock."""
+
+
 def hold_lifeline(lifeline: int) -> None:
     """Let the kernel kill this process and all that it has started when the other end closes, whatever runs here."""
     group = os.getpgrp()
@@ -60,10 +65,13 @@ def read_boot(link: socket.socket) -> dict[str, Any]:
 
 def serve_control(control: socket.socket, parent: int, inside: Any) -> None:
     """The control thread: answers while the event loop is stuck."""
-    control.settimeout(PARENT_LOOK_S)
     while True:
         if os.getppid() != parent:
             die()
+        beat = inside.beat
+        control.settimeout(PARENT_LOOK_S if beat is None else BEAT_S)
+        if beat is not None:
+            beat()
         try:
             request = control.recv(2**20)
         except TimeoutError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from threading import get_ident
@@ -48,6 +49,9 @@ class Inside(Instrument):
     def __init__(self, loop: AbstractEventLoop, boot: dict[str, Any]) -> None:
         self.loop = loop
         self.serial: int = boot["serial"]
+        self.number: int = boot["number"]
+        self.beat: Callable[[], None] | None = None
+        """What the control thread does at each of its turns; then it has one every `BEAT_S`."""
         self.thread_id = get_ident()
         self.link = Link(loop, self._on_frame, self._on_lost)
         self.calls: dict[int, Call] = {}

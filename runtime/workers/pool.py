@@ -25,6 +25,8 @@ class WorkerFacts:
     """One worker process, for people."""
 
     number: int
+    serial: int
+    """Never used again on this node."""
     os_pid: int
     is_isolated: bool
     """It belongs to one agent."""
@@ -140,6 +142,7 @@ class Workers:
         return [
             WorkerFacts(
                 process.number,
+                process.serial,
                 process.os_pid,
                 process.is_isolated,
                 len(process.agents),

@@ -93,7 +93,11 @@ class WorkerProcess:
         self._lifeline = -1
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
+        self.tells_itself = False
+        """It tells somebody itself how its agents are; this process need not."""
         self._task = self.loop.create_task(self._live())
+        for hook in self.node.instruments.on_worker:
+            hook(self)
 
     @property
     def text(self) -> str:

@@ -28,6 +28,8 @@ class Progress:
         self._changed: dict[int, None] = {}
         self._is_touched = False
         self._has_timer = False
+        self.untold: dict[int, None] | None = None
+        """For telemetry of the worker's own: the agents that have changed; None while there is none."""
 
     def begin(self, pid: int) -> None:
         """An agent is about to start under this pid."""
@@ -62,6 +64,8 @@ class Progress:
         done = []
         for agent in scheduler.take_dirty(scheduler.dirty):
             self._changed[agent._o_pid] = None
+            if self.untold is not None:
+                self.untold[agent._o_pid] = None
             told = self.of(agent)
             if told is not None:
                 done.append(told)

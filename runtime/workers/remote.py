@@ -360,7 +360,8 @@ class RemoteEnd:
         agent._o_busy_ns = busy_ns
         self._activity = (doing, doing_us) if doing else None
         self._in_hand = self.status in (RUNNING, WAITING) and bool(self._unfinished)
-        agent._o_scheduler.mark_dirty(agent)
+        if not self.process.tells_itself:
+            agent._o_scheduler.mark_dirty(agent)
 
     def ask(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         return self.process.ask(function, *args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import time
 from typing import Any
 
 from observe.runtime import ActivityCancelled, Agent, Ref, supervised_map
@@ -134,3 +135,21 @@ class Clerk(Agent):
         else:
             self.done += 1
         return self.done
+
+
+class Clock(Agent):
+    """Goes on by itself, in an activity whose name changes."""
+
+    async def handle(self, message: Any) -> None:
+        for number in range(3000):
+            async with self.activity(f"tool:tick-{number // 10}"):
+                await asyncio.sleep(0.01)
+
+
+class Holder(Agent):
+    """Holds the scheduler of whoever runs it."""
+
+    def handle(self, message: float) -> None:
+        until = time.monotonic() + message
+        while time.monotonic() < until:
+            pass
