@@ -11,6 +11,7 @@ from textual.containers import Horizontal
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece, Row, row_of
 from observe.console.crash_groups import Group, group
+from observe.console.death_lines import death_lines
 from observe.console.lines import Folds, Line
 from observe.console.navigation import Place
 from observe.console.overview_lines import (
@@ -25,6 +26,7 @@ from observe.console.overview_lines import (
 from observe.console.pages.base import ConsolePage
 from observe.console.widgets.line_view import LineView
 from observe.console.worker_lines import worker_lines
+from observe.probe.deaths import Death
 from observe.probe.wire import Query
 
 WIDE = 140
@@ -48,6 +50,7 @@ class OverviewPage(ConsolePage):
         self.tops: dict[str, list[Row]] = {}
         self.groups: list[Group] | None = None
         self.total = 0
+        self.death: Death | None = None
         self.processes: list[dict[str, Any]] = []
         self.left = LineView(self.folds)
         self.right = LineView(self.folds, id="beside")
@@ -86,10 +89,22 @@ class OverviewPage(ConsolePage):
         crashes = await attachment.ask(lambda node: node.crashes(CRASHES))
         if crashes is not None:
             self.groups, self.total = group(crashes.crashes), crashes.total
+        await self._fetch_death()
         workers = await attachment.ask(lambda node: node.workers())
         if workers is not None:
             self.processes = workers.to_wire()["workers"]
         self.draw()
+
+    async def _fetch_death(self) -> None:
+        """How the node died, once it has; a report of an earlier start does not count."""
+        node = self.observer.node
+        self.death = None
+        if node.vitals is None or node.vitals.state not in ("dead", "stopped") or node.info is None:
+            return
+        found = await self.observer.attachment.ask(lambda client: client.deaths(1))
+        for death in found.deaths if found is not None else []:
+            if death.incarnation == node.info.incarnation:
+                self.death = death
 
     def node_changed(self) -> None:
         """Vital signs and findings came."""
@@ -101,7 +116,7 @@ class OverviewPage(ConsolePage):
         now = node.node_now(node.clock())
         two = self.size.width >= WIDE
         width = self.left.text_width
-        first = finding_lines(node, self.folds, width)
+        first = [*death_lines(self.death, self.folds), *finding_lines(node, self.folds, width)]
         crashes = crash_group_lines(self.groups, self.total, self.folds, now)
         above = first if two else [*first, *crashes]
         room = self.left.line_count_in_sight - len(above) - len(TOPS)

@@ -67,6 +67,20 @@ async def test_every_screen_shows_the_past(recorded: Path, screen: PageName) -> 
         assert console.shows("RECORDING")
 
 
+async def test_the_overview_of_a_dead_node_says_how_it_died(recorded: Path) -> None:
+    """What ended it, what was open, what happened last: here of a recording, and so of a node whose probe is still there."""
+    async with replayed(recorded, at="end") as console:
+        await console.until(lambda: console.shows("SIGKILL") and console.shows("Open activities  1"))
+        view = console.app.pages["overview"].left  # type: ignore[attr-defined]  # the overview's
+        for key in ("death/open", "death/events"):
+            view.go_to(next(number for number, line in enumerate(view.lines) if line.key == key))
+            await console.pilot.press("right")
+        await console.until(lambda: console.shows("tool:search for") and console.shows("waiter-1 (pid"))
+        assert console.shows("memory at most")
+        await console.pilot.press("left_curly_bracket")
+        await console.until(lambda: not console.shows("Open activities"))
+
+
 async def test_what_is_not_in_a_recording_is_said_to_be_missing(recorded: Path) -> None:
     """Tasks are asked of the service, and there is none."""
     async with replayed(recorded, "tasks", at="end") as console:

@@ -13,9 +13,10 @@ import pytest
 
 from observe.probe.client import NodeClient, connect
 from observe.probe.deaths import KEPT_REPORTS, Death, DeathFiles, reports_of
+from observe.probe.errors import RemoteError
 from observe.probe.last_breath import Ending, MemoryKills
 from observe.probe.wire import Query
-from tests.probe.live import LiveService, eventually, private_runtime
+from tests.probe.live import LiveService, eventually, is_gone, private_runtime, wait_until
 
 
 @pytest.fixture
@@ -88,6 +89,37 @@ async def test_an_exception_that_ends_the_service_is_a_death(runtime: Path) -> N
         service.wait()
         (death,) = reports_of("shop", 5).deaths
         assert "RuntimeError" in death.cause
+
+
+async def test_an_exit_without_a_word_is_reported_with_its_status(runtime: Path) -> None:
+    """As a C library may end a process; what was pending at the probe ends with a reason."""
+    with LiveService(runtime) as service:
+        async with attached() as node:
+            await eventually(node.agents, lambda page: page.total == 7)
+            watch = await node.watch_events()
+            service.tell("exit at once", 3)
+            death = await death_of(node)
+            assert (death.exit_code, death.signal) == (3, None)
+            assert "exit status 3" in death.cause
+            async for push in watch:
+                if any("exit status 3" in event.text for event in push.data.events):
+                    break
+            with pytest.raises(RemoteError, match="exit status 3") as caught:
+                await node.stack("waiter-0")
+            assert caught.value.code == "node_dead"
+
+
+async def test_the_probe_outlives_its_node_for_as_long_as_it_was_told(runtime: Path) -> None:
+    """The last picture and the report are served meanwhile; then it goes by itself."""
+    with LiveService(runtime, linger_s=2.0) as service:
+        async with attached() as node:
+            await eventually(node.agents, lambda page: page.total == 7)
+            service.kill()
+            await death_of(node)
+            assert (await node.agents()).total == 7
+            assert (await node.inspect("waiter-0")).agent["class"] == "Waiter"
+        wait_until(lambda: is_gone(service.probe_pid))
+        assert reports_of("shop", 1).total == 1
 
 
 async def test_an_end_on_purpose_is_no_death(runtime: Path) -> None:
