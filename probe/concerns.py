@@ -148,6 +148,10 @@ class Concerns:
         doing.output_tokens += activity.output_tokens
         doing.cost += activity.cost
 
+    def ended(self, pid: int) -> None:
+        """An agent is gone: nobody follows its calls any more."""
+        self._calls.pop(pid, None)
+
     def checkpointed(self, agent: Agent, size_bytes: int) -> None:
         """A checkpoint of this size was taken."""
         if size_bytes >= LARGE_BYTES:
@@ -208,7 +212,6 @@ class Concerns:
             return concern.amount > 0
         agent = self._node.agents.get(pid)
         if agent is None:
-            self._calls.pop(pid, None)
             return False
         if kind == "same_call":
             return now_s - concern.at_s <= SAME_WITHIN_S

@@ -178,8 +178,9 @@ class Emitter(Instrument):
                 self._lose()
 
     def on_exit(self, agent: Agent, reason: ExitReason) -> None:
+        pid = agent.ref.pid
+        self._concerns.ended(pid)
         if self._is_live:
-            pid = agent.ref.pid
             self._exited.append(pid)
             self._teller.forget(pid)
             if len(self._exited) > QUEUED_AGENTS:
