@@ -29,7 +29,8 @@ WORD_MAGIC: Final = 0
 WORD_PID: Final = 1
 """Pid of the agent whose slice runs, 0 when none does."""
 WORD_SLICE_NS: Final = 2
-"""Monotonic nanoseconds at which that slice began."""
+"""Monotonic nanoseconds at which the drain began that the slice is part of: no more than 3 ms before the slice did, since a
+drain ends with the slice in which that time is over. A store for each slice would be half of what telemetry costs."""
 WORD_LOOP_NS: Final = 3
 """Monotonic nanoseconds of the loop's last heartbeat; written by the emitter each tick."""
 WORD_SLICES: Final = 4

@@ -247,8 +247,7 @@ class Scheduler(WaitingSteps, SchedulerView):
                 agent._o_status = RUNNING
                 slices += 1
                 if words is not None:
-                    words[WORD_PID] = agent._o_pid
-                    words[WORD_SINCE] = t
+                    words[WORD_PID] = agent._o_pid  # since when: since the drain began, or QUANTUM_NS later
                 n = 1
                 if agent._o_step is not None:
                     step = agent._o_step

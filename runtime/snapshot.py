@@ -49,7 +49,8 @@ def row_values(agents: Sequence[Agent], activity_id: Callable[[str], int]) -> ar
         new = agent._o_mailbox
         old = agent._o_backlog
         queued = (len(new) if new else 0) + (len(old) if old else 0)
-        agent._o_mailbox_max = max(agent._o_mailbox_max, queued)
+        if queued > agent._o_mailbox_max:  # noqa: PLR1730  # max() costs a call for each agent
+            agent._o_mailbox_max = queued
         status = agent._o_status
         if status == RUNNABLE:
             preempter = agent._o_scheduler.preempter
