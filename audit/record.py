@@ -29,6 +29,8 @@ class Who(BaseModel):
     role: str
     user: str
     """The user of this machine for whom the probe runs. For the key on the node's card: who used it."""
+    address: str = ""
+    """From where, as the transport knows it; empty when it does not say."""
 
 
 class Record(BaseModel):

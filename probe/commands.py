@@ -43,6 +43,12 @@ carry it out twice."""
 DENIALS_PER_MINUTE: Final = 60
 """Denied commands recorded for one key in a minute; more are refused as `busy`, so that nobody fills the disk."""
 
+ATTACH_S: Final = 600.0
+"""A console that is opened again within ten minutes is no news: a script may attach every second."""
+
+MAX_ATTACHED: Final = 4096
+"""Keys with an address that are remembered for that."""
+
 Answer = dict[str, Any] | Refusal
 Done = Callable[[Answer], None]
 Behalf = Callable[[str, float], AbstractContextManager[object]]
@@ -76,6 +82,9 @@ class CommandGate:
         self._behalf = behalf
         self._wall = wall
         self._user = local_user()
+        self.address = ""
+        """From where the request in hand came."""
+        self._attached: dict[tuple[str, str], tuple[float, int]] = {}
         self._seen: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
         self._denials: dict[str, deque[float]] = {}
 
@@ -137,7 +146,7 @@ class CommandGate:
                 phase,
                 then,
                 command_id=command.command_id,
-                who=self._who(holder),
+                who=who,
                 what=verb,
                 target=with_arguments(target, command),
                 reason=command.reason,
@@ -145,6 +154,7 @@ class CommandGate:
                 outcome=outcome,
             )
 
+        who = self._who(holder)  # here and now: the address is that of the request in hand
         problem = self._problem(verb, command, holder, now)
         if problem is not None:
             self._limit_denials(holder.key, now)
@@ -254,8 +264,43 @@ class CommandGate:
                 del self._seen[key]
         return len(self._seen) < MAX_REMEMBERED
 
+    def attached(self, holder: KeyHolder, client: str, now: float) -> None:
+        """Record that somebody from elsewhere has attached: at most once in `ATTACH_S` for one key and address. It keeps
+        nobody waiting, and nobody out when it cannot be written."""
+        key = (holder.key, self.address)
+        since, times = self._attached.pop(key, (float("-inf"), 0))
+        if now - since < ATTACH_S:
+            self._attached[key] = (since, times + 1)
+            return
+        if len(self._attached) >= MAX_ATTACHED:
+            del self._attached[next(iter(self._attached))]  # forgotten, so recorded again if it comes back
+        self._attached[key] = (now, 0)
+        self.scribe.write(
+            "completed",
+            _unheard,
+            command_id="",
+            who=self._who(holder),
+            what="attach",
+            target={"client": client} | ({"more_since": times} if times else {}),
+            reason="",
+            incarnation=self._incarnation,
+            control=False,
+        )
+
     def _who(self, holder: KeyHolder) -> Who:
-        return Who(key=holder.fingerprint, name=holder.name, role=holder.role, user=self._user)
+        return Who(
+            key=holder.fingerprint,
+            name=holder.name,
+            role=holder.role,
+            user=self._user,
+            address=self.address,
+        )
+
+
+def _unheard(written: object) -> None:
+    """Nobody waits for this one."""
+    if isinstance(written, AuditUnavailable):
+        logger.error("an attach could not be recorded: %s", written)
 
 
 def _unrecorded(error: AuditUnavailable) -> Refusal:

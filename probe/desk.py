@@ -121,8 +121,9 @@ class Desk:
                 found.append((one.sub, f"{client.holder.name} ({one.what})", one.missed + one.dropped))
         return found
 
-    def receive(self, client_id: bytes, user_id: str, data: bytes, now: float) -> None:
+    def receive(self, client_id: bytes, user_id: str, data: bytes, now: float, address: str = "") -> None:
         """Take one frame of a client and see to it that it is answered, at once or later."""
+        self._commands.address = address
         number, is_command = 0, False
 
         def reply(result: Answer) -> None:
@@ -217,6 +218,10 @@ class Desk:
         if client_id not in self._clients and len(self._clients) >= MAX_CLIENTS:
             self._make_room(now)
         self._clients[client_id] = Client(client_id, holder, max(common), now)
+        if (
+            holder.key != self._picture.config.client_public
+        ):  # with the card's key: a user of this machine, who may
+            self._commands.attached(holder, args.client, now)
         reply(wire.Welcome(version=max(common), role=holder.role, node=self._picture.info()).to_wire())
 
     def _make_room(self, now: float) -> None:

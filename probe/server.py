@@ -437,7 +437,7 @@ class Server:
                 self._desk.refuse_frames(client_id)
                 continue
             user_id = str(parts[1].get("User-Id"))
-            self._desk.receive(client_id, user_id, parts[1].bytes, now)
+            self._desk.receive(client_id, user_id, parts[1].bytes, now, _address(parts[1]))
             if time.monotonic() - now > CLIENT_SHARE_S:
                 return
 
@@ -596,6 +596,14 @@ def _encoded(message: dict[str, Any]) -> bytes:
 def _holders(config: Config) -> list[KeyHolder]:
     card = KeyHolder(local_user(), config.client_public, "admin")
     return [card, *(KeyHolder(one.name, one.public_key, one.role) for one in config.clients)]
+
+
+def _address(frame: zmq.Frame) -> str:
+    """From where a frame came, as libzmq knows it."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except (zmq.ZMQError, KeyError, ValueError):
+        return ""
 
 
 def _ignore(_answer: Answer) -> None:

@@ -45,7 +45,7 @@ def test_a_record_holds_who_what_whom_why_when_and_the_outcome(tmp_path: Path) -
     assert set(first) == set(second) == FIELDS
     assert first == {
         "seq": 3, "phase": "requested", "command_id": "c1",
-        "who": {"key": "0123456789abcdef", "name": "ann", "role": "operator", "user": "ann"},
+        "who": {"key": "0123456789abcdef", "name": "ann", "role": "operator", "user": "ann", "address": ""},
         "what": "kill", "target": {"pid": 7, "agent": "w7"}, "reason": "stuck", "node": NODE, "incarnation": "i",
         "wall": 100.5, "monotonic": 7.25, "outcome": None, "trace": "",
     }  # fmt: skip

@@ -62,6 +62,17 @@ async def test_a_node_is_reached_from_elsewhere_in_the_role_of_the_key(shop: Nod
         assert (node.role, node.info.incarnation) == ("operator", shop.incarnation)
         await eventually(lambda: node.agents(), lambda page: page.total >= 2)
         assert (await node.kill("victim")).done
+        async with connect(f"shop@127.0.0.1:{port}"):
+            pass
+        records = [one async for one in node.audit_records() if one.phase != "noted"]
+    assert [(one.what, one.phase) for one in records] == [
+        ("attach", "completed"),
+        ("kill", "requested"),
+        ("kill", "completed"),
+    ]
+    assert {(one.who.name, one.who.role, one.who.address) for one in records} == {
+        ("ann", "operator", "127.0.0.1")
+    }
 
 
 async def test_a_revoked_key_loses_its_open_session_within_a_second(

@@ -436,7 +436,11 @@ def test_a_role_comes_from_the_key(
     else:
         assert other.reply(number)["error"]["code"] == "forbidden"
     records, _ = read(service.directory / "audit")
-    assert [record.phase for record in records] == ["requested", "completed" if may_kill else "denied"]
+    assert [(record.what, record.phase) for record in records] == [
+        ("attach", "completed"),
+        ("kill", "requested"),
+        ("kill", "completed" if may_kill else "denied"),
+    ]
     assert {record.who.role for record in records} == {role}
 
 
