@@ -9,6 +9,8 @@ is fed without waiting, its death goes unnoticed, and when the service ends it e
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import logging
 import os
 import re
@@ -172,7 +174,10 @@ class Probe:
     async def _start(self) -> None:
         if sys.platform == "win32":
             raise ProbeNotStarted("the probe needs Unix sockets and file locks, which Windows does not have")
-        from observe.probe.service import Service  # sockets and codecs: not for a service without a probe
+        # Sockets and codecs: not for a service without a probe. Loading them takes some tenths of a second, in which the
+        # event loop would be held, and the node would say so of its own observer.
+        await asyncio.to_thread(importlib.import_module, "observe.probe.service")
+        from observe.probe.service import Service
 
         self._service = Service(self.node, self.settings)
         await self._service.start(START_TIMEOUT_S)
