@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "workers",
     "vitals",
     "watch",
+    "trace",
     "kill",
     "suspend",
     "resume",

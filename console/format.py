@@ -171,6 +171,11 @@ def clock(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
+def clock_ms(at: float) -> str:
+    """The time of day with milliseconds: what happens between agents happens within one second."""
+    return f"{clock(at)}.{int(at * 1000) % 1000:03d}"
+
+
 def timestamp(at: float) -> str:
     """Date and time of a Unix time, in this machine's time zone: 2026-11-21 14:03:07."""
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from observe.probe.answers_actions import Actions
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
+from observe.probe.answers_traces import Traces
 from observe.probe.describe import detail_map, line, stack_map
 from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.once import Once
@@ -83,6 +84,7 @@ class Tells(Protocol):
 
     def resync(self) -> None: ...
     def hurry(self) -> None: ...
+    def offer(self, kind: str, fields: dict[str, Any]) -> bool: ...
 
 
 class Answers:
@@ -106,6 +108,8 @@ class Answers:
         self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
         self._reloads = Reloads(node)
         self._on_scheduler["reload"] = self._reload
+        self._traces = Traces(node, emitter.offer)
+        self._on_scheduler |= dict.fromkeys(Traces.OPS, self._trace)
 
     def take(self, job: Job, now: float) -> None:
         """Answer now, or have the scheduler answer."""
@@ -294,6 +298,16 @@ class Answers:
             job.done(Problem(code, line(message), hint))
 
         return tell, fail
+
+    def _trace(self, job: Job) -> None:
+        def fail(code: str, message: str, hint: str) -> None:
+            job.done(Problem(code, line(message), hint))
+
+        self._traces.take(job.request, job.done, fail)
+
+    def end_traces(self) -> None:
+        """The service stops. On the scheduler's thread."""
+        self._traces.end()
 
     def _kill(self, job: Job) -> None:
         began = time.monotonic()

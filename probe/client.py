@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import wire, wire_traces
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
 from observe.probe.client_audit import AuditClient
@@ -35,6 +35,7 @@ from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, 
 from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.remote import Reachable, RemoteNode
 from observe.probe.resolving import Sought, find, resolve
+from observe.probe.tracing_client import Trace
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
 from observe.probe.wire_workers import WorkerList
@@ -265,6 +266,35 @@ class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleC
         finally:
             await watch.close()
 
+    async def trace(
+        self,
+        selector: str,
+        *,
+        events: list[wire_traces.Kind] | None = None,
+        where: str = "",
+        count: int = 1000,
+        for_s: float = 10.0,
+        rate: float = 1000.0,
+        reason: str = "",
+    ) -> Trace:
+        """Listen to chosen agents, within bounds. The session ends with the node's last event, or when it is closed.
+
+        Args:
+            selector: `cart-*`, `42`, `class:Session`, `under:carts`, `group:prices`, `finding:stuck`, ...
+            events: kinds of event; None for all but `state` and `schedule`.
+            where: a condition, such as `message.kind == "refund" and took_ms > 50`.
+        """
+        args = wire_traces.TraceArgs(
+            selector=selector, events=events, where=where, max=count, for_s=for_s, rate=rate, reason=reason,
+            **self._command_fields(),
+        )  # fmt: skip
+        trace = Trace(self)
+        started = await self._ask(
+            "trace", args, wire_traces.TraceStarted, lambda result: self._adopt(trace, result)
+        )
+        trace.agents = started.agents
+        return trace
+
     async def _watch(self, watch: Watch[T]) -> Watch[T]:
         await self._ask("watch", watch.args, wire.Subscription, lambda result: self._adopt(watch, result))
         return watch
@@ -435,8 +465,12 @@ class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleC
         if exchange is not None:
             exchange.close(error)
         self._by_sub.clear()
-        for watch in self._watches:
-            watch._suspend()
+        for watch in list(self._watches):
+            if watch.is_renewed:
+                watch._suspend()
+            else:
+                self._watches.discard(watch)
+                watch._finish(error)
 
     async def _return(self) -> None:
         pause_s, longest_s = BACKOFF_S

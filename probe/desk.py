@@ -23,6 +23,7 @@ from observe.probe import (
     verbs_reading,
     verbs_reload,
     verbs_tasks,
+    verbs_traces,
     verbs_watching,
     verbs_workers,
     wire,
@@ -47,6 +48,7 @@ SILENT_S: Final = 60.0
 """A client that has been silent for so long is forgotten when another one needs its place. It must say hello again."""
 
 MODULES: Final = (
+    verbs_traces,
     verbs_probe,
     verbs_reading,
     verbs_watching,

@@ -135,6 +135,10 @@ class Emitter(Instrument):
         self._next_tick = 0.0
         self._schedule(0.0)
 
+    def offer(self, kind: str, fields: dict[str, Any]) -> bool:
+        """Put a frame on the feed at once, between two of a tick. False: it is not taken now, or nobody reads."""
+        return self._is_live and self._outlet.offer(kind, fields)
+
     def stop(self, reason: str) -> None:
         """Say `bye` and unplug. Stopping twice has no effect."""
         if self._timer is None:

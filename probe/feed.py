@@ -36,6 +36,7 @@ from observe.probe.frames import (
     RungFrame,
     SpawnFrame,
     StringsFrame,
+    TraceFrame,
     VitalsFrame,
     WorkersFrame,
 )
@@ -80,6 +81,8 @@ class Feed:
         """The last word of the service, once it has been said."""
         self.is_greeted = False
         """Whether the service has said hello."""
+        self.on_trace: Callable[[TraceFrame], None] = _nobody
+        """Takes the events of trace sessions."""
         self.wants_events = False
         """Whether anybody watches events: they are not made otherwise."""
         self._filling = picture.table
@@ -206,6 +209,8 @@ class Feed:
             case LimitFrame():
                 facts = self._named(self.picture.table, frame.pid)
                 self.picture.event("limit", frame.at, frame.text, pid=frame.pid, reason=frame.limit, **facts)
+            case TraceFrame():
+                self.on_trace(frame)
             case ByeFrame():
                 self.bye = frame
 
@@ -270,6 +275,10 @@ class Feed:
         if row is None:
             return {"name": None, "class_name": None}
         return {"name": table.text("name", row), "class_name": table.text("class", row)}
+
+
+def _nobody(_frame: TraceFrame) -> None:
+    """Of a recording, say: nobody is left who asked for them."""
 
 
 def read_frame(data: bytes) -> FeedFrame:

@@ -283,6 +283,15 @@ class FarRowsFrame(FeedFrame):
     texts: list[str]
 
 
+class TraceFrame(FeedFrame):
+    """Events of a trace session."""
+
+    session: int
+    events: list[dict[str, Any]]
+    dropped: int = 0
+    """Left out before them."""
+
+
 class ByeFrame(FeedFrame):
     reason: str = ""
 
@@ -303,6 +312,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "vitals": VitalsFrame,
     "workers": WorkersFrame,
     "far_rows": FarRowsFrame,
+    "trace": TraceFrame,
     "bye": ByeFrame,
 }
 """The model for each `t`."""

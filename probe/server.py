@@ -137,6 +137,9 @@ class Server:
         self._picture = Picture(config, self._publish)
         self._own_use = OwnUse(is_thread=config.pid == os.getpid())
         self._feed = Feed(self._picture)
+        self._feed.on_trace = lambda frame: self._streams.publish_trace(
+            frame.session, frame.events, frame.dropped
+        )
         meta = {key: getattr(config, key) for key in ("node", "host", "incarnation", "pid")} | {"format": 1}
         self._recorder = self._make_recorder(meta)
         self._tapes = Tapes(self._streams, meta, self._snapshot)

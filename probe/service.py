@@ -69,6 +69,7 @@ class Service:
         self._owner = os.getpid()
         self._open: contextlib.ExitStack = contextlib.ExitStack()
         self._emitter: Emitter | None = None
+        self._answers: Answers | None = None
         self._far: FarFeeds | None = None
         self._link: ControlLink | None = None
         self._launcher: Launches | None = None
@@ -161,7 +162,7 @@ class Service:
             )
             return made.model_dump_json()
 
-        answers = Answers(node, words, emitter)
+        self._answers = answers = Answers(node, words, emitter)
         self._launcher = self._new_launcher(directory)
         self._link = ControlLink(context, control, words, answers, self._launcher, config, self._on_ready)
         emitter.start()
@@ -266,6 +267,8 @@ class Service:
 
     def _begin_to_stop(self, reason: str) -> ControlLink | None:
         self._is_stopping = True
+        if self._answers is not None:
+            self._answers.end_traces()
         if self._far is not None:
             self._far.stop()
             self._far = None

@@ -7,8 +7,9 @@ stopped costs bounded memory, and learns how much it missed.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +30,15 @@ MAX_CREDIT: Final = 1000
 
 BUFFERED_EVENTS: Final = 1000
 """Events that wait for a subscriber without credit: about 200 kB. Later ones push out earlier ones, which are counted."""
+
+BUFFERED_TRACE: Final = 5000
+"""Events of a trace session that wait: about 2 MB. They are what somebody has asked for, so there is more room."""
+
+TRACE_PUSH: Final = 1000
+"""Events of a trace session in one push."""
+
+QUIET_S: Final = 2.0
+"""After so long without an event a trace is pushed empty: only so is it noticed that nobody reads it any more."""
 
 EventItem = dict[str, Any]
 
@@ -54,16 +64,26 @@ class Subscription:
     waiting: list[bytes] = field(default_factory=list)
     """Of a tape: pieces of records, the next one first."""
 
+    session: int = 0
+    """Of a trace: the service's number for it."""
+
     def is_ready(self, now: float) -> bool:
         """Whether a push should go now."""
-        return self.credit > 0 and now >= self.due_at and self.has_news
+        return self.credit > 0 and now >= self.next_at
 
     @property
-    def has_news(self) -> bool:
-        """Whether there is anything to push; of a table or the vital signs there always is."""
+    def is_stream(self) -> bool:
+        """Whether it is of things that happen, and not of how things stand."""
+        return self.what in ("events", "trace")
+
+    @property
+    def next_at(self) -> float:
+        """Monotonic seconds at which there is something to push, given credit; infinity when only news will bring it."""
         if self.what == "tape":
-            return bool(self.waiting)
-        return self.what != "events" or bool(self.events)
+            return self.due_at if self.waiting else math.inf
+        if not self.is_stream or self.events:
+            return self.due_at
+        return self.due_at + QUIET_S if self.what == "trace" else math.inf
 
     def stamp(self, now: float, data: dict[str, Any]) -> dict[str, Any]:
         """Make `data` the next push: takes one credit, numbers it, says what was left out before it."""
@@ -83,10 +103,12 @@ class Subscription:
             self.dropped = push["dropped"]
             self.waiting.insert(0, push["data"]["records"])
             return
-        self.dropped += push["dropped"] + (len(push["data"]["events"]) if self.what == "events" else 1)
+        self.dropped += push["dropped"] + (len(push["data"]["events"]) if self.is_stream else 1)
 
     def take_events(self) -> list[EventItem]:
-        """All events that wait."""
+        """The events that wait, as many as fit into a push."""
+        if self.what == "trace":
+            return [self.events.popleft() for _ in range(min(len(self.events), TRACE_PUSH))]
         taken = list(self.events)
         self.events.clear()
         return taken
@@ -99,6 +121,8 @@ class Streams:
         self._subscriptions: dict[int, Subscription] = {}
         self._last = 0
         self._watching_events = 0
+        self.on_trace_closed: Callable[[Subscription], None] = _ignore
+        """Told of a trace whose watcher has closed it or is gone."""
 
     def statistics(self) -> dict[str, int]:
         """How many subscriptions there are, and how many events wait in them."""
@@ -122,20 +146,45 @@ class Streams:
         """
         if args.query is not None and args.what != "agents":
             raise Refusal("bad_request", f"args.query: a watch of {args.what} takes no query", "leave it out")
+        query = (args.query or Query()) if args.what == "agents" else None
+        made = self._open(client, args.what, query, args.interval_s, args.credit, now)
+        self._watching_events += args.what == "events"
+        return made
+
+    def open_trace(self, client: bytes, interval_s: float, now: float) -> Subscription:
+        """A subscription for the events of a trace session, without credit: the first events may come before the client
+        has been told its number. Raises `Refusal`: `busy`."""
+        return self._open(client, "trace", None, interval_s, 0, now)
+
+    def _open(
+        self, client: bytes, what: str, query: Query | None, interval_s: float, credit: int, now: float
+    ) -> Subscription:
         mine = sum(1 for one in self._subscriptions.values() if one.client == client)
         tapes = sum(1 for one in self._subscriptions.values() if one.what == "tape")
-        if args.what == "tape" and tapes >= MAX_TAPES:
+        if what == "tape" and tapes >= MAX_TAPES:
             raise Refusal("busy", f"{tapes} clients record this node already", "try again when one has ended")
         if mine >= MAX_PER_CLIENT or len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise Refusal(
                 "busy", "too many subscriptions are open", "end one with unwatch, or try again later"
             )
         self._last += 1
-        query = (args.query or Query()) if args.what == "agents" else None
-        made = Subscription(self._last, client, args.what, query, args.interval_s, args.credit, now)
+        made = Subscription(self._last, client, what, query, interval_s, credit, now)
         self._subscriptions[made.sub] = made
-        self._watching_events += args.what == "events"
         return made
+
+    def discard(self, sub: int) -> None:
+        """Forget a subscription of which nobody has been told."""
+        self._subscriptions.pop(sub, None)
+
+    def publish_trace(self, session: int, events: list[EventItem], left_out: int) -> None:
+        """Put a session's events before whoever has asked for it."""
+        for one in self._subscriptions.values():
+            if one.session == session and one.what == "trace":
+                surplus = max(len(one.events) + len(events) - BUFFERED_TRACE, 0)
+                one.dropped += surplus + left_out
+                one.events.extend(events)
+                for _ in range(surplus):
+                    one.events.popleft()
 
     def get(self, client: bytes, sub: int) -> Subscription:
         """This client's subscription.
@@ -174,6 +223,8 @@ class Streams:
     def _remove(self, one: Subscription) -> None:
         del self._subscriptions[one.sub]
         self._watching_events -= one.what == "events"
+        if one.what == "trace":
+            self.on_trace_closed(one)
 
     def publish(self, events: list[EventItem], omitted: int = 0) -> None:
         """Put events before everybody who watches them; `omitted` more were not even made."""
@@ -193,7 +244,9 @@ class Streams:
             if one.is_ready(now):
                 ready.append(one)
             elif (
-                one.credit == 0 and one.what not in ("events", "tape") and now >= one.due_at + one.interval_s
+                one.credit == 0
+                and one.what not in ("events", "tape", "trace")
+                and now >= one.due_at + one.interval_s
             ):
                 # The moment for a picture has passed. `due_at` stays in the past, so that credit brings one at once.
                 one.dropped += 1
@@ -202,5 +255,9 @@ class Streams:
 
     def next_due(self) -> float:
         """Monotonic seconds at which the next push falls due; infinity when none will without further news."""
-        moments = (one.due_at for one in self._subscriptions.values() if one.credit > 0 and one.has_news)
-        return min(moments, default=float("inf"))
+        moments = (one.next_at for one in self._subscriptions.values() if one.credit > 0)
+        return min(moments, default=math.inf)
+
+
+def _ignore(_closed: Subscription) -> None:
+    """There is nobody to tell."""

@@ -30,7 +30,7 @@ def handlers(hands: Hands) -> dict[str, Handler]:
 
 def contents(picture: Picture, subscription: Subscription) -> dict[str, Any]:
     """What is due for one subscription."""
-    if subscription.what == "events":
+    if subscription.is_stream:
         return {"events": subscription.take_events()}
     if subscription.what == "tape":
         return {"records": subscription.waiting.pop(0)}

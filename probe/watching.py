@@ -37,6 +37,9 @@ class Watch(Generic[T]):
     the newest picture when it goes on.
     """
 
+    is_renewed = True
+    """Whether it goes on after a reconnection."""
+
     def __init__(self, client: NodeClient, args: wire.WatchArgs, read: Callable[[object], T]) -> None:
         self.args = args
         """What is watched."""

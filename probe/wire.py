@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from observe.probe import wire_actions, wire_audit, wire_console, wire_reload, wire_tasks
+from observe.probe import wire_actions, wire_audit, wire_console, wire_reload, wire_tasks, wire_traces
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
@@ -497,6 +497,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     **wire_reload.VERBS,
     **wire_tasks.VERBS,
     **wire_console.VERBS,
+    **wire_traces.VERBS,
     "yield": ("admin", NoArgs),
 }
 """Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

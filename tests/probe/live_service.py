@@ -107,6 +107,10 @@ async def main(name: str, waiters: int, settings: dict[str, Any]) -> None:
             if command == "cast":
                 node.ref(args[0]).cast(args[1])
                 say(cast=args[0])
+            elif command == "flood":
+                for _ in range(int(args[1])):
+                    node.ref(args[0]).cast("count")
+                say(answer=await node.ref(args[0]).call("count", timeout=30.0))
             elif command == "call":
                 say(answer=await node.ref(args[0]).call(args[1]))
             elif command == "statistics":

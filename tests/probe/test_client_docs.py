@@ -31,7 +31,7 @@ async def test_every_example_runs(service: LiveService, capsys: pytest.CaptureFi
     """In their order, against one service; something happens on it while they run."""
     async with connect("shop", timeout_s=10.0) as node:
         await eventually(node.agents, lambda page: page.total == 7)
-        assert len(EXAMPLES) == 5
+        assert len(EXAMPLES) == 6
         for number, example in enumerate(EXAMPLES):
             names: dict[str, Any] = {}
             source = f"async def example():\n{textwrap.indent(example, '    ')}"

@@ -84,10 +84,10 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     assert may["viewer"] == reading
     acting = {
         "kill", "suspend", "resume", "stop", "restart", "next_rung", "send", "mailbox", "cancel_activity", "checkpoint",
-        "reset_budget", "log_level", "collect_garbage", "cancel_task", "control",
+        "reset_budget", "log_level", "collect_garbage", "cancel_task", "control", "trace", "canary",
     }  # fmt: skip
     assert may["operator"] == reading | acting
-    assert may["admin"] == reading | acting | {"edit", "yield"} == set(VERBS)
+    assert may["admin"] == reading | acting | {"edit", "reload", "yield"} == set(VERBS)
 
 
 def test_a_fingerprint_tells_keys_apart_and_is_no_key() -> None:

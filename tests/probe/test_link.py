@@ -110,6 +110,11 @@ class FakeEmitter:
         assert threading.get_ident() == self._thread
         self.asked.append("hurry")
 
+    def offer(self, kind: str, fields: dict[str, Any]) -> bool:
+        assert threading.get_ident() == self._thread
+        self.asked.append(f"offer {kind}")
+        return True
+
 
 class Asker:
     """The probe's end, for any thread."""

@@ -10,11 +10,12 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import wire, wire_traces
 from observe.probe.codec import decode
 from observe.probe.errors import ERROR_CODES, exit_code_of
 from observe.probe.feed import read_frame
 from observe.probe.frames import FEED_FRAMES
+from observe.probe.wire_base import Told
 
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -43,16 +44,23 @@ def test_frames_of_protocol_1_can_still_be_read(name: str, frame: bytes) -> None
     elif kind == "reply":
         reply = wire.Reply.from_wire(message)
         assert reply.ok
-        getattr(wire, what).from_wire(reply.result)
+        model_of(what).from_wire(reply.result)
     elif kind == "error":
         body = wire.Reply.from_wire(message).error
         assert body is not None
         assert body.code == what
     elif kind == "push":
-        getattr(wire, what).from_wire(wire.Push.from_wire(message).data)
+        model_of(what).from_wire(wire.Push.from_wire(message).data)
     else:
         assert kind == "feed"
         assert isinstance(read_frame(frame), FEED_FRAMES[what])
+
+
+def model_of(name: str) -> type[Told]:
+    """The class of this name, in whichever module of the wire it stands."""
+    found: type[Told] = getattr(wire, name, None) or getattr(wire_traces, name)
+    assert issubclass(found, Told)
+    return found
 
 
 def test_every_kind_of_message_has_a_golden_frame() -> None:

@@ -1,0 +1,83 @@
+"""The service's side of trace sessions: begins and ends them, and hands their events to the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from observe.runtime.node import Node
+
+if TYPE_CHECKING:
+    from observe.tracing.sessions import Session
+
+MAX_SESSIONS: Final = 8
+"""Sessions of one node at one time."""
+
+Offer = Callable[[str, dict[str, Any]], bool]
+Fail = Callable[[str, str, str], None]
+"""Takes code, message and hint."""
+
+
+class Traces:
+    """All sessions. On the scheduler's thread."""
+
+    OPS: Final = ("trace", "untrace")
+
+    def __init__(self, node: Node, offer: Offer) -> None:
+        """`offer` puts a frame on the feed, and says whether it was taken."""
+        self._node = node
+        self._offer = offer
+        self._sessions: dict[int, Session] = {}
+
+    def take(self, request: dict[str, Any], tell: Callable[[dict[str, Any]], None], fail: Fail) -> None:
+        """Carry out one op."""
+        session = request.get("session")
+        number = session if type(session) is int else 0
+        if request.get("op") == "untrace":
+            running = self._sessions.get(number)
+            if running is not None:
+                running.stop("whoever watched is gone")
+            tell({})
+            return
+        if len(self._sessions) >= MAX_SESSIONS:
+            fail(
+                "busy", f"{MAX_SESSIONS} trace sessions are open on this node", "end one, or wait for its end"
+            )
+            return
+        # Imported by the first session: a service that is never traced does without OpenTelemetry and the rest.
+        from observe.tracing.errors import TracingFault
+        from observe.tracing.selecting import parse
+        from observe.tracing.sessions import USUAL, Bounds, Session
+        from observe.tracing.where import Condition
+
+        try:
+            where = str(request.get("where") or "")
+            bounds = Bounds(
+                kinds=frozenset(request.get("events") or USUAL),
+                count=int(request["max"]),
+                for_s=float(request["for_s"]),
+                rate=float(request["rate"]),
+                condition=Condition(where) if where else None,
+            )
+            made = Session(
+                self._node,
+                parse(str(request["selector"])),
+                bounds,
+                lambda events, left_out: self._send(number, events, left_out),
+            )
+            agents = made.start()
+        except TracingFault as fault:
+            fail("bad_request", str(fault), "")
+            return
+        self._sessions[number] = made
+        tell({"agents": agents})
+
+    def _send(self, number: int, events: list[dict[str, Any]], left_out: int) -> bool:
+        if events and events[-1]["kind"] == "end":
+            self._sessions.pop(number, None)
+        return self._offer("trace", {"session": number, "events": events, "dropped": left_out})
+
+    def end(self) -> None:
+        """The node stops, or nobody can be told any more."""
+        for session in list(self._sessions.values()):
+            session.stop("the node stops")
