@@ -45,11 +45,12 @@ def checks() -> list[Check]:
     return [
         Check(
             "holds_scheduler", _holds_scheduler, 0.0,
-            "nothing else runs meanwhile: look at its stack; move long computations to a thread or process, or kill it",
+            "nothing else runs meanwhile: look at its stack; run what computes for long with isolation='process', or kill it",
         ),
         Check(
             "blocks", _blocks, 0.0,
-            "await asyncio.sleep() instead of time.sleep(), and call blocking C code in a thread",
+            "await asyncio.sleep() instead of time.sleep(); one call of C code can be neither preempted nor ended before it returns: "
+            "run its agent with isolation='process'",
         ),
         Check("one_cause", _one_cause, 0.0, "one fault fails them all: `observe crashes` has its traceback"),
         Check("restart_loop", _restart_loop, 0.0, "it fails again with the same input: see its last crash"),

@@ -44,7 +44,7 @@ class Relations:
     """Of a supervisor, in the order of their start, at most as many as asked for."""
     children_total: int
     spec: dict[str, Any]
-    """How its supervisor treats it: `restart`, `shutdown_s` (None for as long as it takes), `child`, and of a supervisor its flags."""
+    """How its supervisor treats it: `restart`, `shutdown_s` ("infinity" for as long as it takes), `child`, and of a supervisor its flags."""
 
 
 class Control:
@@ -137,7 +137,7 @@ class Control:
         child = agent._o_child
         spec: dict[str, Any] = {
             "restart": child.spec.restart,
-            "shutdown_s": child.spec.shutdown_s if child.spec.shutdown_s != inf else None,
+            "shutdown_s": child.spec.shutdown_s if child.spec.shutdown_s != inf else "infinity",
             "child": str(child.id),
         }
         if agent._o_away is not None:

@@ -235,10 +235,10 @@ async def test_timers_die_with_their_agent(node: Node) -> None:
 
 
 async def test_a_group_is_published_to_in_one_go(node: Node) -> None:
-    refs = await members(node, 1000)
+    refs = await members(node, 10_000)
     for ref in refs:
         node.groups.join("all", ref)
-    assert node.groups.publish("all", "hello") == 1000
+    assert node.groups.publish("all", "hello") == 10_000
     await settled(node)
     assert all([await ref.call("heard") == ["hello"] for ref in refs])
     assert node.groups.publish("nobody", "hello") == 0

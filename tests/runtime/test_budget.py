@@ -270,6 +270,34 @@ async def test_a_supervisors_budget_is_that_of_all_below_it(node: Node) -> None:
     await eventually(lambda: not node.registry.keys() & {"a", "b", "upper"})
 
 
+@pytest.mark.parametrize(
+    ("limits", "each"),
+    [
+        ({"tool_calls": 3}, ("tool", 2)),
+        ({"tokens": 10}, ("model", 6, 0.0)),
+        ({"cost": 1.5}, ("model", 1, 1.0)),
+        ({"steps_without_progress": 3}, ("tool", 2)),
+        ({"same_call": 1}, "same"),
+        ({"wall_s": 0.02}, "wait"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_every_limit_holds_for_a_tree_as_well(node: Node, limits: dict[str, Any], each: Any) -> None:
+    """Each of two agents keeps within it, and both together do not: the tree ends, and nobody else."""
+    specs = [ChildSpec(Spender, name=name) for name in "ab"]
+    tree = ChildSpec(Supervisor, (specs,), name="tree", restart="temporary", budget=Budget(**limits))
+    await node.supervisor.start_child(tree)
+    bystander = await node.spawn(Spender)
+    ended = node.ref("tree")._agent.ref
+    for name in "ab":
+        node.ref(name).cast(each)
+    reason = await asyncio.wait_for(ended.wait_exit(), 10)
+    assert isinstance(reason.error, BudgetExceeded)
+    assert reason.error.limit == next(iter(limits))
+    assert not node.registry.keys() & {"a", "b", "tree"}
+    assert bystander.is_alive
+
+
 async def test_counters_are_there_to_be_read(node: Node) -> None:
     ref = await spender(node, tool_calls=10, wall_s=60.0)
     assert await ref.call(("model", 5, 0.5)) == (4, 1, 0.5)

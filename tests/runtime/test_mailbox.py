@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observe.runtime import Agent, ChildSpec, Down, MailboxFull, Node, Supervisor
+from observe.runtime import Agent, ChildSpec, Down, MailboxFull, Node, Supervisor, actions
 from observe.runtime.mailbox import Overflow
+from observe.runtime.node import DEAD_LETTERS_KEPT
 from observe.runtime.testing import settled
 
 
@@ -140,19 +141,35 @@ async def test_news_of_a_death_passes_a_full_mailbox(node: Node) -> None:
     assert isinstance((await heard(node, ref))[-1], Down)
 
 
-async def test_a_full_agent_can_be_looked_at_and_killed(node: Node) -> None:
+async def test_a_full_agent_can_be_looked_at_suspended_and_killed(node: Node) -> None:
+    """What operators and supervisors do goes past a mailbox that takes nothing more."""
     await node.spawn(Supervisor, [ChildSpec(Rejects, name="full")])
     ref = node.ref("full")
     ref.cast(0)
     await settled(node)
     for number in (1, 2, 3):
         ref.cast(number)
+    with pytest.raises(MailboxFull):
+        ref.cast(4)
     agent = node.control.find("full")
     assert node.control.mailbox(agent, 10) == ([1, 2, 3], 3)
+    actions.suspend(node, agent)
+    vars(agent)["gate"].set()
+    await settled(node)
+    assert (vars(agent)["heard"], node.control.mailbox(agent, 10)) == ([0], ([1, 2, 3], 3))
+    assert actions.suspend(node, agent).what.endswith("was suspended already")
     before = ref.pid
     node.control.kill(before)
     await settled(node)
     assert ref.pid != before
+
+
+async def test_dead_letters_are_all_counted_and_the_newest_kept(node: Node) -> None:
+    """A service that sends to nobody for a week neither fills its memory nor hides how much was lost."""
+    for number in range(DEAD_LETTERS_KEPT + 500):
+        node.ref("nobody").cast(number)
+    assert node.dead_letter_count == DEAD_LETTERS_KEPT + 500
+    assert [letter.message for letter in node.dead_letters] == list(range(500, DEAD_LETTERS_KEPT + 500))
 
 
 @settings(max_examples=60, deadline=None)

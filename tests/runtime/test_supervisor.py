@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import Any
 from unittest.mock import patch
 
@@ -381,6 +382,36 @@ async def test_ten_thousand_children_restart_one_without_touching_the_others(nod
     await settled(node)
     after = {child_id: ref for child_id, ref, _ in supervisor.which_children()}
     assert [child_id for child_id in after if after[child_id] != children[child_id]] == [5000]
+
+
+async def test_a_restart_takes_as_many_steps_among_ten_thousand_siblings_as_among_ten(node: Node) -> None:
+    """Counted in calls, since timings say what else the machine did. `python -m benchmarks restarts` has the microseconds."""
+
+    async def calls_of_a_restart(siblings: int) -> int:
+        specs = [ChildSpec(Worker, (str(n),), id=n) for n in range(siblings)]
+        supervisor = await node.spawn(Supervisor, [*specs, worker("victim"), worker("last")], intensity=100)
+        calls = 0
+
+        def count(frame: Any, event: str, argument: Any) -> None:
+            nonlocal calls
+            module = frame.f_globals["__name__"]
+            calls += event in ("call", "c_call") and module in (
+                "observe.runtime.supervisor",
+                "observe.runtime.lifecycle",
+            )
+
+        node.ref("victim").cast("crash")
+        sys.setprofile(count)
+        try:
+            await settled(node)
+        finally:
+            sys.setprofile(None)
+        supervisor.exit("killed")
+        await settled(node)
+        return calls
+
+    few, many = await calls_of_a_restart(10), await calls_of_a_restart(10_000)
+    assert many == few
 
 
 @settings(max_examples=50, deadline=None)
