@@ -24,6 +24,7 @@ BENCHMARKS = {
     "recovery": "from kill -9 to all agents back",
     "reload": "10,000 agents move to new code while others go on",
     "audit": "records a second, and what a checkpoint, a sync and verifying cost",
+    "tasks": "plain asyncio tasks: what being seen and preempted costs, and lateness beside endless loops",
     "fairness": "lateness of 10,000 agents beside endless loops",
 }
 

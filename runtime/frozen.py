@@ -22,6 +22,9 @@ RAISED: Final = object()
 FROZEN: Final = object()
 """How a worker comes back to its hub: with a result, an error, or the agent whose step is put aside."""
 
+COME: Final = object()
+"""With this a worker is switched to, to begin or to go on. Whoever switches to it with something else means somebody else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preemption:
@@ -89,9 +92,11 @@ class Frozen:
 class Worker:
     """A greenlet that runs one function after another, and whoever switched to it last."""
 
-    __slots__ = ("body", "frozen", "glet", "hub", "seen_ns")
+    __slots__ = ("_runs", "body", "frozen", "glet", "hub", "seen_ns")
 
-    def __init__(self, greenlet: Any, context: Any) -> None:
+    def __init__(self, greenlet: Any, context: Any, runs: Callable[[], Any]) -> None:
+        """`runs` tells the greenlet in which code runs that is the scheduler's or a step's."""
+        self._runs = runs
         self.glet = greenlet(self._main)
         self.glet.gr_context = context
         self.hub: Any = None
@@ -103,21 +108,56 @@ class Worker:
 
     def freeze(self, agent: Agent | None) -> None:
         """Called in the greenlet: put it aside, in the middle of a step of `agent`. Returns when it is resumed."""
-        self.hub.switch((FROZEN, agent))
+        self._leave((FROZEN, agent))
 
     def dismiss(self, hub: Any) -> None:
         """Let an idle worker end."""
         self.glet.parent = hub
-        self.glet.switch(None, ())
+        self.glet.switch(COME, None, ())
 
-    def _main(self, function: Callable[..., Any] | None, args: tuple[Any, ...]) -> None:
+    def _leave(self, told: tuple[Any, Any]) -> Any:
+        """Switch back to the hub; returns what comes with `COME`."""
+        return until_ours(self.hub.switch, (told,), _has_come, self._runs)
+
+    def _main(self, _come: object, function: Callable[..., Any] | None, args: tuple[Any, ...]) -> None:
         while function is not None:
             try:
                 outcome = DONE, function(*args)
             except BaseException as error:  # what comes out of a drain is the hub's to raise
                 outcome = RAISED, error
-            function, args = self.hub.switch(outcome)
+            _, function, args = self._leave(outcome)
             outcome = None  # type: ignore[assignment]  # an error would hold its frames
+
+
+def _has_come(got: Any) -> bool:
+    return got is COME or (type(got) is tuple and bool(got) and got[0] is COME)
+
+
+def has_left(got: Any) -> bool:
+    """Whether this is what a worker tells its hub."""
+    return type(got) is tuple and len(got) == 2 and (got[0] is DONE or got[0] is FROZEN or got[0] is RAISED)
+
+
+def until_ours(
+    switch: Callable[..., Any], args: tuple[Any, ...], is_ours: Callable[[Any], bool], runs: Callable[[], Any]
+) -> Any:
+    """Switch away and come back with what is ours. Everything else is for the greenlet in which a step runs.
+
+    A step may have greenlets of its own below it, and await while they are put aside, as SQLAlchemy's asyncio
+    extension does. They come back to their parent: the greenlet in which that step ran then, which is now one of
+    us, idle or frozen. Without workers that would be the one in which it runs now, so that is where they are sent.
+    """
+    while True:
+        try:
+            got = switch(*args)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ == "GreenletExit":
+                raise  # the program ends, or we are let go of
+            switch, args = runs().throw, (error,)
+            continue
+        if is_ours(got):
+            return got
+        switch, args = runs().switch, (got,)
 
 
 def import_greenlet() -> Any:

@@ -24,7 +24,18 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.agent import RUNNABLE, RUNNING
 from observe.runtime.clock import now_ns
 from observe.runtime.exits import SHUTDOWN
-from observe.runtime.frozen import DONE, FROZEN, RAISED, Frozen, Preemption, Worker, import_greenlet
+from observe.runtime.frozen import (
+    COME,
+    DONE,
+    FROZEN,
+    RAISED,
+    Frozen,
+    Preemption,
+    Worker,
+    has_left,
+    import_greenlet,
+    until_ours,
+)
 from observe.runtime.interrupt import Interruption
 from observe.runtime.moments import step_frames
 from observe.runtime.step import Host, Step, swap_current_task
@@ -63,6 +74,8 @@ class Preempter:
         self.scheduler = self._scheduler = scheduler
         self._options = options
         self._ticks = Ticks(self, scheduler, options)
+        self._main = self._greenlet.getcurrent()
+        """In which the event loop runs."""
         self._idle: list[Worker] = []
         self._idle_for_tasks: list[Worker] = []
         self._worker: Worker | None = None
@@ -148,6 +161,11 @@ class Preempter:
         body = worker.body if worker is not None else None
         return body if body is not None else self._scheduler.current
 
+    def _where(self) -> Any:
+        """The greenlet in which code of the scheduler or of a step runs."""
+        worker = self._worker
+        return worker.glet if worker is not None else self._main
+
     @property
     def is_busy(self) -> bool:
         """A worker runs, or a frozen step waits for its turn."""
@@ -197,7 +215,11 @@ class Preempter:
 
     def run_task_step(self, function: Callable[..., Any], args: tuple[Any, ...], body: Agent) -> Any:
         """Run a step of a plain task in a worker. Returns what it returns, or a `Frozen`; raises what it raises."""
-        worker = self._idle_for_tasks.pop() if self._idle_for_tasks else Worker(self._greenlet.greenlet, None)
+        worker = (
+            self._idle_for_tasks.pop()
+            if self._idle_for_tasks
+            else Worker(self._greenlet.greenlet, None, self._where)
+        )
         worker.body = body
         # The context that the task has entered: in the worker it is current as well, and may be changed there.
         worker.glet.gr_context = self._greenlet.getcurrent().gr_context
@@ -274,7 +296,7 @@ class Preempter:
     def _take_worker(self) -> Worker:
         if self._idle:
             return self._idle.pop()
-        return Worker(self._greenlet.greenlet, self._scheduler.context.copy())
+        return Worker(self._greenlet.greenlet, self._scheduler.context.copy(), self._where)
 
     def _put_back(self, worker: Worker) -> None:
         if worker.body is not None:
@@ -321,7 +343,8 @@ class Preempter:
             scheduler.tell_words(scheduler.current)
         worker.hub = self._greenlet.getcurrent()
         self._worker = worker
-        kind, value = worker.glet.switch(*args)
+        came = (COME, *args) if args else (COME,)
+        kind, value = until_ours(worker.glet.switch, came, has_left, self._where)
         self._worker = outer
         if kind is FROZEN or frozen is not None:
             # What the drain would have put back itself, or has put back as it was long ago.

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import greenlet
 import pytest
 import uvloop
 
@@ -808,3 +809,74 @@ def test_a_frozen_step_of_an_agent_is_a_frozen_task(on: Any) -> None:
         await ref.wait_exit()
 
     on(body)
+
+
+class _Spawned(greenlet.greenlet):  # type: ignore[misc]  # it ships no types
+    def __init__(self, function: Callable[..., Any], driver: Any) -> None:
+        greenlet.greenlet.__init__(self, function, driver)
+        self.gr_context = driver.gr_context
+
+
+def await_only(awaitable: Any) -> Any:
+    """Awaits from within a function that is no coroutine."""
+    return greenlet.getcurrent().parent.switch(awaitable)
+
+
+async def greenlet_spawn(function: Callable[..., Any], *args: Any) -> Any:
+    """As SQLAlchemy's asyncio extension runs its ORM."""
+    context = _Spawned(function, greenlet.getcurrent())
+    result = context.switch(*args)
+    while not context.dead:
+        try:
+            value = await result
+        except BaseException:  # noqa: BLE001  # it is for the function
+            result = context.throw(*sys.exc_info())
+        else:
+            result = context.switch(value)
+    return result
+
+
+def test_greenlets_of_a_steps_own_come_back_to_it_and_are_left_alone(on: Any) -> None:
+    """They outlive the worker in which they began, and their parent may be another's by then."""
+    preempters: list[Any] = []
+    seen: list[bool] = []
+
+    def query(number: int) -> int:
+        for _ in range(5):
+            spin()
+            seen.append(preempters[0].running() is None)
+            assert await_only(asyncio.sleep(0.001, number)) == number
+            assert variable.get() == str(number)
+            with pytest.raises(ZeroDivisionError):
+                await_only(fails())
+        if number % 2:
+            raise KeyError(number)
+        return number
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    async def works(number: int) -> int:
+        variable.set(str(number))
+        spin()
+        try:
+            return int(await greenlet_spawn(query, number))
+        except KeyError as error:
+            return int(error.args[0])
+        finally:
+            spin()
+
+    class Works(Agent):
+        async def handle(self, number: int) -> int:
+            return await works(number)
+
+    async def body(node: Node) -> None:
+        preempters.append(node.scheduler.preempter)
+        refs = [await node.spawn(Works) for _ in range(4)]
+        calls = [ref.call(10 + number, timeout=50) for number, ref in enumerate(refs)]
+        results = await asyncio.gather(*(works(number) for number in range(4)), *calls)
+        assert results == [0, 1, 2, 3, 10, 11, 12, 13]
+
+    on(body)
+    assert seen == [True] * 40
