@@ -44,6 +44,11 @@ class Nodes:
         """Whether no node was named in any way. Loads no more than it must."""
         return not (self.said or self.names or self._file() is not None)
 
+    @property
+    def are_several(self) -> bool:
+        """Whether more than one was meant, however many it turns out to be."""
+        return len(set(self.said)) > 1 or self.file is not None or bool(self.names)
+
     def _file(self) -> Path | None:
         if self.file is not None or not self.use_default:
             return self.file

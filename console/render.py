@@ -58,7 +58,7 @@ STATE_STYLES: Final = {
 }
 DURATIONS: Final = frozenset({"status_s", "activity_s", "age_s"})
 WARNING: Final = frozenset({"restarts", "crashes"})
-LEFT: Final = frozenset({"name", "class", "status", "activity", "child"})
+LEFT: Final = frozenset({"node", "name", "class", "status", "activity", "child"})
 HEADINGS: Final = {"status_s": "FOR", "activity_s": "FOR", "age_s": "AGE"}
 ELASTIC: Final = frozenset({"name", "class", "activity", "child"})
 """Columns that give way first on a narrow terminal."""

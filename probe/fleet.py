@@ -7,23 +7,42 @@ async with Fleet(read_nodes_file(Path("nodes.txt"))) as fleet:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import zmq
 
 from observe.probe.client import NodeClient, connect
-from observe.probe.errors import AttachError
+from observe.probe.errors import AttachError, NodeUnreachable, RemoteError
 from observe.probe.roster import MAX_NODES, Sought, read_nodes_file
-from observe.probe.wire import COLUMNS, MAX_ROWS, TEXT_COLUMNS, Page, Query
+from observe.probe.verbs_findings import StandingFinding
+from observe.probe.wire import COLUMNS, MAX_ROWS, TEXT_COLUMNS, Query
 
 RETRY_S: Final = 2.0
 """Between two attempts to find a node that has not been found yet."""
 
 SILENT_PATIENCE_S: Final = 0.2
 """How long a node is waited for that was silent last time: the others have answered by then."""
+
+
+WORST_FIRST: Final = (
+    "holds_scheduler", "blocks", "waiting_cycle", "one_cause", "restart_loop", "loop_lag", "mailbox_grows", "stuck",
+)  # fmt: skip
+"""Checks whose findings stop work, in this order; those of all others follow."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFindings:
+    """The findings of all nodes."""
+
+    found: list[tuple[str, StandingFinding]]
+    """Each with its node, the worst first."""
+    missing: dict[str, str]
+    """The nodes that are not in it, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +137,11 @@ class Fleet:
         columns = list(COLUMNS if asked.columns is None else asked.columns)
         wanted = [*columns, asked.sort]  # the last one is for merging alone
         each = asked.model_copy(update={"offset": 0, "limit": stop, "columns": wanted})
-        answers = await asyncio.gather(*(self._page(node, each) for node in self.nodes))
-        pages = {node: page for node, page in zip(self.nodes, answers, strict=True) if isinstance(page, Page)}
-        refusals = [answer for answer in answers if isinstance(answer, AttachError)]
-        if refusals and not pages:
-            coded = [error for error in refusals if hasattr(error, "code")]
-            if coded:
-                raise coded[0]
+        pages, failures = await self._ask(lambda client: client.agents(each))
+        if not pages:
+            for refusal in failures.values():
+                if isinstance(refusal, RemoteError):
+                    raise refusal
         rows = [[node, *row] for node, page in pages.items() for row in page.rows]
         known = [row for row in rows if row[-1] is not None]
         text = asked.sort in TEXT_COLUMNS
@@ -135,27 +152,49 @@ class Fleet:
             rows=[row[:-1] for row in merged[asked.offset : stop]],
             matched=sum(page.matched for page in pages.values()),
             total=sum(page.total for page in pages.values()),
-            missing={
-                node: str(answer)
-                for node, answer in zip(self.nodes, answers, strict=True)
-                if not isinstance(answer, Page)
-            },
+            missing={node: str(error) for node, error in failures.items()},
         )
 
-    async def _page(self, node: str, query: Query) -> Page | AttachError | str:
+    async def findings(self) -> FleetFindings:
+        """What the nodes have diagnosed of themselves, the worst first."""
+        told, failures = await self._ask(lambda client: client.findings())
+        found = [(node, finding) for node, one in told.items() for finding in one.findings]
+        return FleetFindings(worst_first(found), {node: str(error) for node, error in failures.items()})
+
+    async def _ask(
+        self, request: Callable[[NodeClient], Awaitable[T]]
+    ) -> tuple[dict[str, T], dict[str, AttachError]]:
+        """Ask all nodes at once: the answers by node, and why others did not answer."""
+        answers = await asyncio.gather(*(self._ask_one(node, request) for node in self.nodes))
+        by_node = dict(zip(self.nodes, answers, strict=True))
+        failures = {node: one for node, one in by_node.items() if isinstance(one, AttachError)}
+        return {node: one for node, one in by_node.items() if not isinstance(one, AttachError)}, failures
+
+    async def _ask_one(self, node: str, request: Callable[[NodeClient], Awaitable[T]]) -> T | AttachError:
         patience_s = SILENT_PATIENCE_S if node in self._silent else self._timeout_s
         try:
             async with asyncio.timeout(patience_s):
                 await self._tried[node].wait()
                 client = self._clients.get(node)
-                page = await client.agents(query) if client is not None else self._troubles[node]
+                if client is None:
+                    return NodeUnreachable(self._troubles[node])
+                answer = await request(client)
         except AttachError as error:
             return error
         except TimeoutError:
             self._silent.add(node)
-            return f"no answer within {self._timeout_s:g} s"
+            return NodeUnreachable(f"no answer within {self._timeout_s:g} s")
         self._silent.discard(node)
-        return page
+        return answer
 
 
-__all__ = ["Fleet", "FleetPage", "read_nodes_file"]
+def worst_first(found: Iterable[tuple[str, StandingFinding]]) -> list[tuple[str, StandingFinding]]:
+    """Findings with their nodes: what stops work first, then by how many agents are concerned."""
+    return sorted(found, key=lambda one: (_rank(one[1].check), -one[1].count, one[1].since, one[0]))
+
+
+def _rank(check: str) -> int:
+    return WORST_FIRST.index(check) if check in WORST_FIRST else len(WORST_FIRST)
+
+
+__all__ = ["Fleet", "FleetFindings", "FleetPage", "read_nodes_file", "worst_first"]

@@ -9,16 +9,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from observe.probe.errors import AttachError
-from observe.probe.fleet import Fleet
+from observe.probe.fleet import Fleet, worst_first
 from observe.probe.verbs_findings import StandingFinding
 from observe.probe.wire import NodeInfo, Vitals
 
 INTERVAL_S: Final = 1.0
 LEAST_PAUSE: Final = 4
 """An answer that took t seconds is followed by a pause of at least this many t: a node that is slow is asked seldom."""
-
-WORST_FIRST: Final = ("holds_scheduler", "blocks", "deadlock", "waiting_cycle", "one_cause", "restart_loop")
-"""Checks whose findings stop work, in this order; those of all others follow, by how many agents they concern."""
 
 
 @dataclass(slots=True)
@@ -145,8 +142,4 @@ class FleetWatch:
             if sight.is_there
             for finding in sight.findings
         ]
-        return sorted(found, key=lambda one: (_rank(one[1].check), -one[1].count, one[1].since, one[0]))
-
-
-def _rank(check: str) -> int:
-    return WORST_FIRST.index(check) if check in WORST_FIRST else len(WORST_FIRST)
+        return worst_first(found)

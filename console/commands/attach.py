@@ -70,7 +70,7 @@ def command(
         raise click.UsageError(
             "Name a node, several, or a file of nodes (--fleet).", click.get_current_context()
         )
-    several = len(set(nodes)) > 1 or file is not None or bool(names) or screen == "nodes"
+    several = chosen.are_several or screen == "nodes"
     if several and screen not in (None, "nodes", "agents"):
         raise click.BadParameter(
             f"{screen} is of one node; of several there are nodes and agents", param_hint="--screen"

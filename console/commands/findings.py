@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
 
-from observe.console.options import json_option, node_argument, timeout_option
+from observe.console.fleet_options import Nodes, fleet_options
+from observe.console.options import json_option, nodes_argument, timeout_option
 
 
 @click.command("findings")
-@node_argument
+@nodes_argument
+@fleet_options
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C, and print what changes.")
 @json_option
 @timeout_option
-def command(node: str, watch: bool, as_json: bool, timeout_s: float) -> None:
+def command(
+    nodes: tuple[str, ...],
+    file: Path | None,
+    names: tuple[str, ...],
+    watch: bool,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
     """What the node has diagnosed of itself: what is wrong, with whom, and what to do.
+
+    Of several nodes those of all are listed, the worst first, each with its node.
 
     \b
     observe findings shop
+    observe findings shop@10.0.0.5 shop@10.0.0.6
     observe findings shop --watch
     observe findings shop --json | jq -r '.findings[].check'
     """
-    asyncio.run(_findings(node, watch, as_json, timeout_s))
+    asked = Nodes(file, names, nodes, use_default=False)
+    if asked.is_empty:
+        raise click.UsageError(
+            "Name a node, several, or a file of nodes (--fleet).", click.get_current_context()
+        )
+    if not asked.are_several:
+        asyncio.run(_findings(nodes[0], watch, as_json, timeout_s))
+        return
+    if watch:
+        raise click.BadParameter("several nodes are looked at once", param_hint="--watch")
+    from observe.console.ps_fleet import show_findings
+
+    asyncio.run(show_findings(asked, as_json, timeout_s))
 
 
 async def _findings(node: str, watch: bool, as_json: bool, timeout_s: float) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from observe.console.options import complete_column, json_option, node_argument, timeout_option
+from observe.console.fleet_options import Nodes, fleet_options
+from observe.console.options import complete_column, json_option, nodes_argument, timeout_option
 
 if TYPE_CHECKING:
     from observe.probe.wire import Query
@@ -31,7 +33,8 @@ PEOPLE_COLUMNS = (
 
 
 @click.command("ps")
-@node_argument
+@nodes_argument
+@fleet_options
 @click.option(
     "--sort",
     default="reductions",
@@ -60,7 +63,7 @@ PEOPLE_COLUMNS = (
 )
 @click.option(
     "--columns",
-    "names",
+    "chosen",
     metavar="A,B",
     shell_complete=complete_column,
     help="Show these columns, in this order.",
@@ -78,13 +81,15 @@ PEOPLE_COLUMNS = (
 @json_option
 @timeout_option
 def command(
-    node: str,
+    nodes: tuple[str, ...],
+    file: Path | None,
+    names: tuple[str, ...],
     sort: str,
     ascending: bool | None,
     limit: int,
     offset: int,
     text: str,
-    names: str | None,
+    chosen: str | None,
     watch: bool,
     interval_s: float,
     as_json: bool,
@@ -93,9 +98,12 @@ def command(
     """List agents: what each is doing, and how much.
 
     Of a dead node the last picture is shown, with a warning, and the exit status is 1.
+    Of several nodes the first rows of all together are shown, without those that do not answer in time; the exit status is then 1 as well.
 
     \b
     observe ps shop
+    observe ps shop@10.0.0.5 shop@10.0.0.6 --sort mailbox
+    observe ps --fleet fleet.txt --filter 'crashes>0' --json
     observe ps shop --sort mailbox --limit 10
     observe ps shop --filter 'session waiting restarts>0' --watch
     observe ps shop --filter 'class=Session -status=idle activity_s>30s'
@@ -108,7 +116,12 @@ def command(
     """
     from observe.probe.wire import TEXT_COLUMNS, Query
 
-    columns = [name.strip() for name in names.split(",")] if names is not None else None
+    asked = Nodes(file, names, nodes, use_default=False)
+    if asked.is_empty:
+        raise click.UsageError(
+            "Name a node, several, or a file of nodes (--fleet).", click.get_current_context()
+        )
+    columns = [name.strip() for name in chosen.split(",")] if chosen is not None else None
     if columns is not None and not all(columns):
         raise click.BadParameter(
             "a column has no name; write them as --columns pid,name", param_hint="--columns"
@@ -125,10 +138,15 @@ def command(
         limit=limit,
         columns=columns,
     )
-    if watch:
-        asyncio.run(_watch(node, query, interval_s, as_json, timeout_s, chosen=names is not None))
+    if asked.are_several:
+        from observe.console.ps_fleet import show_fleet
+
+        pause_s = interval_s if watch else None
+        asyncio.run(show_fleet(asked, query, pause_s, as_json, timeout_s, _width(chosen is not None)))
+    elif watch:
+        asyncio.run(_watch(nodes[0], query, interval_s, as_json, timeout_s, chosen=chosen is not None))
     else:
-        asyncio.run(_once(node, query, as_json, timeout_s, chosen=names is not None))
+        asyncio.run(_once(nodes[0], query, as_json, timeout_s, chosen=chosen is not None))
 
 
 async def _once(node: str, query: Query, as_json: bool, timeout_s: float, *, chosen: bool) -> None:
