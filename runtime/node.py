@@ -41,6 +41,7 @@ from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
     from observe.runtime.reload.reloader import Reloader
+    from observe.runtime.reload.watching import Watching
     from observe.runtime.workers.limits import Limits
     from observe.runtime.workers.pool import WorkerFacts, Workers
 
@@ -109,6 +110,7 @@ class Node:
             stays longer.
         tasks: note who creates each asyncio task of the event loop, and when (docs/tasks.md). Tasks can be looked at without;
             then nothing of them is kept.
+        watch: reload modules of the project when their files are saved (docs/reload.md). For development.
         workers: spread agents over so many worker processes besides this one (docs/runtime.md, "Processes").
 
     Raises:
@@ -127,6 +129,7 @@ class Node:
         preempt_tasks: bool = False,
         rare_full_gc: bool = False,
         workers: int = 0,
+        watch: bool = False,
         tasks: bool = False,
     ) -> None:
         if type(workers) is not int or not 0 <= workers <= 256:
@@ -183,6 +186,8 @@ class Node:
         self._record_tasks = tasks
         self._preempt_tasks = preempt_tasks
         self._reloader: Reloader | None = None
+        self._watch = watch
+        self._watching: Watching | None = None
 
     # -- Start and stop
 
@@ -206,6 +211,11 @@ class Node:
         root = started if isinstance(started, Agent) else await started
         assert isinstance(root, Supervisor)
         self._root = root
+        if self._watch:
+            from observe.runtime.reload.watching import Watching
+
+            self._watching = Watching(self)
+            self._watching.start()
         return self
 
     async def _open(self) -> None:
@@ -244,6 +254,8 @@ class Node:
             return
         if self._scheduler.closed:
             return
+        if self._watching is not None:
+            await self._watching.stop()
         if self._root is not None and self._root._o_status != EXITED:
             self._lifecycle.exit(self._root, SHUTDOWN)
             done, _ = await asyncio.wait([self._stopped], timeout=timeout_s)

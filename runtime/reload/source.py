@@ -109,6 +109,11 @@ def remember_all() -> None:
             continue  # told when somebody wants to reload it
 
 
+def remembered() -> list[ModuleType]:
+    """The modules whose texts are known, as far as they are still loaded."""
+    return [module for name, (module, _) in list(_TEXTS.items()) if sys.modules.get(name) is module]
+
+
 def text_of(module: ModuleType) -> str | None:
     """The text that is loaded, when it is known."""
     known = _TEXTS.get(module.__name__)
