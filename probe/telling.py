@@ -83,8 +83,9 @@ class Teller:
         self._version = version
         self._watched_at = 0
         """Where the next look at them begins."""
-        self._watched: dict[int, tuple[Agent, int, int]] = {}
-        """Agents to look at each tick, with the status and mailbox that were told last."""
+        self._tick = 0
+        self._watched: dict[int, tuple[Agent, int, int, int]] = {}
+        """Agents to look at each tick, with the status and mailbox that were told last, and in which tick that was."""
 
     @property
     def watched(self) -> int:
@@ -123,9 +124,11 @@ class Teller:
                 yield from self._tell_rows(self._rows(chunk))
 
     def tell_watched(self, is_enough: Callable[[], bool]) -> Telling:
-        """Rows of agents that get no slice and change nevertheless, because messages pile up. When it is enough, the next
-        tick goes on where this one has ended."""
-        pids = list(self._watched)
+        """Rows of agents that get no slice and change nevertheless, because messages pile up, but for those that this tick has
+        told of already. When it is enough, the next tick goes on where this one has ended."""
+        tick = self._tick
+        self._tick = tick + 1
+        pids = [pid for pid, watched in self._watched.items() if watched[3] != tick]
         first = self._watched_at % max(len(pids), 1)
         pids = pids[first:] + pids[:first]
         self._watched_at = first
@@ -134,13 +137,14 @@ class Teller:
                 break
             self._watched_at = first + start + CHUNK_AGENTS
             chunk = [self._watched[pid] for pid in pids[start : start + CHUNK_AGENTS] if pid in self._watched]
-            values = row_values([agent for agent, _, _ in chunk], self._outlet.number)
+            agents = [watched[0] for watched in chunk]
+            values = row_values(agents, self._outlet.number)
             changed = array("q")
-            for index, (agent, status, mailbox) in enumerate(chunk):
+            for index, (_, status, mailbox, _) in enumerate(chunk):
                 at = index * ROW_WIDTH
                 if values[at + 1] != status or values[at + 2] != mailbox:
                     changed.extend(values[at : at + ROW_WIDTH])
-                self._watch(agent, values, at)
+            self._watch(agents, values)
             yield from self._tell_rows(changed)
 
     def tell_exited(self, pids: array[int]) -> Telling:
@@ -288,19 +292,20 @@ class Teller:
 
     def _rows(self, agents: Sequence[Agent]) -> array[int]:
         values = row_values(agents, self._outlet.number)
-        statuses, mailboxes = values[1::ROW_WIDTH], values[2::ROW_WIDTH]
-        if self._watched or any(mailboxes) or not _CALM.issuperset(statuses):
-            for index, agent in enumerate(agents):
-                self._watch(agent, values, index * ROW_WIDTH)
+        if self._watched or any(values[2::ROW_WIDTH]) or not _CALM.issuperset(values[1::ROW_WIDTH]):
+            self._watch(agents, values)
         return values
 
-    def _watch(self, agent: Agent, values: array[int], at: int) -> None:
-        """Keep an eye on an agent whose row can change without its getting a slice."""
-        pid, status, mailbox = values[at], values[at + 1], values[at + 2]
-        if status != EXITED and (mailbox or status not in _CALM):
-            self._watched[pid] = (agent, status, mailbox)
-        else:
-            self._watched.pop(pid, None)
+    def _watch(self, agents: Sequence[Agent], values: array[int]) -> None:
+        """Keep an eye on those whose rows can change without their getting a slice."""
+        watched, tick = self._watched, self._tick
+        for agent, pid, status, mailbox in zip(
+            agents, values[::ROW_WIDTH], values[1::ROW_WIDTH], values[2::ROW_WIDTH], strict=True
+        ):
+            if (mailbox or status not in _CALM) and status != EXITED:
+                watched[pid] = (agent, status, mailbox, tick)
+            elif pid in watched:
+                del watched[pid]
 
     def _tell_rows(self, values: array[int], patience_s: float = TICK_PATIENCE_S) -> Telling:
         count = len(values) // ROW_WIDTH
