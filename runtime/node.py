@@ -117,6 +117,9 @@ class Node:
         ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
     """
 
+    is_worker = False
+    """Whether this is how a worker process sees the node."""
+
     def __init__(
         self,
         name: str = "node",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context as Variables
@@ -19,6 +20,7 @@ from typing import Any
 from opentelemetry import context as otel
 from opentelemetry import propagate, trace
 
+from observe.runtime.carrying import set_reader
 from observe.runtime.ref import set_carrier
 
 
@@ -82,7 +84,29 @@ def carry() -> Callable[[], object] | None:
     known = span.get_span_context()
     if not known.trace_flags.sampled or not (span.is_recording() or known.is_remote):
         return None
-    return partial(otel.attach, context)
+    return _Carried(otel.attach, context)
+
+
+class _Carried(partial[object]):
+    """Makes a context current. In another process of the node, one that its headers say."""
+
+    def headers(self) -> dict[str, str]:
+        """The context as text."""
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, self.args[0])
+        return carrier
+
+
+def _read(incoming: Mapping[str, str]) -> _Carried:
+    """What a message from another process of the node carries."""
+    context = propagate.extract(incoming)
+    # No span of this process stands for it: what is sent takes the context along for as long as anybody is in it.
+    hold()
+    weakref.finalize(context, release).atexit = False
+    return _Carried(otel.attach, context)
+
+
+set_reader(_read)
 
 
 def headers() -> dict[str, str]:

@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
 from observe.tracing.context import hold, release
 from observe.tracing.errors import BadSetting
+from observe.tracing.far import FarTracing
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
 from observe.tracing.spans import SpanMaker
 
@@ -132,6 +133,9 @@ class Tracing:
         )
         self._content = content
         self._makers: list[SpanMaker] = []
+        self._far: list[FarTracing] = []
+        self.options: dict[str, Any] = {}
+        """How `setup` was called, for the worker processes of its node."""
         self._is_down = False
 
     def plug_in(self, node: Node) -> SpanMaker:
@@ -141,7 +145,17 @@ class Tracing:
         )
         self._makers.append(maker)
         maker.start()
+        if not node.is_worker:
+            far = FarTracing(node, self.options)
+            self._far.append(far)
+            far.start()
         return maker
+
+    def unplug(self) -> None:
+        """Make no more spans of what agents do. On the thread of their loop, as `shutdown` may be elsewhere."""
+        for maker in self._makers:
+            maker.stop()
+        self._makers.clear()
 
     def statistics(self) -> dict[str, Any]:
         """The account of spans and logs: started = exported + dropped, by reason + queued + in flight + open."""
@@ -177,6 +191,8 @@ class Tracing:
             return True
         self._is_down = True
         deadline = time.monotonic() + timeout_s
+        for far in self._far:
+            far.stop()
         for maker in self._makers:
             maker.stop()
         metrics_end = threading.Thread(
@@ -251,6 +267,20 @@ def setup(
         batch=batch,
         delay_s=delay_s,
     )
+    tracing.options = {
+        "endpoint": endpoint,
+        "protocol": protocol,
+        "headers": dict(headers) if headers else None,
+        "service_name": service_name or (node.short_name if node is not None else None),
+        "attributes": dict(attributes) if attributes else None,
+        "sampler": sampler,
+        "content": content,
+        "set_global": set_global,
+        "queued": queued,
+        "batch": batch,
+        "delay_s": delay_s,
+        "timeout_s": timeout_s,
+    }
     if set_global:
         trace.set_tracer_provider(tracing.tracer_provider)
         metrics.set_meter_provider(tracing.meter_provider)

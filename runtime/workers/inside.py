@@ -22,12 +22,14 @@ from observe.runtime import bonds
 from observe.runtime.agent import Agent
 from observe.runtime.bonds import Monitor
 from observe.runtime.calls import Call
+from observe.runtime.carrying import carried_from
 from observe.runtime.checkpoint import STATE
 from observe.runtime.children import ChildSpec
 from observe.runtime.errors import BudgetExceeded, InitFailed, MailboxFull, NotSendable
 from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
 from observe.runtime.instrument import Instrument
+from observe.runtime.ref import envelope
 from observe.runtime.workers.link import Frame, Link
 from observe.runtime.workers.packing import (
     pack,
@@ -121,11 +123,13 @@ class Inside(Instrument):
     def _on_frame(self, frame: Frame) -> None:
         op = frame[0]
         if op == "cast":
-            _, pid, data = frame
+            _, pid, data, headers = frame
             agent = self._count(pid)
             if agent is not None:
                 try:
-                    self._put(agent, unpack(data, self.node))
+                    message = unpack(data, self.node)
+                    carried = carried_from(headers)
+                    self._put(agent, message if carried is None else envelope(message, agent, carried))
                 except NotSendable:
                     self.link.send(("letter", pid, data))
         elif op == "call":
@@ -197,7 +201,7 @@ class Inside(Instrument):
             self.progress.came(agent)
         return agent
 
-    def _called(self, pid: int, number: int, data: bytes) -> None:
+    def _called(self, pid: int, number: int, data: bytes, headers: dict[str, str] | None) -> None:
         agent = self._count(pid)
         if agent is None:
             return  # the node's process knows that it has ended, or will hear
@@ -205,6 +209,7 @@ class Inside(Instrument):
         call.future = Reply(self, number, call)  # type: ignore[assignment]  # as much of one as a Call needs
         try:
             call.message = unpack(data, self.node)
+            call.carried = carried_from(headers)
             self._put(agent, call)
         except (NotSendable, MailboxFull) as fault:
             self.link.send(("failed", number, pack_error(fault)))

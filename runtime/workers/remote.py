@@ -18,6 +18,7 @@ from observe.runtime import budget
 from observe.runtime.agent import EXITED, IDLE, RUNNING, STARTING, STATUS_NAMES, WAITING, Agent
 from observe.runtime.bonds import Down, Monitor
 from observe.runtime.calls import Call
+from observe.runtime.carrying import headers_of
 from observe.runtime.errors import AgentExited, MailboxFull, WorkerDied, WrongThread
 from observe.runtime.exits import KILLED, ExitReason
 from observe.runtime.mailbox import overfull_of
@@ -142,12 +143,15 @@ class RemoteEnd:
         if process.thread_id != get_ident():
             raise WrongThread
         number = 0
-        if type(message) is Call and message.is_cast:
-            message = message.message  # a trace context does not cross processes yet
+        headers: dict[str, str] | None = None
+        if type(message) is Call:
+            headers = headers_of(message.carried)
+            if message.is_cast:
+                message = message.message
         if type(message) is Call:
             data = pack(message.message, f"the message to {agent._o_text()}")
             number = process.expect(message)
-            process.link.send(("call", agent._o_pid, number, data), len(data))
+            process.link.send(("call", agent._o_pid, number, data, headers), len(data))
         elif type(message) is Down:
             process.link.send(
                 ("down", agent._o_pid, process.monitor_number(message.monitor), pack_reason(message.reason))
@@ -155,7 +159,7 @@ class RemoteEnd:
             return
         else:
             data = pack(message, f"the message to {agent._o_text()}")
-            process.link.send(("cast", agent._o_pid, data), len(data))
+            process.link.send(("cast", agent._o_pid, data, headers), len(data))
         size = len(data) + 100
         self._unfinished.append((message, size, number))
         self._bytes += size

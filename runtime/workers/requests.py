@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime import bonds
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
+from observe.runtime.carrying import carried_from
 from observe.runtime.errors import BudgetExceeded, MailboxFull, NoSuchAgent, NotSendable
 from observe.runtime.exits import NOPROC
+from observe.runtime.ref import envelope
 from observe.runtime.workers.gone import gone
 from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason
@@ -43,6 +45,7 @@ class Answer:
     def set_result(self, value: None) -> None:
         """The request has been answered or has failed."""
         call = self._call
+        call.future = None  # it holds us, and we hold it: neither would go without the garbage collector
         error = call.error
         if error is None:
             try:
@@ -70,7 +73,7 @@ def _put(agent: Agent, message: Any) -> None:
         agent._o_first(message)
 
 
-def cast(process: WorkerProcess, target: Target, data: bytes) -> None:
+def cast(process: WorkerProcess, target: Target, data: bytes, headers: dict[str, str] | None) -> None:
     """A message from one of its agents."""
     node = process.node
     agent = _find(node, target)
@@ -78,12 +81,16 @@ def cast(process: WorkerProcess, target: Target, data: bytes) -> None:
         node.dead_letter(str(target), _read(node, data))
         return
     try:
-        _put(agent, Packed(data) if isinstance(agent, Remote) else unpack(data, node))
+        message = Packed(data) if isinstance(agent, Remote) else unpack(data, node)
+        carried = carried_from(headers)
+        _put(agent, message if carried is None else envelope(message, agent, carried))
     except (MailboxFull, NotSendable):
         node.dead_letter(agent, _read(node, data))  # the sender has gone on
 
 
-def call(process: WorkerProcess, target: Target, number: int, data: bytes) -> None:
+def call(
+    process: WorkerProcess, target: Target, number: int, data: bytes, headers: dict[str, str] | None
+) -> None:
     """A request from one of its agents."""
     node = process.node
     agent = _find(node, target)
@@ -92,6 +99,7 @@ def call(process: WorkerProcess, target: Target, number: int, data: bytes) -> No
         process.link.send(("reply", number, False, pack_error(fault)))
         return
     request = Call(None, agent)
+    request.carried = carried_from(headers)
     request.future = Answer(process, number, request)  # type: ignore[assignment]  # as much of one as a Call needs
     try:
         request.message = Packed(data) if isinstance(agent, Remote) else unpack(data, node)

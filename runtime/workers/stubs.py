@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from observe.runtime.agent import IDLE, WAITING, Agent
 from observe.runtime.bonds import Monitor
 from observe.runtime.calls import Call
+from observe.runtime.carrying import headers_of
 from observe.runtime.children import Child, ChildSpec
 from observe.runtime.errors import AgentExited, MailboxFull, NotInWorker, NotSendable, WrongThread
 from observe.runtime.exits import ExitReason
@@ -70,16 +71,19 @@ class StubEnd:
             raise WrongThread
         if not inside.link.has_room:
             raise MailboxFull(f"agent {target}", len(inside.calls))
-        if type(message) is Call and message.is_cast:
-            message = message.message  # a trace context does not cross processes yet
+        headers: dict[str, str] | None = None
+        if type(message) is Call:
+            headers = headers_of(message.carried)
+            if message.is_cast:
+                message = message.message
         if type(message) is Call:
             data = pack(message.message, f"the message to agent {target}")
             number = next(inside.numbers)
             inside.calls[number] = message
-            inside.link.send(("call", target, number, data), len(data))
+            inside.link.send(("call", target, number, data, headers), len(data))
         else:
             data = pack(message, f"the message to agent {target}")
-            inside.link.send(("cast", target, data), len(data))
+            inside.link.send(("cast", target, data, headers), len(data))
 
     def __bool__(self) -> bool:
         return False
@@ -163,6 +167,7 @@ class Reply:
     def set_result(self, value: None) -> None:
         """The request has been answered or has failed."""
         call, link = self._call, self._inside.link
+        call.future = None  # it holds us, and we hold it: neither would go without the garbage collector
         error = call.error
         if error is None:
             try:

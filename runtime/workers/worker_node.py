@@ -135,6 +135,8 @@ class WorkerGroups(Groups):
 class WorkerNode(Node):
     """The node, seen from a worker: the same name, and what it does is done in the node's process."""
 
+    is_worker = True
+
     def __init__(self, inside: Inside, facts: dict[str, Any]) -> None:
         super().__init__(facts["name"], watchdog_s=facts["watchdog_s"], preempt=facts["preempt"] or False)
         self.inside = inside

@@ -1,0 +1,25 @@
+"""Agents for the tests of tracing in worker processes: a module that workers can import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from observe.runtime import Agent, Ref
+
+
+class Clerk(Agent):
+    """Asks the next one, in an activity."""
+
+    def init(self, following: Ref | None) -> None:
+        self.following = following
+
+    async def handle(self, message: Any) -> list[str]:
+        async with self.activity("tool:ask"):
+            further = await self.following.call(message, timeout=30) if self.following is not None else []
+        return [self.ref.name or "", *further]
+
+
+class Baker(Agent):
+    def handle(self, message: Any) -> list[str]:
+        with self.activity("tool:bake"):
+            return ["baker"]
