@@ -65,6 +65,9 @@ class PastGate(CommandGate):
         """Refuse it."""
         done(Refusal("refused", NOTHING_IS_DONE, "attach to the node itself"))
 
+    def attached(self, holder: KeyHolder, client: str, now: float) -> None:
+        """Nobody attaches to what is over."""
+
 
 class Replay:
     """A recording that plays. A context manager; belongs to the loop on which it was entered."""

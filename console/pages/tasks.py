@@ -17,6 +17,7 @@ from observe.console.pages.base import ConsolePage
 from observe.console.task_lines import detail_lines, task_lines, task_of
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
+from observe.probe.client import NodeClient
 from observe.probe.errors import RemoteError
 from observe.probe.wire_tasks import TaskDetail, TaskLine, TasksPage
 
@@ -92,17 +93,15 @@ class TasksScreen(ConsolePage):
         self._draw_below()
 
     async def _opened(self, task: int) -> TaskDetail | None:
-        node = self.observer.attachment.node
-        if node is None:
-            return None
-        try:
-            return await node.task(task)
-        except RemoteError as error:
-            if (
-                error.code == "no_such_task"
-            ):  # it has ended since the list was made, as most do sooner or later
-                return None
-            raise
+        async def request(node: NodeClient) -> TaskDetail | None:
+            try:
+                return await node.task(task)
+            except RemoteError as error:
+                if error.code != "no_such_task":
+                    raise
+                return None  # it has ended since the list was made, as most do sooner or later
+
+        return await self.observer.attachment.ask(request)
 
     @property
     def chosen(self) -> TaskLine | None:

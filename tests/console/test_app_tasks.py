@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from observe.console.pages.tasks import TasksScreen
+from observe.probe.errors import RemoteError
 from tests.console.driving import Driver, console
 from tests.console.fake_node import FakeNode
 
@@ -106,6 +107,18 @@ async def test_a_task_that_ends_while_it_is_looked_at_is_no_error() -> None:
         del driver.node.task_list[1]
         await page.fetch()
         await driver.until(lambda: not driver.shows("packer-0"))
+
+
+async def test_a_node_that_does_not_answer_is_told_at_the_bottom_and_the_page_stays() -> None:
+    """The list has come and the stack has not; then the node is lost altogether."""
+    async with console() as driver:
+        page = await opened(driver)
+        driver.node.refusals["task"] = RemoteError("node_timeout", "the node did not answer in time")
+        await driver.press("down")
+        await driver.until(lambda: driver.shows("the node did not answer in time"))
+        driver.node.state = "lost"
+        await page.fetch()
+        assert driver.shows("packer-0")
 
 
 async def test_the_palette_offers_the_page() -> None:
