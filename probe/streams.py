@@ -81,6 +81,8 @@ class Subscription:
         """Monotonic seconds at which there is something to push, given credit; infinity when only news will bring it."""
         if self.what == "tape":
             return self.due_at if self.waiting else math.inf
+        if self.what == "trace" and len(self.events) >= TRACE_PUSH:
+            return 0.0  # a full push need not wait for more
         if not self.is_stream or self.events:
             return self.due_at
         return self.due_at + QUIET_S if self.what == "trace" else math.inf
