@@ -20,6 +20,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
 from observe.runtime.agent import Agent
+from observe.runtime.thread_waits import frames_of_wait
 
 _HERE: Final = str(Path(__file__).parent)
 
@@ -141,6 +142,11 @@ def freezing_point(
 
     It is `frames[0]` when the step may be frozen now. None when it cannot be at all.
     """
+    waiting = frames_of_wait(frames)
+    if waiting:
+        inner = frames[waiting:]
+        found = freezing_point(inner, home, plain) if inner else None
+        return frames[0] if inner and found is inner[0] else found
     point: FrameType | None = None
     for frame in reversed(frames):
         if frame.f_code.co_name in _UNFIT_FUNCTIONS or _inside_guarded_with(frame):

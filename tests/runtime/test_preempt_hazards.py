@@ -6,20 +6,25 @@ import asyncio
 import ctypes
 import gc
 import json
+import queue
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from observe.runtime import (
+    AgentExited,
     Node,
 )
+from observe.runtime.testing import eventually
 from tests.runtime.preempting import KINDS, Echo, Runs, frozen, preempting_node, spin
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method uses the same signal
@@ -174,3 +179,121 @@ async def test_hazard_a_lock_taken_by_acquire_makes_the_sibling_wait_frozen(node
     refs = [await node.spawn(Runs) for _ in range(3)]
     await asyncio.gather(*(ref.call(work, timeout=50) for ref in refs))
     assert most == [1]
+
+
+async def test_hazard_a_generator_that_agents_share_is_theirs_one_at_a_time(node: Node) -> None:
+    """As documented: half of it is frozen with its first caller, and Python refuses the second."""
+
+    def numbers() -> Iterator[int]:
+        while True:
+            yield spin(3)
+
+    shared = numbers()
+    refs = [await node.spawn(Runs) for _ in range(2)]
+    results = await asyncio.gather(
+        *(ref.call(lambda: next(shared), timeout=50) for ref in refs), return_exceptions=True
+    )
+    refused = [str(result) for result in results if isinstance(result, AgentExited)]
+    assert len(refused) == 1
+    assert "generator already executing" in refused[0]
+
+
+async def test_hazard_a_read_and_a_write_with_a_freeze_between_lose_an_update(node: Node) -> None:
+    """As documented: what agents share without a lock is as safe as with threads. Between agents, send messages."""
+    shared = {"count": 0}
+
+    def add() -> None:
+        before = shared["count"]
+        spin(2)
+        shared["count"] = before + 1
+
+    refs = [await node.spawn(Runs) for _ in range(4)]
+    await asyncio.gather(*(ref.call(add, timeout=50) for ref in refs))
+    assert shared["count"] < 4
+
+
+async def test_each_agent_has_the_whole_recursion_limit(node: Node) -> None:
+    """Frozen frames of others are not counted: three agents as deep as two thirds of the limit."""
+
+    def descend(left: int) -> int:
+        return spin(2) if not left else descend(left - 1)
+
+    refs = [await node.spawn(Runs) for _ in range(3)]
+    depth = sys.getrecursionlimit() * 2 // 3
+    assert all(await asyncio.gather(*(ref.call(lambda: descend(depth), timeout=50) for ref in refs)))
+
+
+async def test_a_wait_for_another_thread_leaves_siblings_their_turn(node: Node) -> None:
+    """A queue, a future, a thread's end and an event: each is frozen where it waits and holds nothing."""
+    items: queue.Queue[str] = queue.Queue()
+    event = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(event.wait)
+        thread = threading.Thread(target=event.wait)
+        thread.start()
+        works: list[Callable[[], Any]] = [
+            lambda: items.get(timeout=50),
+            lambda: future.result(timeout=50),
+            lambda: thread.join() or "joined",  # type: ignore[func-returns-value]  # for the `or`
+            lambda: event.wait(timeout=50),
+        ]
+        echo = await node.spawn(Echo)
+        refs = [await node.spawn(Runs) for _ in works]
+        calls = [
+            asyncio.ensure_future(ref.call(work, timeout=50)) for ref, work in zip(refs, works, strict=True)
+        ]
+        preempter = node.scheduler.preempter
+        assert preempter is not None
+        await eventually(lambda: len(preempter.frozen) == len(works))
+        assert await echo.call("meanwhile") == "meanwhile"
+        items.put("item")
+        event.set()
+        assert await asyncio.gather(*calls) == ["item", True, "joined", True]
+
+
+async def test_a_wait_for_another_thread_is_not_frozen_with_a_lock_in_hand(node: Node) -> None:
+    """The wait holds nothing, but the agent that waits does: nobody else may run until it has let go."""
+    lock = threading.Lock()
+    items: queue.Queue[str] = queue.Queue()
+    threading.Timer(0.1, items.put, ["item"]).start()
+    inside: list[bool] = []
+
+    def work() -> str:
+        with lock:
+            return items.get(timeout=50)
+
+    ref = await node.spawn(Runs)
+    sibling = await node.spawn(Runs)
+    got = asyncio.ensure_future(ref.call(work, timeout=50))
+    await asyncio.sleep(0)
+    while not got.done():
+        inside.append(await sibling.call(lock.locked, timeout=50))
+    assert await got == "item"
+    assert not any(inside)
+
+
+async def test_who_is_killed_while_it_waits_for_another_thread_leaves_the_queue_usable(node: Node) -> None:
+    items: queue.Queue[str] = queue.Queue()
+    ref, other = await node.spawn(Runs), await node.spawn(Runs)
+    ref.cast(items.get)
+    await frozen(node, ref)
+    ref.exit("killed")
+    assert (await ref.wait_exit()).kind == "killed"
+    items.put("item")
+    assert await other.call(items.get) == "item"
+
+
+async def test_a_handler_of_the_event_loops_signals_goes_on_beside_a_frozen_step(node: Node) -> None:
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, heard.set)
+    try:
+        ref = await node.spawn(Runs)
+        ref.cast(lambda: spin(10_000))
+        await frozen(node, ref)
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.wait_for(heard.wait(), 20)
+        ref.exit("killed")
+        assert (await ref.wait_exit()).kind == "killed"
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
