@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from observe.console.columns import LONG_ACTIVITY_S, STATUS_TONES, Piece
+from observe.console.conversation import conversation_lines
 from observe.console.format import (
     NOTHING,
     STATUS_GLYPHS,
@@ -21,14 +22,14 @@ from observe.console.format import (
 from observe.console.lines import Folds, Line, heading, stack_lines, text_lines, traceback_lines, value_lines
 from observe.probe.wire import AgentName, ChildLine, Crash, Detail
 
-SECTIONS: Final = ("now", "stack", "state", "mailbox", "crash", "relations")
+SECTIONS: Final = ("now", "stack", "state", "conversation", "mailbox", "crash", "relations")
 """All sections in the order in which they stand on a narrow screen."""
 
 WITHOUT_THE_NODE: Final = ("now", "stack", "relations")
 """Those that the probe can fill when the node itself cannot be asked."""
 
 LEFT: Final = ("now", "stack", "crash", "relations")
-RIGHT: Final = ("state", "mailbox")
+RIGHT: Final = ("state", "conversation", "mailbox")
 """The same on a wide screen, in two halves."""
 
 
@@ -92,6 +93,7 @@ def section_lines(
         "now": _now_lines,
         "stack": _stack,
         "state": _state,
+        "conversation": _conversation,
         "mailbox": _mailbox,
         "crash": _crash,
         "relations": _relations,
@@ -110,6 +112,7 @@ def _now_lines(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
     if not title.open:
         return [title]
     lines = [title]
+    longest = max((activity.since_s for activity in detail.activities), default=0.0)
     for number, activity in enumerate(detail.activities):
         slow = activity.since_s >= LONG_ACTIVITY_S
         attributes = ", ".join(f"{name}={value}" for name, value in activity.attributes.items())
@@ -117,6 +120,8 @@ def _now_lines(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
             (one_line(activity.name), "info"),
             (f"  for {duration(activity.since_s)}", "bad" if slow else "strong"),
         ]
+        if len(detail.activities) > 1:
+            pieces.insert(0, (waterfall(activity.since_s, longest) + "  ", "spark"))
         if attributes:
             pieces.append((f"  {one_line(attributes)}", "dim"))
         lines.append(Line(f"now/{number}", tuple(pieces), 1))
@@ -148,6 +153,12 @@ def _now_lines(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
     return lines
 
 
+def waterfall(since_s: float, longest_s: float, cells: int = 16) -> str:
+    """From when to now something has lasted, beside the longest of its kind; at least a cell."""
+    filled = max(1, round(cells * since_s / longest_s)) if longest_s > 0 else cells
+    return " " * (cells - filled) + "━" * filled
+
+
 def _stack(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
     title = heading("stack", "Stack", folds, "most recent call last")
     return [title, *(stack_lines("stack", detail.stack, 1) if title.open else [])]
@@ -169,6 +180,10 @@ def _state(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
     if state.more:
         lines.append(Line("state/more", ((f"… {state.more:,} more", "faint"),), 1))
     return lines
+
+
+def _conversation(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
+    return conversation_lines(detail.state, folds, width)
 
 
 def _mailbox(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:

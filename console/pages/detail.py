@@ -14,6 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from observe.console.bindings import bindings_of
+from observe.console.changes import Changes
 from observe.console.columns import NAMES, Piece, Row, row_of
 from observe.console.deeds import Deed
 from observe.console.detail_lines import LEFT, RIGHT, SECTIONS, WITHOUT_THE_NODE, section_lines, title_pieces
@@ -99,6 +100,7 @@ class DetailPage(ConsolePage):
     def __init__(self) -> None:
         super().__init__(id="detail")
         self.folds = Folds()
+        self.changes = Changes()
         self.content: Shown | None = None
         self.headline = DetailTitle()
         self.left = LineView(self.folds, id="left")
@@ -117,6 +119,7 @@ class DetailPage(ConsolePage):
         if self.content is None or self.content.agent.key != place.agent.key:
             self.content = Shown(place.agent)
             self.folds.chosen.clear()
+            self.changes.forget()
             self.left.reset()
             self.right.reset()
         self.draw()
@@ -151,6 +154,7 @@ class DetailPage(ConsolePage):
             shown.trouble = str(error)
         else:
             shown.partial = False
+            self.changes.look(detail.state, self.observer.node.clock())
             shown.detail, shown.came, shown.trouble = detail, self.observer.node.clock(), ""
         if shown is self.content:
             self.draw()
@@ -224,11 +228,12 @@ class DetailPage(ConsolePage):
         now = self.observer.node.node_now(self.observer.node.clock())
         two = self.right.display
         sections = WITHOUT_THE_NODE if shown.partial else LEFT if two else SECTIONS
-        self.left.show(section_lines(shown.detail, sections, self.folds, self.left.text_width, now))
+        mark = self.changes.marked
+        self.left.show(mark(section_lines(shown.detail, sections, self.folds, self.left.text_width, now)))
         if two and shown.partial:
             self.right.show([])
         elif two:
-            self.right.show(section_lines(shown.detail, RIGHT, self.folds, self.right.text_width, now))
+            self.right.show(mark(section_lines(shown.detail, RIGHT, self.folds, self.right.text_width, now)))
 
     def where(self) -> list[Piece]:
         """Who supervises it, and whether we look at a frozen picture."""
