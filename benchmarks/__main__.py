@@ -16,6 +16,7 @@ BENCHMARKS = {
     "table": "the agents table at 1,000,000 agents",
     "soak": "growth over a long run",
     "attach": "from attach to the first painted table",
+    "console": "the console on 1,000,000 agents: keys, processor, bytes, memory",
     "kill_to_dead": "from a kill to seeing the agent dead",
     "processes": "messages between two processes",
     "tracing": "what tracing costs messages outside of any trace",

@@ -224,31 +224,37 @@ class AgentsPage(ConsolePage):
         shown = [column.name for column in self.table.columns_shown()]
         self.app.push_screen(ColumnsMenu(self.view.columns, shown), chosen)
 
-    # -- moving
+    # -- moving: the status bar is told at once and not by way of a message, so that it is painted in the same frame
 
     def action_row_down(self) -> None:
         """One row down."""
         self.table.move(1)
+        self.observer.show_where()
 
     def action_row_up(self) -> None:
         """One row up."""
         self.table.move(-1)
+        self.observer.show_where()
 
     def action_page_down(self) -> None:
         """One screen down."""
         self.table.move(max(1, self.view.height - 1), scroll=True)
+        self.observer.show_where()
 
     def action_page_up(self) -> None:
         """One screen up."""
         self.table.move(-max(1, self.view.height - 1), scroll=True)
+        self.observer.show_where()
 
     def action_first(self) -> None:
         """The first row."""
         self.table.choose(0)
+        self.observer.show_where()
 
     def action_last(self) -> None:
         """The last row."""
         self.table.choose(self.view.matched - 1)
+        self.observer.show_where()
 
     def action_follow(self) -> None:
         """Scroll along with the chosen agent, or stop doing so."""

@@ -7,6 +7,7 @@ rows in sight. Rows that have not come yet are painted as placeholders, and keys
 from time import monotonic
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -260,19 +261,29 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         """A row in the columns of this table, behind a mark of two cells."""
         self._fit()
         about = concerning(row, self.findings) if self.findings else []
-        segments = [
-            Segment(mark, tones.style("title", ground)),
-            Segment("▲" if about else " ", tones.style(about[0].level if about else "text", ground)),
-        ]
+        runs: list[tuple[str, Style]] = [(mark, tones.style("title", ground))]
+
+        def add(text: str, tone: str) -> None:
+            # Each change of style is forty bytes to the terminal, at every refresh of every row: blanks have no colour
+            # of their own on a row of one ground, and what looks the same is one run.
+            style = tones.style(tone, ground)
+            last, last_style = runs[-1]
+            if style is last_style or text.isspace():
+                runs[-1] = (last + text, last_style)
+            else:
+                runs.append((text, style))
+
+        add("▲" if about else " ", about[0].level if about else "text")
         used = MARGIN
-        gap = Segment(" " * GAP, tones.style("text", ground))
         for column, cells in self._columns:
             for text, tone in column.cell(row, cells):
-                segments.append(Segment(text, tones.style("dim" if self.stale else tone, ground)))
-            segments.append(gap)
+                if text:
+                    add(text, "dim" if self.stale else tone)
+            add(" " * GAP, "text")
             used += cells + GAP
-        segments.append(Segment(" " * max(0, width - used), tones.style("text", ground)))
-        return Strip(segments, max(width, used)).crop(0, width)
+        if used < width:
+            add(" " * (width - used), "text")
+        return Strip([Segment(text, style) for text, style in runs], max(width, used)).crop(0, width)
 
     def on_focus(self) -> None:
         """The chosen row is brighter in the view that has the keys."""
