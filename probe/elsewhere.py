@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from observe.probe.describe import ELSEWHERE, HERE, detail_map, stack_map
+from observe.probe.describe import ELSEWHERE, HERE, detail_map, line, stack_map
 from observe.runtime.agent import Agent
 from observe.runtime.away import Away
 from observe.runtime.node import Node
@@ -50,6 +50,8 @@ async def _picture(node: Node, agent: Agent, away: Away, max_items: int) -> dict
         there = {}
         notes.append(f"its process could not tell its half: {type(error).__name__}")
     notes.append(there.pop("note", ""))
+    if isinstance(here.get("spec"), dict):
+        here["spec"] |= there.pop("standing", {})
     here |= there
     here["note"] = "; ".join(note for note in notes if note)
     return here
@@ -57,4 +59,7 @@ async def _picture(node: Node, agent: Agent, away: Away, max_items: int) -> dict
 
 def _there(node: Node, pid: int, max_items: int) -> dict[str, Any]:
     """In the worker."""
-    return detail_map(node, node.control.find(pid), max_items, ELSEWHERE)
+    agent = node.control.find(pid)
+    spec = node.control.relations(agent).spec
+    standing = {name: line(str(spec[name])) for name in ("budget", "checkpoint_fault") if name in spec}
+    return detail_map(node, agent, max_items, ELSEWHERE) | {"standing": standing}

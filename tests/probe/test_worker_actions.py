@@ -104,6 +104,9 @@ async def test_the_next_rung_is_taken_and_the_budget_begins_anew(node: Node, cli
     await eventually(lambda: status(client), lambda found: found == "idle")
     for _ in range(5):
         await node.ref("clerk").call("tools")
+    spec = (await client.inspect("clerk")).spec
+    assert spec is not None
+    assert spec["budget"] == "tool_calls 5/5"
     assert "tool_calls 5/5" in (await client.act("reset_budget", agent="clerk")).what
     assert await node.ref("clerk").call("tools") == 0
 

@@ -153,3 +153,25 @@ class Holder(Agent):
         until = time.monotonic() + message
         while time.monotonic() < until:
             pass
+
+
+class Forker(Odd):
+    """Has children, and they have some."""
+
+    async def handle(self, message: Any) -> Any:
+        if type(message) is not int:
+            return await super().handle(message)
+        pids = []
+        for _ in range(message):
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                grandchild = os.fork()
+                if grandchild:
+                    os.write(writing, str(grandchild).encode())
+                while True:
+                    time.sleep(60)  # noqa: ASYNC251  # a child, without a loop
+            pids += [child, int(os.read(reading, 20))]
+            os.close(reading)
+            os.close(writing)
+        return pids
