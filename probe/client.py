@@ -12,7 +12,6 @@ watches go on; otherwise whoever waits is told with `NodeUnreachable`.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import secrets
 import time
@@ -24,6 +23,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from pydantic import ValidationError
 
 from observe.probe import wire, wire_traces
+from observe.probe.attaching import attach
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
 from observe.probe.client_audit import AuditClient
@@ -31,9 +31,9 @@ from observe.probe.client_console import ConsoleClient
 from observe.probe.client_reload import ReloadClient
 from observe.probe.client_tasks import TasksClient
 from observe.probe.deaths import Deaths
-from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
+from observe.probe.errors import AttachError, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
-from observe.probe.remote import Reachable, RemoteNode
+from observe.probe.remote import Reachable
 from observe.probe.resolving import Sought, find, resolve
 from observe.probe.tracing_client import Trace
 from observe.probe.verbs_findings import StandingFindings
@@ -378,77 +378,17 @@ class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleC
             card = self._target
         else:
             card = await find(self._target, self._timeout_s)
-        if isinstance(card, RemoteNode) and card.asks:
-            await self._attach_to(card, ask=card.name)
-        else:
-            await self._attach_to(card)
-
-    async def _attach_to(self, card: Reachable, ask: str = "") -> None:
-        """Attach to whoever listens there; `ask`: unless it is that node, only to ask it where that one listens."""
-        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def on_lost(error: AttachError) -> None:
-            if not failed.done():
-                failed.set_exception(error)
-
-        exchange = Exchange(card, on_push=self._on_push, on_lost=on_lost)
         try:
-            welcome = await self._hello(card, exchange, failed)
-            if ask and welcome.node.name.partition("@")[0] != ask:
-                elsewhere = await self._where(exchange, ask)
-                exchange.close(NodeUnreachable("another node listens there"))
-                assert isinstance(card, RemoteNode)
-                await self._attach_to(card.at(elsewhere))
-                return
-        except BaseException as error:
-            exchange.close(NodeUnreachable("attaching was given up"))
-            if isinstance(error, AttachError):
-                self._lost_by = error
+            attached = await attach(card, self._timeout_s, self._on_push)
+        except AttachError as error:
+            self._lost_by = error
             raise
-        finally:
-            if not failed.cancel():
-                failed.exception()
-        exchange.on_lost = self._on_lost
-        self._exchange = exchange
-        self.info, self.role, self.endpoint = welcome.node, welcome.role, card.endpoint
-        self._clock_ahead_s = welcome.node.now - time.time()
+        self._exchange, info = attached.exchange, attached.welcome
+        self._exchange.on_lost = self._on_lost
+        self.info, self.role, self.endpoint = info.node, info.role, attached.endpoint
+        self._clock_ahead_s = info.node.now - time.time()
         self.state = "up"
         self._witness.attached(self.info.name)
-
-    async def _where(self, exchange: Exchange, name: str) -> int:
-        answer = exchange.send("where", wire.WhereArgs(node=name))
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return wire.Where.from_wire(await answer).port
-        except TimeoutError:
-            raise NodeUnreachable(f"whoever has the default port did not say where {name} is") from None
-        except ValidationError as error:
-            raise nonsense(name, error) from None
-
-    async def _hello(self, card: Reachable, exchange: Exchange, failed: asyncio.Future[None]) -> wire.Welcome:
-        args = wire.HelloArgs(versions=list(wire.PROTOCOL_VERSIONS), client=f"observe {os.getpid()}")
-        answer = exchange.send("hello", args)
-        either: list[asyncio.Future[Any]] = [answer, failed]
-        done, _ = await asyncio.wait(either, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        try:
-            if not done:
-                raise NodeUnreachable(
-                    f"{card.full_name} did not answer at {card.endpoint} within {self._timeout_s:g} s",
-                    hint="its probe may be stopped or its machine overloaded; try again, or with a longer time-out",
-                )
-            if failed in done:
-                failed.result()
-            return wire.Welcome.from_wire(answer.result())
-        except RemoteError as error:
-            if error.code == "unsupported_version":
-                raise NoCommonVersion(
-                    str(error), hint=error.hint or "install the same version of observe on both sides"
-                ) from None
-            raise
-        except ValidationError as error:
-            raise nonsense(card.full_name, error) from None
-        finally:
-            answer.cancel()
 
     def _on_lost(self, error: AttachError) -> None:
         self.state = "lost"

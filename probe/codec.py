@@ -50,6 +50,18 @@ def encode(message: Mapping[str, Any], *, limit_bytes: int = REPLY_LIMIT_BYTES) 
     return frame
 
 
+def encode_for_client(message: dict[str, Any]) -> bytes:
+    """A frame for a client; what cannot be sent becomes an error that says so."""
+    try:
+        return encode(message)
+    except (TooLarge, ValueError) as error:
+        if "sub" in message:
+            return encode(message | {"data": {}})
+        code = "refused" if isinstance(error, TooLarge) else "internal"
+        body = {"code": code, "message": str(error), "hint": "ask for less: fewer items, rows or levels"}
+        return encode({"id": message["id"], "ok": False, "error": body})
+
+
 def decode(
     frame: bytes | bytearray | memoryview,
     *,

@@ -27,50 +27,36 @@ from observe.probe import keyframe
 from observe.probe.asks import Answer, Asks
 from observe.probe.audit_rule import MaskingRule
 from observe.probe.cards import Card, NodeLock, card_path, write_card
-from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
+from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate, local_user
 from observe.probe.coroner import Coroner
 from observe.probe.desk import Desk
-from observe.probe.errors import BadFrame, Refusal, TooLarge
+from observe.probe.errors import BadFrame, Refusal
 from observe.probe.far_socket import FarSocket
 from observe.probe.feed import Feed
 from observe.probe.frames import Config
-from observe.probe.holding import describe_holder, held_by
+from observe.probe.holder_watch import HolderWatch
 from observe.probe.key_job import KeyJob
 from observe.probe.keyfiles import AuthorisedKeys
-from observe.probe.keys import ZAP_DOMAIN, KeyHolder, KeyRing, zap_client
+from observe.probe.keys import KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
-from observe.probe.node_watch import Holding, NodeWatch
+from observe.probe.node_watch import NodeWatch
 from observe.probe.own_use import OwnUse
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder
 from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
 from observe.probe.scribe import Scribe
+from observe.probe.sockets import bind_zap, connect_control, connect_feed, prepare_router
 from observe.probe.streams import EventItem, Streams
 from observe.probe.tapes import Tapes
 from observe.probe.turned_away import TurnedAway
 from observe.probe.waiting import WaitingFor
-from observe.probe.wire import PROTOCOL_VERSIONS, Stack
+from observe.probe.wire import PROTOCOL_VERSIONS
 
 if TYPE_CHECKING:
     from observe.probe.metrics_out import MetricsLink
 
 logger = logging.getLogger("observe.probe")
-
-MAX_MESSAGE_BYTES: Final = 2 << 20
-"""libzmq hangs up on a client that sends more. Between this and the protocol's 1 MiB there is an answer instead."""
-
-SEND_HWM: Final = 64
-"""Messages that wait for one client. One that does not read so many loses its place."""
-
-HEARTBEAT_MS: Final = 2000
-"""How often a silent client is asked whether it is still there."""
-
-HEARTBEAT_TIMEOUT_MS: Final = 6000
-"""Silence after which it is not: nobody sends a FIN when a laptop is closed."""
-
-HANDSHAKE_MS: Final = 3000
-"""Time for the key exchange; who says nothing is hung up on."""
 
 TURN_S: Final = 0.1
 """At least so often the loop looks at the words, which no event announces."""
@@ -147,6 +133,7 @@ class Server:
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
         self._listener = Listener(self._router, config.listen, config.port)
         self._asks = Asks(self._send_control)
+        self._holder_watch = HolderWatch(self._picture, self._watch, self._asks)
         self._waiting_for = WaitingFor(self._picture, self._asks)
         path = Path(config.audit) if config.audit else self._directory / "audit"
         opener = partial(AuditLog, path, node=f"{config.node}@{config.host}", rule=MaskingRule())
@@ -176,40 +163,14 @@ class Server:
             OSError: the card cannot be written.
         """
         self._read_authorised(time.monotonic())
-        self._zap.linger = 0
-        self._zap.bind("inproc://zeromq.zap.01")
         router = self._router
-        router.curve_server = True
-        router.curve_publickey = self.config.server_public.encode()
-        router.curve_secretkey = self.config.server_secret.encode()
-        router.zap_domain = ZAP_DOMAIN
-        for option, value in {
-            zmq.ZAP_ENFORCE_DOMAIN: 1,
-            zmq.ROUTER_MANDATORY: 1,
-            zmq.MAXMSGSIZE: MAX_MESSAGE_BYTES,
-            zmq.SNDHWM: SEND_HWM,
-            zmq.RCVHWM: 1000,
-            zmq.LINGER: 0,
-            zmq.HEARTBEAT_IVL: HEARTBEAT_MS,
-            zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
-            zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
-            zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
-            zmq.TCP_KEEPALIVE: 1,
-            zmq.IPV6: 1 if "[" in self.config.listen else 0,
-        }.items():
-            router.setsockopt(option, value)
+        bind_zap(self._zap)
+        prepare_router(router, self.config)
         self._monitor = self._turned_away.watch(router)
         self._listener.bind()
         self.endpoint = self._listener.endpoint
-        self._feed_socket.setsockopt(zmq.RCVHWM, 2000)
-        self._feed_socket.setsockopt(zmq.MAXMSGSIZE, REPLY_LIMIT_BYTES)
-        self._feed_socket.linger = 0
-        self._feed_socket.connect(self.config.feed)
-        self._control.setsockopt(zmq.SNDHWM, 1000)
-        self._control.setsockopt(zmq.RCVHWM, 1000)
-        self._control.setsockopt(zmq.MAXMSGSIZE, REPLY_LIMIT_BYTES)
-        self._control.linger = 0
-        self._control.connect(self.config.control)
+        connect_feed(self._feed_socket, self.config)
+        connect_control(self._control, self.config)
         for socket in (router, self._zap, self._feed_socket, self._control, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
         self._far = FarSocket(self.config.workers)
@@ -448,7 +409,7 @@ class Server:
 
     def _send_client(self, client_id: bytes, message: dict[str, Any]) -> bool:
         try:
-            self._router.send_multipart([client_id, _encoded(message)], zmq.NOBLOCK)
+            self._router.send_multipart([client_id, encode_for_client(message)], zmq.NOBLOCK)
         except zmq.Again:
             if "sub" in message:
                 return False  # its turn comes again
@@ -497,7 +458,7 @@ class Server:
                     logger.error("the card of the dead node cannot be written: %s", error)
             return
         if self._feed.is_greeted:  # until then the service may still be starting
-            self._look_for_holder(now)
+            self._holder_watch.look(now)
             if picture.processes.workers and now >= self._look_at:
                 self._look_at = now + LOOK_S
                 picture.processes.look(picture)
@@ -521,42 +482,6 @@ class Server:
         self._asks.end(Refusal("node_dead", f"{text}; what you see is its last picture"))
         for subscription in self._streams:
             subscription.due_at = 0.0
-
-    def _look_for_holder(self, now: float) -> None:
-        picture, before = self._picture, self._picture.held
-        holding = self._watch.look(time.monotonic_ns())
-        if holding is None:
-            picture.held = None
-            if before is not None:
-                text = f"the scheduler is free again; {describe_holder(before)} held it"
-                picture.event("node", time.time(), text, pid=before.pid, name=before.name)
-            return
-        self._watch.collect()
-        if self._watch.wants_stack(now):
-            self._ask_for_stack(holding, now)
-        picture.held = held_by(holding, self._watch.frames(), picture, monotonic_us(), self._watch.who())
-        if before is None or before.pid != holding.pid:
-            picture.table.note_running(holding.pid, holding.since_ns // 1000)
-        if before is None:
-            text = f"the scheduler is held by {describe_holder(picture.held)}"
-            picture.event("node", time.time(), text, pid=holding.pid, name=picture.held.name)
-
-    def _ask_for_stack(self, holding: Holding, now: float) -> None:
-        if holding.where == "c":
-            self._watch.send_signal()
-            return
-
-        def done(answer: Answer) -> None:
-            try:
-                stack = None if isinstance(answer, Refusal) else Stack.from_wire(answer)
-            except ValueError:
-                stack = None
-            if stack is not None and stack.frames:
-                self._watch.remember(stack.frames, holding, "" if holding.pid else stack.note)
-            else:
-                self._watch.send_signal()
-
-        self._asks.ask("stack", {"pid": holding.pid}, done, now)
 
     def _sample(self) -> None:
         picture = self._picture
@@ -582,18 +507,6 @@ class Server:
     @property
     def _name(self) -> str:
         return f"{self.config.node}@{self.config.host}"
-
-
-def _encoded(message: dict[str, Any]) -> bytes:
-    """A frame for a client; what cannot be sent becomes an error that says so."""
-    try:
-        return encode(message)
-    except (TooLarge, ValueError) as error:
-        if "sub" in message:
-            return encode(message | {"data": {}})
-        code = "refused" if isinstance(error, TooLarge) else "internal"
-        body = {"code": code, "message": str(error), "hint": "ask for less: fewer items, rows or levels"}
-        return encode({"id": message["id"], "ok": False, "error": body})
 
 
 def _holders(config: Config) -> list[KeyHolder]:

@@ -20,7 +20,7 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from observe.audit.log import AuditLog
 from observe.probe.asks import Asks
-from observe.probe.codec import decode, encode
+from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate
 from observe.probe.deaths import Deaths
 from observe.probe.desk import Desk
@@ -29,7 +29,6 @@ from observe.probe.frames import Config
 from observe.probe.keys import RANK, KeyHolder, KeyRing, new_key_pair
 from observe.probe.picture import Picture
 from observe.probe.scribe import Scribe
-from observe.probe.server import _encoded
 from observe.probe.streams import Streams
 from observe.probe.wire import VERBS, Command
 
@@ -116,7 +115,7 @@ class Harness:
             self.desk.push(subscription, self._now)
 
     def _send(self, _client: bytes, message: dict[str, Any]) -> bool:
-        frame = _encoded(message)
+        frame = encode_for_client(message)
         self.answers += 1
         found = LEAKS.search(frame)
         if found is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from observe.probe.asks import LATE_S, MAX_PENDING, Answer, Asks
-from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode
+from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode, encode_for_client
 from observe.probe.commands import CommandGate
 from observe.probe.deaths import Deaths
 from observe.probe.desk import MAX_CLIENTS, SILENT_S, Desk
@@ -19,7 +19,6 @@ from observe.probe.frames import Config
 from observe.probe.keys import KeyHolder, KeyRing, new_key_pair
 from observe.probe.picture import Picture
 from observe.probe.scribe import Scribe
-from observe.probe.server import _encoded
 from observe.probe.streams import Streams
 from observe.probe.wire import VERBS
 
@@ -123,10 +122,13 @@ def test_a_connection_does_not_change_hands(scene: Scene) -> None:
 
 def test_an_answer_too_large_for_a_frame_says_so() -> None:
     """Otherwise the client waits for a frame that never comes."""
-    message = decode(_encoded({"id": 7, "ok": True, "result": {"text": "x" * REPLY_LIMIT_BYTES}}))
+    message = decode(encode_for_client({"id": 7, "ok": True, "result": {"text": "x" * REPLY_LIMIT_BYTES}}))
     assert (message["id"], message["ok"], message["error"]["code"]) == (7, False, "refused")
     assert "fewer" in message["error"]["hint"]
-    assert decode(_encoded({"id": 7, "ok": True, "result": {"what": {1, 2}}}))["error"]["code"] == "internal"
+    assert (
+        decode(encode_for_client({"id": 7, "ok": True, "result": {"what": {1, 2}}}))["error"]["code"]
+        == "internal"
+    )
 
 
 # -- questions to the service ------------------------------------------------------------------------------------------

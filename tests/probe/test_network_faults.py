@@ -33,7 +33,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is noticed within half a second on both sides, where people have six."""
-    for module in ("connection", "server"):
+    for module in ("connection", "sockets"):
         monkeypatch.setattr(f"observe.probe.{module}.HEARTBEAT_MS", 100)
         monkeypatch.setattr(f"observe.probe.{module}.HEARTBEAT_TIMEOUT_MS", 500)
 

@@ -18,7 +18,7 @@ import zmq
 from observe.audit.log import read
 from observe.probe.codec import REQUEST_LIMIT_BYTES
 from observe.probe.keys import new_key_pair
-from observe.probe.server import MAX_MESSAGE_BYTES
+from observe.probe.sockets import MAX_MESSAGE_BYTES
 from tests.probe.fake_service import PATIENCE_S, FakeService, RawClient, eventually
 
 VIEWER, OPERATOR = new_key_pair(), new_key_pair()
