@@ -33,6 +33,7 @@ COMMANDS: Final = (
     "replay",
     "findings",
     "workers",
+    "consoles",
     "vitals",
     "watch",
     "trace",

@@ -13,7 +13,7 @@ checks the role itself and records what it refuses. What it raises as `Refusal` 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,15 @@ class Client:
     id: bytes
     holder: KeyHolder
     version: int
-    seen_at: float
+    since: float
+    """Monotonic seconds at which it said hello."""
+    program: str = ""
+    """What it calls itself."""
+    seen_at: float = 0.0
+    """Monotonic seconds of its last request."""
+
+    def __post_init__(self) -> None:
+        self.seen_at = self.since
 
 
 Handler = Callable[[Client, Any, Reply, float], None]
@@ -64,6 +72,10 @@ class Hands:
     """Reads so many of the newest reports of the node's deaths."""
     make_way: Callable[[], None]
     """Ends the probe."""
+    attached: Mapping[bytes, Client]
+    """Who has said hello."""
+    statistics: Callable[[], dict[str, int]]
+    """What the desk and the sockets have counted."""
 
 
 def explain_fault(error: ValidationError, where: str = "") -> str:

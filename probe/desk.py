@@ -19,6 +19,7 @@ from observe.probe import (
     verbs_actions,
     verbs_audit,
     verbs_console,
+    verbs_consoles,
     verbs_probe,
     verbs_reading,
     verbs_reload,
@@ -55,6 +56,7 @@ MODULES: Final = (
     verbs_actions,
     verbs_audit,
     verbs_reload,
+    verbs_consoles,
     verbs_tasks,
     verbs_workers,
     verbs_console,
@@ -97,7 +99,17 @@ class Desk:
         """Further counters, of the server."""
         self.yielded = False
         """Somebody asked this probe to make way, and may: the server ends."""
-        hands = Hands(picture, streams, commands, asks, self.standing, deaths, self._make_way)
+        hands = Hands(
+            picture,
+            streams,
+            commands,
+            asks,
+            self.standing,
+            deaths,
+            self._make_way,
+            self._clients,
+            self.statistics,
+        )
         self._verbs: dict[str, Handler] = {}
         for module in MODULES:
             self._verbs |= module.handlers(hands)
@@ -219,7 +231,7 @@ class Desk:
             raise _unsupported("no version of the protocol is spoken by both sides")
         if client_id not in self._clients and len(self._clients) >= MAX_CLIENTS:
             self._make_room(now)
-        self._clients[client_id] = Client(client_id, holder, max(common), now)
+        self._clients[client_id] = Client(client_id, holder, max(common), now, args.client)
         if (
             holder.key != self._picture.config.client_public
         ):  # with the card's key: a user of this machine, who may

@@ -485,6 +485,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "crashes": ("viewer", CrashesArgs),
     "deaths": ("viewer", DeathsArgs),
     "findings": ("viewer", NoArgs),
+    "consoles": ("viewer", NoArgs),
     "workers": ("viewer", NoArgs),
     "watch": ("viewer", WatchArgs),
     "rewatch": ("viewer", RewatchArgs),

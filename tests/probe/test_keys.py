@@ -78,7 +78,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     }
     reading = {
         "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
-        "rewatch", "credit", "unwatch", "where", "workers",
+        "rewatch", "credit", "unwatch", "where", "workers", "consoles",
         "tasks", "task", "groups", "audit", "audit_head", "audit_proof",
     }  # fmt: skip
     assert may["viewer"] == reading

@@ -17,7 +17,7 @@ KEYS: Final = {role: new_key_pair() for role in RANK}
 
 TABLE: Final = {
     "hello": "viewer", "ping": "viewer", "vitals": "viewer", "agents": "viewer", "inspect": "viewer", "stack": "viewer",
-    "tree": "viewer", "crashes": "viewer", "deaths": "viewer", "findings": "viewer", "workers": "viewer", "watch": "viewer", "rewatch": "viewer",
+    "tree": "viewer", "crashes": "viewer", "deaths": "viewer", "findings": "viewer", "workers": "viewer", "consoles": "viewer", "watch": "viewer", "rewatch": "viewer",
     "credit": "viewer", "unwatch": "viewer", "where": "viewer", "kill": "operator", "suspend": "operator",
     "resume": "operator", "stop": "operator", "restart": "operator", "next_rung": "operator", "send": "operator",
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",

@@ -122,7 +122,7 @@ async def test_nothing_waits_for_a_node_that_is_gone(runtime: Path) -> None:
 async def test_who_connects_and_says_nothing_is_hung_up_on(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("observe.probe.sockets.HANDSHAKE_MS", 200)
+    monkeypatch.setattr("observe.probe.sockets.HANDSHAKE_MS", 1500)
     async with Node("shop") as node, Probe(node, placement="thread"):
         card = read_card("shop")
         assert card is not None
