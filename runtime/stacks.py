@@ -112,7 +112,11 @@ def _await_chain(awaitable: Any) -> list[Frame]:
 
 def frame_of(file: str, line: int, function: str) -> Frame:
     """The frame with its line of code."""
-    return Frame(file, line, function, linecache.getline(file, line).strip())
+    try:
+        source = linecache.getline(file, line).strip()
+    except TypeError:  # another thread is reading the same file: its lines are not there yet
+        source = ""
+    return Frame(file, line, function, source)
 
 
 def cut(frames: list[Frame]) -> list[Frame]:

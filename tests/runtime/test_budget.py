@@ -27,6 +27,7 @@ from observe.runtime import (
     actions,
     activity,
 )
+from observe.runtime.instrument import Instrument
 from observe.runtime.testing import Recorder, eventually, settled
 
 
@@ -372,3 +373,28 @@ async def test_a_decorated_function_is_an_activity_of_whose_step_it_runs_in(node
         @activity("tool:x")
         def generator() -> Any:
             yield 1
+
+
+class Listener(Instrument):
+    """Keeps what it hears of spending."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, float, float]] = []
+
+    def on_spending(self, owner: Agent, limit: str, used: float, allowed: float) -> None:
+        self.heard.append((limit, used, allowed))
+
+
+async def test_instruments_hear_of_a_limit_that_is_nearly_reached() -> None:
+    """In time to do something about it; of time as well, which nothing is charged to."""
+    async with Node("shop") as node:
+        listener = Listener()
+        node.instruments.add(listener)
+        ref = await spender(node, tokens=100, wall_s=0.5)
+        await ref.call(("model", 79, 0.0))
+        assert "tokens" not in [limit for limit, _, _ in listener.heard]
+        await ref.call(("model", 1, 0.0))
+        assert ("tokens", 80, 100) in listener.heard
+        await eventually(lambda: any(limit == "wall_s" for limit, _, _ in listener.heard))
+        used, allowed = next((used, allowed) for limit, used, allowed in listener.heard if limit == "wall_s")
+        assert 0.8 * allowed <= used
