@@ -53,20 +53,15 @@ class PastGate(CommandGate):
     """Lets no command through."""
 
     def __init__(self) -> None:
-        """It needs nothing of what a gate needs, but somebody to say that there is no audit log."""
-        self.scribe = Scribe(None)
+        super().__init__(Scribe(None), "")
 
-    def statistics(self) -> dict[str, int]:
-        """Nothing is ever under way."""
-        return {"remembered": 0, "running": 0}
+    def attached(self, holder: KeyHolder, client: str, now: float) -> None:
+        """Nobody keeps a record of who looks at a recording."""
 
     def submit(self, verb: str, command: wire.Command, holder: KeyHolder, target: dict[str, Any], now: float,
                carry_out: object, done: Callable[[Any], None]) -> None:  # fmt: skip
         """Refuse it."""
         done(Refusal("refused", NOTHING_IS_DONE, "attach to the node itself"))
-
-    def attached(self, holder: KeyHolder, client: str, now: float) -> None:
-        """Nobody attaches to what is over."""
 
 
 class Replay:
