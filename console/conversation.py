@@ -7,6 +7,7 @@ chat interfaces of model vendors take messages.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,10 @@ TONES: Final = {"user": "accent", "assistant": "good", "system": "dim", "develop
 TEXTS: Final = ("content", "text", "parts")
 CALLS: Final = ("tool_calls", "function_call", "tool_use", "name")
 USES: Final = ("usage", "tokens", "input_tokens", "output_tokens", "total_tokens")
+
+LISTS: Final = ("list", "tuple", "deque")
+LEVELS: Final = 3
+"""How deep in the state a conversation is looked for: `progress.turns` is on the second level."""
 
 SHOWN: Final = 50
 """Messages shown, the newest."""
@@ -48,14 +53,26 @@ class Conversation:
 
 
 def conversations(state: Value | None) -> list[Conversation]:
-    """All fields of the state that hold one."""
+    """All fields of the state that hold one, and fields of what they hold."""
     found = []
-    for name, value in (state.items or []) if state is not None else []:
+    for name, value in _fields(state, LEVELS):
         said = [_said(number, part) for number, (_, part) in enumerate(value.items or [])]
         kept = tuple(one for one in said if one is not None)
-        if kept and value.type in ("list", "tuple", "deque") and len(kept) * 2 > len(said):
+        if kept and value.type in LISTS and len(kept) * 2 > len(said):
             found.append(Conversation(name, kept, value.size or len(said)))
     return found
+
+
+def _fields(value: Value | None, levels: int) -> Iterator[tuple[str, Value]]:
+    """The parts of a value by their paths, so many levels deep; those of lists are messages, and no fields."""
+    if value is None or value.type in LISTS:
+        return
+    for label, part in value.items or []:
+        name = _plain(label)
+        yield name, part
+        if levels > 1:
+            for inner, below in _fields(part, levels - 1):
+                yield f"{name}.{inner}", below
 
 
 def _said(number: int, value: Value) -> Said | None:

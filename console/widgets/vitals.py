@@ -121,7 +121,7 @@ class VitalsHeader(Widget):
             right += [("observing costs ", "dim"), (f"{percent(cost)}  ", "warn" if cost > most else "text")]
             if node.vitals.probe_cpu and width >= 140:
                 right += [("+ probe ", "dim"), (f"{percent(node.vitals.probe_cpu)}  ", "text")]
-        if node.info is not None and width >= 110:
+        if node.info is not None and width >= 124:
             facts = f"pid {node.info.pid}  Python {node.info.python}  observe {node.info.version}  "
             right.append((facts, "dim"))
         right += [

@@ -83,6 +83,12 @@ def test_a_conversation_is_shown_as_one_reads_it() -> None:
     assert conversation_lines(None, Folds(), 80) == []
 
 
+def test_a_conversation_within_a_part_of_the_state_is_found() -> None:
+    """An agent keeps it where it likes."""
+    state = value({"progress": {"round": 2, "turns": CHAT[:2]}, "list": [CHAT[:2]]})
+    assert [(one.name, one.total) for one in conversations(state)] == [("progress.turns", 2)]
+
+
 def test_of_a_long_conversation_the_end_is_shown() -> None:
     """What was said last is what matters."""
     state = value({"messages": [{"role": "user", "content": f"word {n}"} for n in range(70)]})
