@@ -24,7 +24,16 @@ EARLY_S: Final = 5
 """Seconds of vital signs before the node is called calm."""
 
 BAD: Final = frozenset(
-    {"holds_scheduler", "blocks", "one_cause", "restart_loop", "orphan", "loop_lag", "crashes"}
+    {
+        "holds_scheduler",
+        "holds_worker",
+        "blocks",
+        "one_cause",
+        "restart_loop",
+        "orphan",
+        "loop_lag",
+        "crashes",
+    }
 )
 """Checks that say that work is lost or nothing runs; of all others, that something is getting there."""
 

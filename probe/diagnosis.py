@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from observe.probe.checks_leaks import leak_checks
 from observe.probe.checks_told import told_checks
 from observe.probe.checks_waiting import waiting_checks
+from observe.probe.checks_workers import worker_checks
 from observe.probe.condition import Check, Condition, agents
 from observe.probe.holding import describe_holder
 from observe.probe.picture import Picture
@@ -55,6 +56,7 @@ def checks() -> list[Check]:
         Check("one_cause", _one_cause, 0.0, "one fault fails them all: `observe crashes` has its traceback"),
         Check("restart_loop", _restart_loop, 0.0, "it fails again with the same input: see its last crash"),
         Check("mailbox_grows", Mailboxes().look, 5.0, "it gets more than it handles: see its stack and its load"),
+        *worker_checks(),
         *waiting_checks(),
         Check("orphan", Orphans().look, 5.0, "its supervisor is gone, so nobody restarts it: report this as a fault"),
         Check("loop_lag", _loop_lag, 3.0, "sort the agents by load; what runs long delays every timer"),

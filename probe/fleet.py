@@ -28,7 +28,7 @@ SILENT_PATIENCE_S: Final = 0.2
 
 
 WORST_FIRST: Final = (
-    "holds_scheduler", "blocks", "waiting_cycle", "one_cause", "restart_loop", "loop_lag", "mailbox_grows", "stuck",
+    "holds_scheduler", "blocks", "holds_worker", "waiting_cycle", "one_cause", "restart_loop", "loop_lag", "mailbox_grows", "stuck",
 )  # fmt: skip
 """Checks whose findings stop work, in this order; those of all others follow."""
 

@@ -106,6 +106,10 @@ async def test_who_holds_a_worker_is_seen_while_it_does() -> None:
             seen = await eventually(held, lambda found: found is not None and found.where == "python")
             assert seen is not None
             assert (seen.pid, seen.name) == (holder.pid, "holder")
+            found = await eventually(client.findings, lambda found: bool(found.findings))
+            (finding,) = [one for one in found.findings if one.check == "holds_worker"]
+            assert (finding.pid, finding.filter) == (holder.pid, "process=1")
+            assert "holds worker 1, where 1 agent waits" in finding.text
             (row,) = await rows(client, "name=holder")
             assert row["status"] == "running"
             assert (await client.vitals()).state == "up", "the node itself is not held"
