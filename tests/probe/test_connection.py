@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Iterator
 
 import pytest
@@ -48,23 +47,8 @@ def peer() -> Iterator[EchoPeer]:
     made.close()
 
 
-class SlowToLook(Connection):
-    """Looks at its monitor only when the key exchange is over, which is the worst moment: `_flush` has just found that
-    nothing can be sent yet, and asking the socket afterwards takes away the edge that says that now it can."""
-
-    waited = False
-
-    def _read_monitor(self) -> None:
-        if not self.waited and self._unsent:
-            self.waited = True
-            assert self._monitor.poll(PATIENCE_MS), "the key exchange did not end"
-            assert select.select([self._readers[0]], [], [], PATIENCE_S)[0], "the socket was given no way out"
-        super()._read_monitor()
-
-
-@pytest.mark.parametrize("kind", [Connection, SlowToLook])
 async def test_what_is_sent_before_the_key_exchange_is_done_arrives(
-    peer: EchoPeer, kind: type[Connection]
+    peer: EchoPeer,
 ) -> None:
     loop = asyncio.get_running_loop()
     came: asyncio.Future[bytes] = loop.create_future()
@@ -72,7 +56,7 @@ async def test_what_is_sent_before_the_key_exchange_is_done_arrives(
     def lost(error: AttachError) -> None:
         came.set_exception(error)
 
-    connection = kind(peer.endpoint, peer.keys, on_frame=came.set_result, on_lost=lost)
+    connection = Connection(peer.endpoint, peer.keys, on_frame=came.set_result, on_lost=lost)
     connection.open()
     try:
         connection.send(b"hello")
