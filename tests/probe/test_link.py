@@ -272,7 +272,7 @@ async def test_kill_answers_when_the_agent_is_gone() -> None:
 async def test_nonsense_is_answered_or_passed_over() -> None:
     """A probe of another version, or a fault in ours, must not end the control thread."""
     async with linked() as bench:
-        assert await bench.code("reload") == "unknown_verb"
+        assert await bench.code("no_such_op") == "unknown_verb"
         assert await bench.code("__init__") == "unknown_verb"
         for op in ("inspect", "stack", "kill"):
             assert await bench.code(op) == "no_such_agent"
