@@ -184,8 +184,8 @@ class Connection:
         return frames
 
     def _is_ready(self) -> bool:
-        """Whether there is something to do now. To ask takes the edge away, so both directions count: the key exchange
-        may be done just after `_flush` found no way out, and nothing announces that a second time."""
+        """Whether there is something to do now. To ask takes the edge away, so both directions count: there may be room
+        again just after `_flush` found none, and nothing announces that a second time."""
         events = _number(self._socket, zmq.EVENTS)
         return bool(events & zmq.POLLIN or (self._was_up and self._unsent and events & zmq.POLLOUT))
 

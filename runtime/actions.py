@@ -278,7 +278,7 @@ def cancel_activity(_node: Node, agent: Agent, activity: str = "", reason: str =
     one.cancel(reason)
 
     async def cancelled() -> Acted:
-        while one in (agent._o_activities or ()):  # noqa: ASYNC110
+        while one in (agent._o_activities or ()):  # noqa: ASYNC110  # as the next line says
             await asyncio.sleep(0.005)  # its end is told to instruments, and one is not worth it
         state = "has ended" if agent._o_status == EXITED else "goes on"
         return Acted(True, f"{one.name} of {agent._o_text()} was cancelled; the agent {state}", agent._o_pid)

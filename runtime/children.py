@@ -224,7 +224,7 @@ class Child:
     is_charged_above: bool = False
     """In a worker: a supervisor elsewhere has a budget."""
 
-    def __init__(self, spec: ChildSpec, id: Hashable, supervisor: Supervisor | None) -> None:  # noqa: A002
+    def __init__(self, spec: ChildSpec, id: Hashable, supervisor: Supervisor | None) -> None:  # noqa: A002  # OTP's name
         self.spec = spec
         self.id = id
         self.args = spec.args

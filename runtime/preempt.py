@@ -131,7 +131,7 @@ class Preempter:
         will resume them afterwards."""
         for patience_s in (TASKS_FINISH_S, TASKS_END_S):
             until_ns = now_ns() + int(patience_s * 1e9)
-            while any(frozen.is_task for frozen in self._frozen) and now_ns() < until_ns:  # noqa: ASYNC110
+            while any(frozen.is_task for frozen in self._frozen) and now_ns() < until_ns:  # noqa: ASYNC110  # steps end in greenlets, which set no event
                 await asyncio.sleep(0.002)
             for frozen in self.frozen:
                 if frozen.is_task:

@@ -263,7 +263,7 @@ class Comparison:
                     continue
             elif name in written or _same(before, after):
                 continue  # a variable of the closure: the service's state
-            self._steps.append(lambda journal, mine=mine, after=after: journal.cell(mine, bring(after)))  # type: ignore[misc]
+            self._steps.append(lambda journal, mine=mine, after=after: journal.cell(mine, bring(after)))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
 
     # -- a class --------------------------------------------------------------------------------------------------------
 

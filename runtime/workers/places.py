@@ -38,7 +38,7 @@ class FarChild(Child):
     def __init__(
         self,
         spec: ChildSpec,
-        id: Hashable,  # noqa: A002
+        id: Hashable,  # noqa: A002  # as in Child
         place: FarPlace | None,
         is_charged_above: bool,
     ) -> None:
