@@ -71,7 +71,9 @@ def connect(path: Path) -> sqlite3.Connection:
     `synchronous = OFF` leaves the moment of writing to the operating system: only a power failure could lose
     something, and no commit waits for a disk while 400 sessions wait for their scheduler.
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    # Used on the scheduler's thread alone; but of an agent that was killed, `weakref.finalize` closes it in whichever
+    # thread happens to collect garbage.
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
         connection.execute("PRAGMA journal_mode = WAL")  # for this one SQLite does not wait: it may be locked

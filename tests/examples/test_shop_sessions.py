@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,14 @@ async def test_each_fault_of_a_model_has_its_own_error(tmp_path: Path) -> None:
     finally:
         await model.close()
         await server.close()
+
+
+def test_a_database_of_an_agent_that_was_killed_is_closed_by_whoever_collects_it(tmp_path: Path) -> None:
+    """Garbage is collected in any thread; the database must not stay open because it was opened in another one."""
+    orders.build(tmp_path / "shop.db", seed=1)
+    shop = orders.Shop(tmp_path / "shop.db")
+    database = shop._db
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(shop._close).result()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
