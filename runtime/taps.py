@@ -262,7 +262,7 @@ class Driven:
         error: BaseException | None = None
         while True:
             began = now_ns()
-            _begin_piece()
+            _begin_piece(tapped.agent)
             try:
                 if coroutine is None:
                     value = handle(message)
@@ -277,7 +277,7 @@ class Driven:
             except StopIteration as stop:
                 return stop.value
             finally:
-                _end_piece()
+                _end_piece(tapped.agent)
                 tapped.ran(now_ns() - began)
             error = sent = None
             waited = now_ns()
@@ -292,21 +292,18 @@ class Driven:
                 tapped.answered(waits_for, now_ns() - waited)
 
 
-_pieces = 0
-"""Pieces of code of tapped agents that run now. More than one while one of them is frozen."""
+_running: dict[int, Agent] = {}
+"""Tapped agents of which a piece of code runs now, by pid. More than one while the piece of one of them is frozen."""
 
 
-def _begin_piece() -> None:
-    global _pieces
-    _pieces += 1
-    if _pieces == 1:
-        set_tapped(_sent)
+def _begin_piece(agent: Agent) -> None:
+    _running[agent._o_pid] = agent
+    set_tapped(_sent)
 
 
-def _end_piece() -> None:
-    global _pieces
-    _pieces -= 1
-    if _pieces == 0:
+def _end_piece(agent: Agent) -> None:
+    _running.pop(agent._o_pid, None)
+    if not _running:
         set_tapped(None)
 
 
@@ -316,6 +313,12 @@ def _sent(target: Agent, message: Any, is_call: bool) -> None:
     bonds = sender._o_bonds if sender is not None else None
     if bonds is not None and bonds.tapped is not None:
         bonds.tapped.sent(target, message, is_call)
+        return
+    for agent in list(_running.values()):
+        if not agent._o_is_alive():
+            _end_piece(
+                agent
+            )  # it was buried while its piece was frozen, and that piece never comes to its end
 
 
 def driven_by(generator: GeneratorType[Any, Any, Any]) -> Any:

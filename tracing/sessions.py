@@ -68,6 +68,10 @@ FLUSH_S: Final = 0.05
 BATCH: Final = 500
 """Events are handed on so often, or when there are so many."""
 
+END_RETRY_S: Final = 0.25
+END_TRIES: Final = 40
+"""How often it is tried to tell of a session's end when the sink does not take it."""
+
 MESSAGE: Final = Limits(
     items=12, depth=2, nodes=40, text=300, line=160, total_text=2000, seconds=0.001, repr_s=0.0005
 )
@@ -139,6 +143,7 @@ class Session(Tap, Instrument):
         self._left_out = 0
         self._flush_timer: TimerHandle | None = None
         self._end_timer: TimerHandle | None = None
+        self._tries = 0
         self.number = 0
         """Events so far."""
         self.ended = ""
@@ -281,8 +286,15 @@ class Session(Tap, Instrument):
             self._flush_timer = None
         events, self._pending = self._pending, []
         left_out, self._left_out = self._left_out, 0
-        if events and not self._sink(events, left_out):
-            self._left_out = left_out + len(events)
+        if not events or self._sink(events, left_out):
+            return
+        self._left_out = left_out + len(events)
+        if self.ended and self._tries < END_TRIES:
+            # Whoever watches waits for the end, so it is the one event that is told again.
+            self._tries += 1
+            self._left_out -= 1
+            self._pending = events[-1:]
+            self._flush_timer = self._node.loop.call_later(END_RETRY_S, self._flush)
 
     # -- what taps tell
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from observe.runtime import Agent, Budget, ChildSpec, MemoryStore, Node, Ref
+from observe.runtime.ref import is_tapped
 from observe.runtime.taps import Tap, tap
 from observe.runtime.testing import eventually
 from tests.runtime.loops import SHAPES, AsyncLoops, Loops
@@ -19,6 +20,16 @@ pytestmark = pytest.mark.timeout(60, method="thread")  # its other method uses t
 class Echo(Agent):
     def handle(self, message: Any) -> Any:
         return message
+
+
+class Stubborn(Agent):
+    def handle(self, message: Any) -> None:
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:  # noqa: BLE001, S112  # the shape under test
+                continue
 
 
 async def with_a_plan(node: Node, kind: type[Agent]) -> Ref:
@@ -64,3 +75,20 @@ async def test_siblings_go_on_beside_an_endless_loop(
         loops.exit()
         assert (await loops.wait_exit()).kind == "killed"
         assert await echo.call("after") == "after"
+
+
+async def test_a_listener_to_a_step_that_never_ends_costs_others_nothing_afterwards() -> None:
+    """A frozen step of a buried agent is never resumed; what was watched for its sake must not be watched for ever."""
+    async with Node("test", preempt=True, watchdog_s=None) as node:
+        stubborn = await with_a_listener(node, Stubborn)
+        echo = await node.spawn(Echo)
+        stubborn.cast("begin")
+        preempter = node.scheduler.preempter
+        assert preempter is not None
+        agent = node.agents[stubborn.pid]
+        await eventually(lambda: preempter.holds(agent))
+        assert is_tapped()
+        stubborn.exit()
+        await stubborn.wait_exit()
+        echo.cast("one more")
+        await eventually(lambda: not is_tapped())

@@ -224,3 +224,26 @@ async def test_usual_is_without_what_comes_with_each_message() -> None:
         session.stop()
         assert heard.events[0]["kind"] == "schedule"
         assert heard.events[0]["took_s"] > 0
+
+
+async def test_its_end_is_told_again_until_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feed that is full for a moment must not leave a reader waiting for ever."""
+    monkeypatch.setattr("observe.tracing.sessions.END_RETRY_S", 0.001)
+    refused: list[dict[str, Any]] = []
+    heard = Heard()
+
+    def full_at_first(events: list[dict[str, Any]], left_out: int) -> bool:
+        if len(refused) < 3:
+            refused.extend(events)
+            return False
+        return heard(events, left_out)
+
+    async with Node("traced") as node:
+        await node.spawn(Counter, name="one")
+        session = Session(node, parse("one"), Bounds(kinds=frozenset({"receive"})), full_at_first)
+        session.start()
+        await node.ref("one").call(1)
+        session.stop("stopped")
+        await until(lambda: heard.ended)
+        assert [event["kind"] for event in heard.events] == ["end"]
+        assert heard.left_out == 1
