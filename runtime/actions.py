@@ -176,7 +176,8 @@ async def _climbed(node: Node, agent: Agent, seen: _RungOf) -> Acted:
     child = agent._o_child
     try:
         await node.lifecycle.wait_exit(agent)
-        rung = await asyncio.wait_for(seen.rung, RUNG_S)
+        async with asyncio.timeout(RUNG_S):
+            rung = await seen.rung
     except TimeoutError:
         # It was ending in order already, or its supervisor was: nobody takes a rung then.
         what = f"{agent._o_text()} has ended, and no rung of its ladder was taken"

@@ -64,7 +64,10 @@ async def part(module: str, *arguments: str, log: Path) -> AsyncIterator[dict[st
     try:
         assert child.stdout is not None
         try:
-            line = await asyncio.wait_for(child.stdout.readline(), START_S)
+            # Not `wait_for`: in 3.11 it swallows a cancellation that comes in the moment of the line, and the demo of a
+            # parent that was killed just then would run on.
+            async with asyncio.timeout(START_S):
+                line = await child.stdout.readline()
         except TimeoutError:
             raise CannotStart(f"the {module} was not ready within {START_S:g} s") from None
         if not line:
@@ -85,7 +88,8 @@ async def _end(child: Process) -> None:
     assert child.stdin is not None
     child.stdin.close()
     try:
-        await asyncio.wait_for(child.wait(), FAREWELL_S)
+        async with asyncio.timeout(FAREWELL_S):
+            await child.wait()
     except TimeoutError:
         child.kill()
         await child.wait()

@@ -21,7 +21,7 @@ from observe.probe.client import connect
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.exchange import Exchange
 from observe.probe.once import KEEP_S, MAX_REMEMBERED, Once
-from observe.probe.wire import HelloArgs, KillArgs
+from observe.probe.wire import HelloArgs, KillArgs, Page
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 from tests.probe.live import eventually, private_runtime, until
 
@@ -48,6 +48,10 @@ class Stubborn(Agent):
             await Stubborn.may_end.wait()
 
 
+def successor_is_there(page: Page) -> bool:
+    return any((row["name"], row["restarts"]) == ("stubborn", 1) for row in page.as_dicts())
+
+
 async def test_a_kill_is_carried_out_once_although_the_probe_was_killed_before_it_could_answer(
     runtime: Path,
 ) -> None:
@@ -72,6 +76,7 @@ async def test_a_kill_is_carried_out_once_although_the_probe_was_killed_before_i
         Stubborn.may_end.set()
         await until(lambda: probe_of("shop") not in (0, killed), "the next probe")
         async with connect("shop", timeout_s=20.0) as console:
+            await eventually(console.agents, successor_is_there, "the successor")
             successor = (await console.inspect("stubborn")).agent
             assert (successor["restarts"], console.info.incarnation) == (1, node.incarnation)
             node.ref("stubborn").cast("work")
