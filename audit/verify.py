@@ -79,6 +79,8 @@ class _Verification:
         self._peaks = Peaks()
         self._fits = 0
         """Up to which size the records are known to be as signed."""
+        self._last_seq = 0
+        """The number that the last record read gives itself; 0 when it gives none."""
         self._own: list[tuple[Segment, int, Checkpoint]] = []
         self._anchors: list[Checkpoint] = []
         for note in anchors:
@@ -180,6 +182,7 @@ class _Verification:
     def _read(self, segment: Segment, is_last: bool) -> list[bytes]:
         """The hashes of its records as they are."""
         found: list[bytes] = []
+        last = b""
         name = segment.records.name
         for line, whole in segment.lines():
             if not whole:
@@ -188,19 +191,27 @@ class _Verification:
                 self._fault(kind, name, len(found) + 1, segment.first + len(found), text)
                 break
             found.append(leaf_hash(line))
+            last = line
             if b'"what":"removed"' in line and b'"phase":"noted"' in line:
                 self._note_removal(line)
         self._report.kept += len(found)
+        self._last_seq = _seq_of(last)
         return found
 
     def _added_at_the_end(
         self, segment: Segment, noted: Sequence[bytes], found: Sequence[bytes], proven: int
     ) -> None:
-        """One record without a hash and a checkpoint is what a crash leaves. More are not, unless it is written now."""
+        """One record without a hash and a checkpoint is what a crash leaves, if it is the next one. More are not, unless
+        it is written now; nor is a copy of an earlier one."""
         extra = len(found) - len(noted)
         known = max(self._peaks.size + len(noted), proven)
-        if noted and extra > 1 and known < self._peaks.size + len(found) and not self._is_live:
-            name, line = segment.records.name, len(noted) + 1
+        if not noted or extra < 1 or known >= self._peaks.size + len(found) or self._is_live:
+            return
+        name, line = segment.records.name, len(noted) + 1
+        if extra == 1 and found[-1] in noted:
+            text = _sentence(Kind.DUPLICATED, name, line)
+            self._fault(Kind.DUPLICATED, name, line, segment.first + len(noted), text)
+        elif extra > 1 or self._last_seq != segment.first + len(noted):
             text = f"{extra} records from line {line} of {name} on were not written by the log"
             self._fault(Kind.INSERTED, name, line, segment.first + len(noted), text)
 
@@ -305,6 +316,13 @@ class _Verification:
         elif 0 < own < size:
             text = f"no checkpoint covers the last {size - own} records"
             self._fault(Kind.UNSIGNED_TAIL, name, line - (size - own), own + 1, text)
+
+
+def _seq_of(line: bytes) -> int:
+    try:
+        return Record.from_line(line).seq
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _sentence(kind: Kind, name: str, line: int) -> str:

@@ -78,6 +78,20 @@ def step_frames(frame: FrameType | None) -> list[FrameType] | None:
     return None
 
 
+def shown_frames(frame: FrameType | None) -> list[FrameType]:
+    """As `step_frames`, for people: without the runtime's own frames at the inner end, such as those of the signal that
+    looks at the step and may just be looking."""
+    frames = step_frames(frame) or []
+    while frames and is_of_runtime(frames[0]):
+        del frames[0]
+    return frames
+
+
+def is_of_runtime(frame: FrameType) -> bool:
+    """Whether the frame is of the runtime itself."""
+    return str(frame.f_globals.get("__name__", "")).startswith("observe.runtime.")
+
+
 def home_of(agent: Agent) -> frozenset[str]:
     """The top-level names of the packages in which the agent's class and its bases are defined: its own code."""
     home: frozenset[str] | None = getattr(agent, "_o_home", None)

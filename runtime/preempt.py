@@ -37,7 +37,7 @@ from observe.runtime.frozen import (
     until_ours,
 )
 from observe.runtime.interrupt import Interruption
-from observe.runtime.moments import step_frames
+from observe.runtime.moments import shown_frames
 from observe.runtime.step import Host, Step, swap_current_task
 from observe.runtime.ticks import Ticks
 
@@ -178,10 +178,7 @@ class Preempter:
 
     def frames_of(self, frozen: Frozen) -> list[FrameType]:
         """The live frames of a frozen step, innermost first."""
-        frames = step_frames(frozen.worker.glet.gr_frame) or []
-        while frames and frames[0].f_globals.get("__name__", "").startswith("observe.runtime."):
-            del frames[0]
-        return frames
+        return shown_frames(frozen.worker.glet.gr_frame)
 
     def end(self, frozen: Frozen, reason: ExitReason) -> None:
         """Resume the step soon, and end it where it is."""

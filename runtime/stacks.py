@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.agent import FROZEN, RUNNING, STATUS_NAMES
 from observe.runtime.calls import Call
-from observe.runtime.moments import step_frames
+from observe.runtime.moments import shown_frames
 from observe.runtime.taps import driven_by
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def stack_of(agent: Agent) -> Stack:
 def _live_frames(frame: FrameType | None) -> list[Frame]:
     """The frames of the scheduler's thread that are the agent's: those inside the innermost runtime frame."""
     # Places first and their source afterwards: reading a file lets the thread run on.
-    places = [_place(one) for one in step_frames(frame) or ()]
+    places = [_place(one) for one in shown_frames(frame)]
     return cut([frame_of(*place) for place in reversed(places)])
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.clock import now_ns
 from observe.runtime.errors import NoSuchTask
 from observe.runtime.exits import ExitReason
-from observe.runtime.moments import step_frames
+from observe.runtime.moments import is_of_runtime, shown_frames
 from observe.runtime.preempt import PREEMPTERS, Preempter
 from observe.runtime.preemptible import preemptible
 from observe.runtime.stacks import Frame, cut, frame_of
@@ -217,7 +217,7 @@ class Tasks:
         for _ in range(5):  # it may have its turn at this moment, or lose it while it is read
             frames = preempter.frames_of(frozen) if preempter is not None else []
             if not frames and not frozen.is_parked:
-                frames = step_frames(sys._current_frames().get(self._thread_id)) or []
+                frames = shown_frames(sys._current_frames().get(self._thread_id))
             if frames:
                 break
         return [(one.f_code.co_filename, one.f_lineno, one.f_code.co_qualname) for one in reversed(frames)]
@@ -307,6 +307,8 @@ class Tasks:
         frame = sys._current_frames().get(self._thread_id)
         outermost = getattr(coroutine_of(task), "cr_frame", None)
         places: list[tuple[str, int, str]] = []
+        while frame is not None and is_of_runtime(frame):
+            frame = frame.f_back  # the signal that looks at what runs may just be looking
         while frame is not None:
             places.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname))
             if frame is outermost:

@@ -377,8 +377,12 @@ def test_ctrl_c_at_the_question_ends_quietly(shop: Running) -> None:
     """Second thoughts are answered with the status that shells know, not with a traceback."""
     with terminal(shop, "kill", "shop", "session-0") as child:
         child.expect(r"\?")
-        child.sendintr()
-        child.expect(pexpect.EOF)
+        for _ in range(
+            10
+        ):  # CPython does not hear one that comes just before it begins to read; a person presses again
+            child.sendintr()
+            if child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=2) == 0:
+                break
         assert "Traceback" not in child.before
     assert child.exitstatus == 130
 
