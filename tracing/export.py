@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
+from observe.tracing.beside import beside
 from observe.tracing.context import hold, release
 from observe.tracing.errors import BadSetting
 from observe.tracing.far import FarTracing
@@ -145,6 +146,8 @@ class Tracing:
         )
         self._makers.append(maker)
         maker.start()
+        self._spans.outbox.ready()
+        self._logs.outbox.ready()
         if not node.is_worker:
             far = FarTracing(node, self.options)
             self._far.append(far)
@@ -195,13 +198,14 @@ class Tracing:
             far.stop()
         for maker in self._makers:
             maker.stop()
-        metrics_end = threading.Thread(
-            target=self.meter_provider.shutdown, name="observe:close-metrics", daemon=True
-        )
-        metrics_end.start()
+        metrics_end = beside(self.meter_provider.shutdown, "observe:close-metrics")
         done = self._spans.outbox.close(max(0.0, deadline - time.monotonic()))
         done = self._logs.outbox.close(max(0.0, deadline - time.monotonic())) and done
-        metrics_end.join(max(0.0, deadline - time.monotonic()))
+        left_s = max(0.0, deadline - time.monotonic())
+        if metrics_end is not None:
+            metrics_end.join(left_s)
+        else:
+            self.meter_provider.shutdown(timeout_millis=left_s * 1000)  # the reader's thread sends, as ever
         return done
 
     def __enter__(self) -> Self:

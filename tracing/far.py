@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import threading
 from asyncio import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.errors import NotSendable
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
+from observe.tracing.beside import beside
 
 if TYPE_CHECKING:
     from observe.runtime.workers.process import WorkerProcess
@@ -85,4 +85,4 @@ def end(node: Node) -> None:
     made = _tracing.pop(node, None)
     if made is not None:
         made.unplug()
-        threading.Thread(target=made.shutdown, name="observe:close-tracing", daemon=True).start()
+        beside(made.shutdown, "observe:close-tracing")

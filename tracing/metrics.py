@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from observe.tracing.beside import beside
 from observe.tracing.errors import BadSetting
 from observe.tracing.readings import Described, Readings
 
@@ -81,9 +81,11 @@ class MetricsOut:
 
     def close(self) -> None:
         """Export once more and end. Returns within `SHUTDOWN_S`, whatever the backend does."""
-        ending = threading.Thread(target=self._end, name="observe:close-metrics", daemon=True)
-        ending.start()
-        ending.join(SHUTDOWN_S)
+        ending = beside(self._end, "observe:close-metrics")
+        if ending is not None:
+            ending.join(SHUTDOWN_S)
+        else:
+            self._end()
 
     def _end(self) -> None:
         for close in self._close:

@@ -22,6 +22,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
+from observe.tracing.beside import beside
+
 logger = logging.getLogger("observe.tracing")
 
 T = TypeVar("T")
@@ -140,13 +142,19 @@ class Outbox(Generic[T]):
                 self._dropped["queue_full"] += 1
             self._queue.append(item)
             full = len(self._queue) >= self._batch
-            if self._thread is None and not self._closing:
-                self._thread = threading.Thread(
-                    target=self._work, name=f"observe:export-{self.signal}", daemon=True
-                )
-                self._thread.start()
+            self._start()
         if full:
             self._wake.set()
+
+    def ready(self) -> None:
+        """Start the thread that sends, if it has not been. From Python 3.12 on a process that ends starts none, so
+        what is put in then would be lost."""
+        with self._lock:
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._closing:
+            self._thread = beside(self._work, f"observe:export-{self.signal}")
 
     def statistics(self) -> Account:
         """The account now."""
@@ -192,9 +200,7 @@ class Outbox(Generic[T]):
             exporter = self._exporter
         if exporter is not None:
             # Of gRPC and of a request that is retried this may wait as well, so not here.
-            threading.Thread(
-                target=exporter.shutdown, name=f"observe:close-{self.signal}", daemon=True
-            ).start()
+            beside(exporter.shutdown, f"observe:close-{self.signal}")
         return not lost
 
     # -- The worker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def plain() -> Iterator[Plain]:
         try:
             yield service
         finally:
-            service.process.terminate()
+            service.process.send_signal(signal.SIGINT)  # it ends in order, and its probe with it
             service.process.communicate()
 
 
