@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from observe.runtime.agent import Agent
 from observe.runtime.thread_waits import frames_of_wait
+from observe.runtime.transactions import in_transaction
 
 _HERE: Final = str(Path(__file__).parent)
 
@@ -163,7 +164,7 @@ def freezing_point(
         return frames[0] if inner and found is inner[0] else found
     point: FrameType | None = None
     for frame in reversed(frames):
-        if frame.f_code.co_name in _UNFIT_FUNCTIONS or _inside_guarded_with(frame):
+        if frame.f_code.co_name in _UNFIT_FUNCTIONS or _inside_guarded_with(frame) or in_transaction(frame):
             break
         if is_own(frame, home, plain):
             point = frame

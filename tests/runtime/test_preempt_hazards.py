@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +103,64 @@ async def test_callbacks_from_c_are_frozen_and_resumed(node: Node) -> None:
         *(ref.call(work, timeout=50) for ref, work in zip(refs, works, strict=True))
     )
     assert results == [6, [1, 2, 3], [1, 2, 3]] * 2
+
+
+class Writer:
+    """Writes to a database by transactions that take longer than a quantum."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
+
+    def run(self) -> int:
+        for _ in range(3):
+            self.begin()
+            spin()
+            self.connection.execute("INSERT INTO numbers VALUES (1)")
+            spin()
+            self.connection.execute("COMMIT")
+        self.connection.close()
+        return 3
+
+    def begin(self) -> None:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            raise AssertionError("another step was frozen in its transaction") from None
+
+
+async def test_nobody_is_frozen_in_a_transaction_and_locks_the_others_out(node: Node, tmp_path: Path) -> None:
+    """SQLite waits by stopping the thread, which would have to go on with the one that is waited for."""
+    path = tmp_path / "numbers.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE numbers (number INTEGER)")
+    writers = [Writer(path) for _ in range(3)]
+    refs = [await node.spawn(Runs) for _ in writers]
+    calls = (ref.call(writer.run, timeout=50) for ref, writer in zip(refs, writers, strict=True))
+    assert await asyncio.gather(*calls) == [3, 3, 3]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (9,)
+
+
+async def test_a_step_between_two_transactions_is_frozen(node: Node) -> None:
+    """A connection by itself is no reason, nor is one that has been closed."""
+
+    def between(connection: sqlite3.Connection) -> str:
+        connection.execute("BEGIN")
+        connection.execute("COMMIT")
+        connection.execute("SELECT 1").fetchone()
+        spin()
+        connection.close()
+        spin()
+        return "done"
+
+    echo = await node.spawn(Echo)
+    ref = await node.spawn(Runs)
+    call = asyncio.ensure_future(ref.call(lambda: between(sqlite3.connect(":memory:")), timeout=50))
+    await frozen(node, ref)
+    while not call.done():
+        assert await echo.call(1) == 1
+    assert call.result() == "done"
 
 
 async def test_garbage_is_collected_while_steps_are_frozen(node: Node) -> None:
