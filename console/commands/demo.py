@@ -59,10 +59,23 @@ FAREWELL_S = 20.0
     metavar="S",
     help="Mean pause between two steps of a session.",
 )
+@click.option(
+    "--code",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Put the part of the service there that you may edit and reload (refunds.py); it stays. Otherwise it goes with the demo.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides questions and faults.")
 @json_option
 def command(
-    headless: bool, seconds: float, sessions: int, name: str, think_s: float, seed: int, as_json: bool
+    headless: bool,
+    seconds: float,
+    sessions: int,
+    name: str,
+    think_s: float,
+    code: str | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Watch a support desk at 3 a.m., with all its agents.
 
@@ -75,6 +88,7 @@ def command(
 
     \b
     observe demo
+    observe demo --code shop-code
     observe demo --headless --seconds 20 --json
     """
     arguments = [
@@ -83,6 +97,7 @@ def command(
         f"--name={name}",
         f"--seed={seed}",
         f"--think={think_s}",
+        *([f"--code={code}"] if code else []),
     ]
     if headless:
         arguments += ["--headless", f"--seconds={seconds}", *(["--json"] if as_json else [])]

@@ -92,6 +92,8 @@ def _answer(answers: dict[str, Any], dice: int) -> str:
         parts.append(
             f"I have opened return {opened['return_number']}; the label is on its way to you by mail."
         )
+        if "refund" in opened:
+            parts.append(f"When the parcel is here, {opened['refund']:.2f} come back to you.")
     elif "error" in opened:
         parts.append(f"A return is not possible yet: {opened['error']}.")
     for document in answers.get("search_documents", {}).get("documents", ())[:1]:

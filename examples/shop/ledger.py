@@ -8,13 +8,12 @@ steps      how long each step took; the newest only
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from observe.examples.shop.orders import connect
+from observe.examples.shop.orders import connect, transaction
 
 Message = dict[str, Any]
 
@@ -63,7 +62,7 @@ class Ledger:
 
     def begin(self, session: str) -> Progress:
         """Note that `session` starts, for the first time or again, and tell where it is."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("INSERT OR IGNORE INTO sessions (name, failures) VALUES (?, -1)", (session,))
             self._db.execute(
                 "UPDATE sessions SET starts = starts + 1, failures = failures + 1 WHERE name = ?", (session,)
@@ -89,7 +88,7 @@ class Ledger:
 
     def add_turn(self, session: str, progress: Progress, message: Message, kind: str, took_s: float) -> None:
         """Record a step and the message that it added. Both are there afterwards, or neither."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "INSERT INTO turns VALUES (?, ?, ?, ?)",
                 (session, progress.round, len(progress.turns), json.dumps(message)),
@@ -102,7 +101,7 @@ class Ledger:
     def next_round(self, session: str, progress: Progress, question: list[Message], took_s: float) -> None:
         """Record that a question is answered, and begin the next."""
         following = progress.round + 1
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("UPDATE sessions SET round = ? WHERE name = ?", (following, session))
             self._db.executemany(
                 "INSERT INTO turns VALUES (?, ?, ?, ?)",
@@ -126,8 +125,3 @@ class Ledger:
         self._recorded += 1
         if self._recorded % 1000 == 0:
             self._db.execute("DELETE FROM steps WHERE id <= (SELECT max(id) FROM steps) - ?", (KEPT_STEPS,))
-
-    def _transaction(self) -> sqlite3.Connection:
-        """`with self._transaction():` commits at its end, and rolls back on an exception."""
-        self._db.execute("BEGIN IMMEDIATE")
-        return self._db

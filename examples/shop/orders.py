@@ -15,6 +15,8 @@ import re
 import sqlite3
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,6 +86,22 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is done inside, or nothing of it; and no other agent has a turn until it is decided.
+
+    With `Node(preempt=True)` a step can be frozen between any two statements of its own, and a transaction that is open
+    meanwhile locks everybody else out. Inside a `with` block it is not frozen, nor in what contextlib calls.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
 def build(path: Path, seed: int) -> None:
     """Make the database, the same for the same seed. Does nothing to one that exists."""
     connection = connect(path)
@@ -92,8 +110,7 @@ def build(path: Path, seed: int) -> None:
         if connection.execute("SELECT count(*) FROM orders").fetchone()[0]:
             return
         chance = random.Random(seed)
-        with connection:
-            connection.execute("BEGIN")
+        with transaction(connection):
             connection.executemany("INSERT INTO handbook (title, text) VALUES (?, ?)", ARTICLES)
             for number in range(FIRST_ORDER, FIRST_ORDER + ORDERS):
                 item, price = chance.choice(ITEMS)
@@ -123,19 +140,13 @@ class Shop:
         if known is not None:
             answer: dict[str, Any] = json.loads(known["answer"])
             return answer
-        # One transaction: either the effect and its answer are both there, or neither is.
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):  # either the effect and its answer are both there, or neither is
             answer = self._run(key, tool, arguments)
             self._db.execute("INSERT INTO effects (key, tool) VALUES (?, ?)", (key, tool))
             self._db.execute(
                 "INSERT INTO journal (key, tool, answer, at) VALUES (?, ?, ?, ?)",
                 (key, tool, json.dumps(answer), time.time()),
             )
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
         self._done += 1
         if self._done % 1000 == 0:
             self._forget()
@@ -155,7 +166,9 @@ class Shop:
         return dict(row) if row is not None else {"error": f"there is no order {number}"}
 
     def _return(self, number: Any, key: str) -> dict[str, Any]:
-        row = self._db.execute("SELECT status FROM orders WHERE number = ?", (_number(number),)).fetchone()
+        row = self._db.execute(
+            "SELECT item, price, status FROM orders WHERE number = ?", (_number(number),)
+        ).fetchone()
         if row is None:
             return {"error": f"there is no order {number}"}
         if row["status"] != "delivered":
@@ -163,7 +176,12 @@ class Shop:
         cursor = self._db.execute(
             "INSERT INTO returns (order_number, key) VALUES (?, ?)", (_number(number), key)
         )
-        return {"return_number": f"R{cursor.lastrowid}", "order_number": number}
+        return {
+            "return_number": f"R{cursor.lastrowid}",
+            "order_number": number,
+            "item": row["item"],
+            "price": row["price"],
+        }
 
     def _search(self, query: str) -> dict[str, Any]:
         # Words only: the index has a query language of its own, in which a customer's dash is an operator.

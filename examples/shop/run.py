@@ -3,7 +3,7 @@
     python -m observe.examples.shop                              until a signal comes
     python -m observe.examples.shop --headless --seconds 20      for a while, then say what happened
 
-Says on stdout when the shop is open: one JSON document with `node`, `directory` and `model_url`. Everything that it
+Says on stdout when the shop is open: one JSON document with `node`, `directory`, `code` and `model_url`. Everything that it
 starts holds a pipe to it and goes when that pipe closes, so nothing is left behind whichever way this process ends.
 """
 
@@ -97,7 +97,7 @@ async def _end(child: Process) -> None:
 
 @asynccontextmanager
 async def opened(arguments: argparse.Namespace, schedule: str) -> AsyncIterator[dict[str, Any]]:
-    """The shop, open: `node`, `directory` and `model_url` (None for a real endpoint)."""
+    """The shop, open: `node`, `directory`, `code` and `model_url` (None for a real endpoint)."""
     async with AsyncExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="observe-demo-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -116,10 +116,12 @@ async def opened(arguments: argparse.Namespace, schedule: str) -> AsyncIterator[
             )
             model_url = server["url"]
             options.append(f"--model-url={model_url}")
+        code = arguments.code or directory / "code"
         service = await stack.enter_async_context(
             part(
                 "service",
                 f"--directory={directory}",
+                f"--code={code}",
                 f"--sessions={arguments.sessions}",
                 f"--name={arguments.name}",
                 f"--seed={arguments.seed}",
@@ -128,7 +130,12 @@ async def opened(arguments: argparse.Namespace, schedule: str) -> AsyncIterator[
                 log=directory / "service.err",
             )
         )
-        yield {"node": service["node"], "directory": str(directory), "model_url": model_url}
+        yield {
+            "node": service["node"],
+            "directory": str(directory),
+            "code": str(code),
+            "model_url": model_url,
+        }
 
 
 def has_real_endpoint() -> bool:
@@ -212,6 +219,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--think", type=float, default=8.0, help="mean seconds between two steps of a session"
+    )
+    parser.add_argument(
+        "--code", type=Path, help="where to put the code that may be edited [a directory that goes]"
     )
     parser.add_argument("--schedule", default=SCHEDULE, help="of the model's moods")
     parser.add_argument("--headless", action="store_true", help="run for a while and say what happened")

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import logging
 import logging.handlers
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from observe.examples.shop import orders
+from observe.examples.shop import orders, refunds
 from observe.examples.shop.chat import ChatModel, Endpoint
 from observe.examples.shop.ledger import Ledger
 from observe.examples.shop.lifetime import until_told
@@ -135,6 +138,17 @@ def can_preempt() -> bool:
     return True
 
 
+def rules(code: Path) -> Callable[[str, float], float]:
+    """The shop's refund, from the copy in `code`: there people may edit it, and it is loaded again by its own name."""
+    code.mkdir(parents=True, exist_ok=True)
+    copy = code / "refunds.py"
+    if not copy.exists():
+        shutil.copyfile(refunds.__file__, copy)
+    sys.path.insert(0, str(code.resolve()))
+    refund: Callable[[str, float], float] = importlib.import_module("refunds").refund
+    return refund
+
+
 async def serve(arguments: argparse.Namespace) -> None:
     """Run the shop until told to stop; say on stdout when it is open."""
     directory: Path = arguments.directory
@@ -142,7 +156,13 @@ async def serve(arguments: argparse.Namespace) -> None:
     orders.build(database, arguments.seed)
     ledger = Ledger(directory / "ledger.db")
     model = ChatModel(endpoint_from(arguments))
-    team = Team(ledger, model, seed=arguments.seed, think_s=arguments.think)
+    team = Team(
+        ledger,
+        model,
+        rules(arguments.code or directory / "code"),
+        seed=arguments.seed,
+        think_s=arguments.think,
+    )
     try:
         async with (
             Node(f"{arguments.name}@localhost", intensity=3, period_s=30.0, preempt=can_preempt()) as node,
@@ -161,6 +181,7 @@ def main() -> None:
         prog="service", description="The shop's service, with a node to attach to."
     )
     parser.add_argument("--directory", type=Path, required=True, help="for the databases and the log")
+    parser.add_argument("--code", type=Path, help="where the code lies that may be edited [DIRECTORY/code]")
     parser.add_argument(
         "--model-url", help="base URL of the model; without it OPENAI_BASE_URL and OPENAI_API_KEY"
     )

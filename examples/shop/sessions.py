@@ -15,6 +15,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ class Team:
 
     ledger: Ledger
     model: ChatModel
+    refund: Callable[[str, float], float]
+    """What comes back for an item of a price."""
     seed: int = 1
     think_s: float = 8.0
     """Mean pause between two steps of a session: customers and colleagues take their time."""
@@ -80,6 +83,8 @@ class Session(Agent):
             self._team.ledger.next_round(self.name, self.progress, first, time.monotonic() - began)
         elif call is not None:
             answer = await self._use_tool(call)
+            if "return_number" in answer:
+                answer["refund"] = self._team.refund(answer["item"], answer["price"])
             self._record(
                 {"role": "tool", "tool_call_id": call["id"], "content": json.dumps(answer)}, "tool", began
             )

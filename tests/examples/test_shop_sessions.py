@@ -49,7 +49,9 @@ class LittleShop:
         await self.node.start()
         self.node.instruments.add(self.crashes)
         database = self.directory / "shop.db"
-        team = Team(self.ledger, self.model, think_s=0.01, gates=1, orders=1, search=1)
+        team = Team(
+            self.ledger, self.model, lambda item, price: price, think_s=0.01, gates=1, orders=1, search=1
+        )
         await self.node.spawn(ModelGate, name="model-1", restart="permanent")
         await self.node.spawn(OrderDesk, database, name="orders-1", restart="permanent")
         await self.node.spawn(DocumentSearch, database, name="search-1", restart="permanent")
