@@ -73,12 +73,15 @@ def suspend(_node: Node, agent: Agent) -> Acted:
     )
 
 
-def resume(_node: Node, agent: Agent) -> Acted:
+def resume(node: Node, agent: Agent) -> Acted:
     """Let a suspended agent go on with its mailbox."""
     bonds, text = agent._o_bonds, agent._o_text()
     if bonds is None or not bonds.is_held:
         return Acted(True, f"{text} was not suspended", agent._o_pid, _queue(agent))
     facts = _queue(agent)
+    fenced = node.governing.containment.of(agent) if node.governing is not None else None
+    if fenced is not None and fenced.level in ("isolated", "suspended"):
+        raise ActionRefused(f"{text} is contained ({fenced.level}): lower its containment to let it go on")
     release(agent)
     return Acted(True, f"{text} goes on, with {facts['queued']} messages waiting", agent._o_pid, facts)
 

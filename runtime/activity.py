@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -22,7 +22,7 @@ from observe.runtime import budget, encoding
 from observe.runtime.care import save_in_step
 from observe.runtime.checkpoint import key_of, node_store
 from observe.runtime.clock import now_us, wall_s
-from observe.runtime.errors import ActionRefused, ActivityCancelled
+from observe.runtime.errors import ActionRefused, ActivityCancelled, RuntimeFault
 from observe.runtime.stores import RESULT, Record
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class Activity:
     """A named slow thing, open between entering and leaving the context manager. Works with and without `async`;
     with a `key`, with `async` only.
 
-    Entering raises BudgetExceeded when a budget has nothing left for it.
+    Entering raises BudgetExceeded when a budget has nothing left for it, and Denied when a policy or the agent's containment does
+    not allow it.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Activity:
         "completed",
         "cost",
         "input_tokens",
+        "is_approved",
         "key",
         "name",
         "output_tokens",
@@ -65,8 +67,10 @@ class Activity:
         self._arguments = arguments
         self.name = name
         """What it is: `tool:search`, `model:chat`, `wait:approval`. The part before the colon groups it."""
-        self._cancelled: str | None = None
-        """Why an operator cancelled it; None when nobody did."""
+        self._cancelled: str | RuntimeFault | None = None
+        """Why an operator cancelled it, or the error that its block is to see; None when nobody did."""
+        self.is_approved = False
+        """A person has agreed to it: a policy that asks for that is content."""
         self.attributes = attributes
         """What the caller said about it, for people and spans."""
         self.key = key
@@ -97,8 +101,21 @@ class Activity:
         self.cost += cost
         budget.charge_usage(self._agent, input_tokens, output_tokens, cost)
 
-    def cancel(self, reason: str = "") -> None:
-        """End it where it waits: its block raises ActivityCancelled, which the step may handle.
+    @property
+    def agent(self) -> Agent:
+        """Whose activity it is."""
+        return self._agent
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """Its attributes, and the arguments of the decorated function, those without a name by their place: `0`."""
+        if self._arguments is None:
+            return self.attributes
+        places, named = self._arguments
+        return self.attributes | {str(place): value for place, value in enumerate(places)} | dict(named)
+
+    def cancel(self, reason: str = "", error: RuntimeFault | None = None) -> None:
+        """End it where it waits: its block raises ActivityCancelled, or `error`, which the step may handle.
 
         Raises:
             ActionRefused: the agent's step does not wait, so there is nothing that could be cancelled.
@@ -106,10 +123,10 @@ class Activity:
         step = self._agent._o_step
         if step is None or self._cancelled is not None:
             raise ActionRefused(f"{self.name} of {self._agent._o_text()} does not wait for anything")
-        self._cancelled = reason
+        self._cancelled = error if error is not None else reason
         step.cancel(self._agent._o_scheduler)
 
-    def _translate(self, error: BaseException | None) -> ActivityCancelled | None:
+    def _translate(self, error: BaseException | None) -> RuntimeFault | None:
         """The error in place of the cancellation that an operator asked for; None when it is another one."""
         if (
             self._cancelled is None
@@ -120,6 +137,8 @@ class Activity:
         step = self._agent._o_step
         if step is not None and step.host is not None:
             step.host.uncancel()
+        if isinstance(self._cancelled, RuntimeFault):
+            return self._cancelled
         return ActivityCancelled(self.name, self._cancelled)
 
     def __enter__(self) -> Self:
@@ -130,6 +149,9 @@ class Activity:
                 f"  right: async with self.activity({self.name!r}, key=...):"
             )
         budget.charge_call(self._agent, self.name, self._said)
+        governing = self._agent._o_node.governing
+        if governing is not None:
+            governing.admit_now(self)
         self._begin()
         return self
 
@@ -146,6 +168,9 @@ class Activity:
             await self._look_up()
         if not self.completed:
             budget.charge_call(self._agent, self.name, self._said)
+            governing = self._agent._o_node.governing
+            if governing is not None:
+                await governing.admit(self)
         self._begin()
         return self
 

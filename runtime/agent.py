@@ -82,6 +82,13 @@ class Agent:
     """When the state is saved without being asked, unless the child spec says otherwise: `each_message`, `each_step`
     or `every(seconds)`."""
 
+    restricted_tools: ClassVar[tuple[str, ...]] = ()
+    """Patterns of activities (`tool:search`, `model:*`) that may begin while an agent of this class is `restricted`, unless whoever
+    restricts it says otherwise (docs/containment.md)."""
+
+    restricted_recipients: ClassVar[tuple[str, ...]] = ()
+    """The same for messages: patterns of names or classes of agents."""
+
     unsaved: ClassVar[tuple[str, ...]] = ()
     """Attributes that checkpoints leave out: connections, caches. `restored` makes them anew."""
 

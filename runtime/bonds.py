@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from observe.runtime.errors import Denied
 from observe.runtime.exits import NOPROC, ExitReason
 
 if TYPE_CHECKING:
@@ -100,6 +101,13 @@ class Timer:
         bonds = self._owner._o_bonds
         if bonds is not None:
             bonds.timers.discard(self)
+        governing = self._owner._o_node.governing
+        if governing is not None and self._agent is not self._owner:
+            try:
+                governing.admit_send(self._owner, self._agent, self._message)
+            except Denied:  # there is nobody here who could be told
+                self._owner._o_node.dead_letter(self._agent, self._message)
+                return
         if self._agent._o_is_alive():
             self._agent._o_deliver(self._message)
 

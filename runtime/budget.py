@@ -31,7 +31,9 @@ CALLS_REMEMBERED: Final = 1000
 NEARLY: Final = 0.8
 """The share of a limit from which on instruments are told: time enough for a person to look."""
 
-OnLimit = Literal["exit", "killed", "suspended"] | Rung
+OnLimit = Literal["exit", "killed", "suspended", "monitored", "restricted", "isolated"] | Rung
+CONTAINING: Final = ("monitored", "restricted", "isolated")
+"""Levels of containment that a limit can end in, beside `suspended`, which `resume` undoes."""
 LIMITS: Final = ("tool_calls", "tokens", "cost", "wall_s", "steps_without_progress", "same_call")
 
 
@@ -58,7 +60,8 @@ class Budget:
     on_limit: OnLimit | Callable[[Ref, BudgetExceeded], Any] = "exit"
     """What is done: `exit` raises BudgetExceeded where the agent is, which ends it as a crash that its ladder or its
     supervisor takes up; `killed` does so as well, and cannot be caught; `suspended` lets the step in hand end and takes no further
-    message until an operator resumes it (of a supervisor's budget: all agents below it); a rung, such as `Park()`, is taken at once. A function is
+    message until an operator resumes it (of a supervisor's budget: all agents below it); `monitored`, `restricted` and `isolated` are levels
+    of containment (docs/containment.md), for the agent or for all below the supervisor, until an operator lowers them; a rung, such as `Park()`, is taken at once. A function is
     called with the ref and the error, once for each limit, and nothing else happens: for containment by other means."""
 
     def __post_init__(self) -> None:
@@ -68,12 +71,12 @@ class Budget:
         ):
             raise BadChildSpec(f"a budget needs at least one limit, and all of them above 0, not {self!r}")
         if (
-            self.on_limit not in ("exit", "killed", "suspended")
+            self.on_limit not in ("exit", "killed", "suspended", *CONTAINING)
             and not isinstance(self.on_limit, Rung)
             and not callable(self.on_limit)
         ):
             raise BadChildSpec(
-                f"on_limit must be 'exit', 'killed', 'suspended', a rung or a function, not {self.on_limit!r}"
+                f"on_limit must be 'exit', 'killed', 'suspended', 'monitored', 'restricted', 'isolated', a rung or a function, not {self.on_limit!r}"
             )
 
 
@@ -313,6 +316,11 @@ def _over(owner: Agent, budget: Budget, limit: str, used: float, allowed: float)
         from observe.runtime.holding import hold_all  # it needs agents, which need this module
 
         hold_all(owner)  # each time: whoever was resumed without a new budget is suspended again
+        return None
+    if budget.on_limit in CONTAINING:
+        from observe.runtime.containment import contain_at_least
+
+        contain_at_least(owner, budget.on_limit, str(error), f"budget {limit}")
         return None
     return None if callable(budget.on_limit) else error
 

@@ -22,6 +22,8 @@ RuntimeFault
 ├── NotSendable      a message, argument or reply cannot go to another process of the node
 ├── WorkerDied       the process in which an agent ran has ended; `.status` says how
 ├── NotInWorker      what was asked can only be done in the node's own process
+├── Denied           a policy does not allow what an agent was about to do; `.policy` names it
+│   └── Contained    nor does the containment of the agent; `.level` says how far it is fenced in
 ├── BudgetExceeded   an agent, or the tree it belongs to, has used up what its spec allows
 ├── NodeDown         the node is not running (any more), or belongs to the parent of a forked process
 ├── PreemptionUnavailable  `preempt=True` cannot be had here; the message says why
@@ -179,6 +181,29 @@ class BudgetExceeded(RuntimeFault):
         self.allowed = allowed
         self.rung: Any = None
         """The rung of a ladder that the budget names, to be taken at once."""
+
+
+class Denied(RuntimeFault):
+    """An agent was about to do, or was doing, what a policy does not allow. It was not done, or was cancelled."""
+
+    def __init__(self, agent: str, pid: int, attempt: str, why: str, policy: str) -> None:
+        super().__init__(f"{agent} may not do this: {attempt}" + (f"; {why}" if why else ""))
+        self.agent = agent
+        self.pid = pid
+        """Of the agent that tried it."""
+        self.attempt = attempt
+        """The activity, or whom the message was for."""
+        self.why = why
+        self.policy = policy
+        """The name of the policy that has decided."""
+
+
+class Contained(Denied):
+    """The agent is fenced in (docs/containment.md). A step that this error ends is over; the agent is not: it keeps its state and its mailbox."""
+
+    def __init__(self, agent: str, pid: int, attempt: str, level: str, why: str, by: str) -> None:
+        super().__init__(agent, pid, attempt, f"it is {level}" + (f": {why}" if why else ""), by)
+        self.level = level
 
 
 class NotSendable(RuntimeFault, TypeError):

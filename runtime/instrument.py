@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from observe.runtime.errors import BudgetExceeded
     from observe.runtime.exits import Crash, ExitReason
     from observe.runtime.findings import Finding
+    from observe.runtime.governing import Governed
     from observe.runtime.ladder import Failure, Rung
     from observe.runtime.workers.process import WorkerProcess
 
@@ -63,6 +64,9 @@ class Instrument:
     def on_worker(self, process: WorkerProcess) -> None:
         """A worker process is about to be started. What is asked of it now (`process.ask`) is done before its agents begin."""
 
+    def on_governed(self, event: Governed) -> None:
+        """Something was decided about what an agent may do, or an agent that is monitored does something."""
+
     def on_finding(self, finding: Finding) -> None:
         """The node has diagnosed something, or (`finding.cleared`) it is over.
 
@@ -95,6 +99,7 @@ class Instruments:
     on_spending: tuple[Callable[[Agent, str, float, float], None], ...]
     on_checkpoint: tuple[Callable[[Agent, int], None], ...]
     on_worker: tuple[Callable[[WorkerProcess], None], ...]
+    on_governed: tuple[Callable[[Governed], None], ...]
     on_finding: tuple[Callable[[Finding], None], ...]
 
     def __init__(self) -> None:

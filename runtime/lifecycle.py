@@ -19,7 +19,15 @@ from observe.runtime.agent import EXITED, IDLE, RUNNABLE, RUNNING, STARTING, Age
 from observe.runtime.bonds import sever
 from observe.runtime.calls import Call
 from observe.runtime.care import begin
-from observe.runtime.errors import AgentExited, InitFailed, Interrupted, NameTaken, NodeDown, WrongThread
+from observe.runtime.errors import (
+    AgentExited,
+    Contained,
+    InitFailed,
+    Interrupted,
+    NameTaken,
+    NodeDown,
+    WrongThread,
+)
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups
 from observe.runtime.instrument import Instruments
@@ -224,6 +232,10 @@ class Lifecycle:
         """
         if agent._o_status == EXITED:
             return
+        error = reason.error
+        if isinstance(error, Contained) and error.pid == agent._o_pid and agent._o_exit is None:
+            self._spared(agent, error, message, call)
+            return
         if call is not None:
             call.fail(AgentExited(agent._o_text(), reason))
         if reason.kind == "crash" and not reason.root_pid:
@@ -260,6 +272,18 @@ class Lifecycle:
         self._bury_after(agent, agent._o_child.spec.shutdown_s)
         agent._o_status = RUNNABLE
         scheduler.start_step(Step(agent, result, context, kind="terminate", then=terminated))
+
+    def _spared(self, agent: Agent, error: Contained, message: Any, call: Call | None) -> None:
+        """The step of an agent that is fenced in has ended by that: the agent has not."""
+        from observe.runtime.containment import spare
+
+        error.__traceback__ = None
+        if call is not None:
+            call.fail(error)
+        elif message is not None:
+            self.node.dead_letter(agent, message)
+        spare(agent, error)
+        self.scheduler.settle(agent)
 
     def _terminate_failed(self, agent: Agent, error: BaseException) -> None:
         # The reason stays what it was: OTP, too, reports a failing terminate and goes on.

@@ -40,6 +40,7 @@ from observe.runtime.tasks import Tasks
 from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
+    from observe.runtime.governing import Governing
     from observe.runtime.reload.reloader import Reloader
     from observe.runtime.reload.watching import Watching
     from observe.runtime.workers.limits import Limits
@@ -189,6 +190,8 @@ class Node:
         self._record_tasks = tasks
         self._preempt_tasks = preempt_tasks
         self._reloader: Reloader | None = None
+        self.governing: Governing | None = None
+        """What agents may do; None while nobody governs anything. `govern()` makes it."""
         self._watch = watch
         self._watching: Watching | None = None
 
@@ -272,6 +275,8 @@ class Node:
             await self._lifecycle.workers.close()
         if self._scheduler.preempter is not None:
             await self._scheduler.preempter.end_tasks()
+        if self.governing is not None:
+            self.governing.close()
         self._scheduler.close()
         self.tasks.close()
         self._restore_gc()
@@ -329,6 +334,14 @@ class Node:
         if self._reloader is None:
             self._reloader = Reloader(self)
         return self._reloader
+
+    def govern(self) -> Governing:
+        """What agents may do, and who decides it (docs/containment.md, docs/policies.md). From here on it is asked."""
+        if self.governing is None:
+            from observe.runtime.governing import Governing  # not for a node that never governs
+
+            self.governing = Governing(self)
+        return self.governing
 
     # In a worker, what is spent is charged to supervisors of the node's process as well.
 

@@ -31,6 +31,13 @@ _tapped: Callable[[Agent, Any, bool], None] | None = None
 """Is told of what is sent, with target, message, and whether it is a request; only while a tapped agent's step runs."""
 
 
+_guard: Callable[[Agent, Any], None] | None = None
+"""Looks at what is sent, and raises where it must not be; None while no node of the process wants that."""
+
+_guarding: set[object] = set()
+"""Who wants it."""
+
+
 def _carry() -> Carried | None:
     """What a message takes along; `set_carrier` replaces it."""
     return None
@@ -49,7 +56,7 @@ def set_carrier(
     if carry is not None:
         _carry = carry  # and left there afterwards: another thread may be between the test of `_ambient` and its use
     _in_trace = ambient
-    _ambient = ambient if _tapped is None else _always
+    _ambient = ambient if _tapped is None and _guard is None else _always
 
 
 def set_tapped(listener: Callable[[Agent, Any, bool], None] | None) -> None:
@@ -57,11 +64,31 @@ def set_tapped(listener: Callable[[Agent, Any, bool], None] | None) -> None:
     which sets it only while the code of an agent runs that somebody listens to."""
     global _ambient, _tapped
     _tapped = listener
-    _ambient = _in_trace if listener is None else _always
+    _ambient = _in_trace if listener is None and _guard is None else _always
+
+
+def set_guard(owner: object, guard: Callable[[Agent, Any], None] | None) -> None:
+    """Have each message that is sent from here on looked at by `guard` first, until every owner has set it to None. For
+    `observe.runtime.governing`."""
+    global _ambient, _guard
+    if guard is not None:
+        _guarding.add(owner)
+        _guard = guard
+    else:
+        _guarding.discard(owner)
+        if not _guarding:
+            _guard = None
+    _ambient = _in_trace if _tapped is None and _guard is None else _always
 
 
 def carried_to(target: Agent, message: Any, is_call: bool = False) -> Carried | None:
-    """What `message`, sent now, takes along. Whoever listens to the sender is told of it."""
+    """What `message`, sent now, takes along. Whoever listens to the sender is told of it.
+
+    Raises:
+        Denied: the sender may not send it.
+    """
+    if _guard is not None:
+        _guard(target, message)
     if _tapped is not None:
         _tapped(target, message, is_call)
     return carried_now()
@@ -73,8 +100,8 @@ def carried_now() -> Carried | None:
 
 
 def is_tapped() -> bool:
-    """Whether somebody listens to what is sent now."""
-    return _tapped is not None
+    """Whether somebody listens to what is sent now, or guards it."""
+    return _tapped is not None or _guard is not None
 
 
 def envelope(message: Any, agent: Agent, carried: Carried) -> Call:

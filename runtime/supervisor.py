@@ -217,6 +217,9 @@ class Supervisor(Agent):
         """Restart a permanent or transient child if its spec says so and the intensity allows it."""
         if child.agent is not None or self._o_exit is not None or self._o_children.get(child.id) is not child:
             return
+        governing = self._o_node.governing
+        if governing is not None and governing.containment.keeps_empty(child, old, reason):
+            return
         plan = child.spec.plan
         named = getattr(reason.error, "rung", None)
         if child.spec.restart == "transient" and reason.is_orderly:

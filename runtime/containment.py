@@ -1,0 +1,498 @@
+"""Containment: how far agents are fenced in, from `none` over `monitored`, `restricted`, `isolated` and `suspended` to `killed`.
+
+    none        as ever
+    monitored   all that it does is told, to the audit log
+    restricted  only the activities and recipients that are listed
+    isolated    no activities, nothing is sent; messages are held, the state is kept and can be read
+    suspended   takes no further message; the step in hand goes on to its end
+    killed      ended, and nobody comes back to its place
+
+A fence belongs to the *place* in the tree, not to the pid: who is restarted into it is fenced in as well, until somebody lowers
+the level or the place is given up. One with `subtree` holds for all below a supervisor, also for those that start later; what an
+agent's own `supervised_map` runs is always fenced in with it. Of several fences the highest level counts, and of several lists all
+must allow.
+
+No level takes a message or a field of the state away: an agent that comes out goes on with both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from observe.runtime.agent import EXITED, STARTING, Agent
+from observe.runtime.clock import now_ns, wall_s
+from observe.runtime.errors import ActionRefused, Contained
+from observe.runtime.exits import ExitReason
+from observe.runtime.governing import ALLOW, Attempt, Decision, deny
+from observe.runtime.holding import hold, release
+from observe.runtime.instrument import Instrument
+from observe.runtime.taps import Handled, Tap, tap, untap
+
+if TYPE_CHECKING:
+    from observe.runtime.activity import Activity
+    from observe.runtime.children import Child
+    from observe.runtime.governing import Governing
+    from observe.runtime.supervisor import Supervisor
+
+logger = logging.getLogger("observe.runtime")
+
+Level = Literal["none", "monitored", "restricted", "isolated", "suspended", "killed"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
+
+CONFIRM_S: Final = 300.0
+"""How long the second person has to confirm that a level is lowered. Longer, and the first may have forgotten why."""
+
+MONITORED, RESTRICTED, ISOLATED, KILLED_ = (
+    RANK["monitored"],
+    RANK["restricted"],
+    RANK["isolated"],
+    RANK["killed"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What was ordered for one place."""
+
+    level: Level
+    subtree: bool = False
+    """Also for all below, now and later."""
+    tools: tuple[str, ...] = ()
+    """Of `restricted`: patterns (`tool:search`, `model:*`) of activities that may begin."""
+    recipients: tuple[str, ...] = ()
+    """Of `restricted`: patterns of names or classes of agents to which messages may be sent."""
+    reason: str = ""
+    by: str = ""
+    """Who has ordered it: `operator alice`, `budget tokens`, `finding repeated_call`, `policy refunds`."""
+    two_person: bool = False
+    """Lowering it takes a second person."""
+    since: float = field(default_factory=wall_s)
+    """Unix time."""
+
+
+@dataclass(slots=True)
+class Fenced:
+    """One agent that is fenced in."""
+
+    level: Level
+    fences: tuple[Fence, ...]
+    """All that hold for it, the one that has decided the level first."""
+    was_held: bool = False
+    """An operator had suspended it before: it stays so."""
+    watcher: Watcher | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an order has come to."""
+
+    done: bool
+    """False: a second person is needed, by `until`."""
+    before: Level
+    level: Level
+    agents: int
+    """Agents whose level is another now."""
+    away: int = 0
+    """Agents below that could not be fenced in, because they run in worker processes."""
+    cancelled: int = 0
+    """Activities that were cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Somebody wants to lower a level, and needs a second person."""
+
+    fence: Fence
+    """The new one."""
+    who: str
+    until_ns: int
+
+
+class Containment(Instrument):
+    """The fences of one node. Belongs to the scheduler's thread."""
+
+    sees_sends = False
+
+    def __init__(self, governing: Governing) -> None:
+        self._governing = governing
+        self._fences: dict[Child, Fence] = {}
+        self._fenced: dict[int, Fenced] = {}
+        self._empty: dict[Child, tuple[Agent, ExitReason]] = {}
+        """Places to which nobody comes back while they are contained, with who was in them last and how that ended."""
+        self._pending: dict[Child, Pending] = {}
+
+    # -- Looking
+
+    def of(self, agent: Agent) -> Fenced | None:
+        """How far the agent is fenced in; None when it is not."""
+        return self._fenced.get(agent._o_pid)
+
+    def level_of(self, agent: Agent) -> Level:
+        """Its level."""
+        fenced = self._fenced.get(agent._o_pid)
+        return fenced.level if fenced is not None else "none"
+
+    def levels(self) -> dict[int, Level]:
+        """The level of each agent that is fenced in, by pid."""
+        return {pid: fenced.level for pid, fenced in self._fenced.items()}
+
+    def fence_of(self, agent: Agent) -> Fence | None:
+        """What was ordered for its place itself."""
+        return self._fences.get(agent._o_child)
+
+    @property
+    def empty(self) -> list[Child]:
+        """Places to which nobody comes back until their containment is lowered."""
+        return list(self._empty)
+
+    def place(self, target: int | str) -> Child | None:
+        """The empty place of whoever had this pid or name last."""
+        for child, (agent, _) in self._empty.items():
+            if target in (agent._o_pid, child.name):
+                return child
+        return None
+
+    # -- Ordering
+
+    def contain(
+        self,
+        agent: Agent,
+        level: Level,
+        *,
+        subtree: bool = False,
+        tools: tuple[str, ...] | None = None,
+        recipients: tuple[str, ...] | None = None,
+        reason: str = "",
+        by: str = "",
+        two_person: bool = False,
+        who: str = "",
+    ) -> Change:
+        """Fence an agent in, or let it out, at once.
+
+        Args:
+            subtree: the agent is a supervisor, and all below it are meant, also those to come.
+            tools, recipients: of `restricted`; what the class says (`restricted_tools`, `restricted_recipients`) if left out.
+            two_person: to lower the level later takes two people.
+            who: tells people apart, for that.
+
+        Raises:
+            ActionRefused: it cannot be done to this agent; the message says why.
+        """
+        cls = type(agent)
+        fence = Fence(
+            level,
+            subtree,
+            cls.restricted_tools if tools is None else tools,
+            cls.restricted_recipients if recipients is None else recipients,
+            reason,
+            by,
+            two_person,
+        )
+        if level not in RANK:
+            raise ActionRefused(f"{level!r} is no level of containment; there are {', '.join(LEVELS)}")
+        if agent._o_system and not subtree and level != "none":
+            raise ActionRefused(
+                f"{agent._o_text()} is a supervisor and does nothing by itself: contain all below it with its subtree, or an agent"
+            )
+        if subtree and not agent._o_system:
+            raise ActionRefused(f"{agent._o_text()} is no supervisor: it has no subtree")
+        if agent._o_away is not None and level != "none":
+            raise ActionRefused(
+                f"{agent._o_text()} runs in a worker process, where containment is not enforced: suspend, stop or kill it"
+            )
+        if not agent._o_is_alive():
+            raise ActionRefused(f"{agent._o_text()} is ending already")
+        return self.order(agent._o_child, fence, who)
+
+    def order(self, child: Child, fence: Fence, who: str = "") -> Change:
+        """`contain` for a place, also an empty one."""
+        standing = self._fences.get(child)
+        before: Level = standing.level if standing is not None else "none"
+        if standing is not None and standing.two_person and RANK[fence.level] < RANK[before]:
+            if not self._is_confirmed(child, fence, who):
+                return Change(False, before, before, 0)
+            fence = replace(fence, reason=fence.reason or self._pending[child].fence.reason)
+        self._pending.pop(child, None)
+        if not self._fences and fence.level != "none":
+            self._governing.node.instruments.add(self)
+        if fence.level == "none":
+            self._fences.pop(child, None)
+        else:
+            self._fences[child] = fence
+        changed, away, cancelled = 0, 0, 0
+        for agent in list(self._concerned(child)):
+            if agent._o_away is not None:
+                away += 1
+                continue
+            moved, cut = self._apply(agent)
+            changed += moved
+            cancelled += cut
+        self._settle()
+        self._fill()
+        return Change(True, before, fence.level, changed, away, cancelled)
+
+    def _is_confirmed(self, child: Child, fence: Fence, who: str) -> bool:
+        pending = self._pending.get(child)
+        if pending is not None and pending.until_ns > now_ns() and pending.fence.level == fence.level:
+            if who and pending.who and who != pending.who:
+                return True
+            if pending.who == who:
+                raise ActionRefused(
+                    f"a second person has to confirm {fence.level} within {CONFIRM_S:g} s; you have asked for it already"
+                )
+        self._pending[child] = Pending(fence, who, now_ns() + int(CONFIRM_S * 1e9))
+        return False
+
+    def _concerned(self, child: Child) -> Iterator[Agent]:
+        """Agents whose level the fence of this place can change: who is in it, all below, and all whom these let work."""
+        roots = [child.agent] if child.agent is not None else []
+        below = {id(one) for one in roots}
+        for agent in self._governing.node.agents.values():  # in the order of their start: above before below
+            above = _above(agent)
+            if id(agent) in below or (above is not None and id(above) in below):
+                below.add(id(agent))
+                if not agent._o_system:
+                    yield agent
+
+    def _settle(self) -> None:
+        """Ask for messages to be looked at, or not any more; be told of starts and ends, or not."""
+        self.sees_sends = any(RANK[one.level] >= RESTRICTED for one in self._fenced.values())
+        self._governing.update()
+        if not self._fences and not self._fenced and not self._empty:
+            self._governing.node.instruments.remove(self)
+
+    # -- What holds for one agent
+
+    def _holding(self, agent: Agent) -> tuple[Fence, ...]:
+        """The fences that hold for it, the highest first."""
+        found = []
+        one: Agent | None = agent
+        is_own = True
+        while one is not None:
+            fence = self._fences.get(one._o_child)
+            if fence is not None and (is_own or fence.subtree):
+                found.append(fence)
+            supervisor = one._o_child.supervisor
+            caller = supervisor._o_caller if supervisor is not None else None
+            is_own = caller is not None  # what it lets others do for it is its own doing
+            one = caller or supervisor
+        return tuple(sorted(found, key=lambda fence: -RANK[fence.level]))
+
+    def _apply(self, agent: Agent) -> tuple[bool, int]:
+        """Bring an agent to its level. Tells whether that is another one, and how many activities were cancelled."""
+        if agent._o_status == EXITED:
+            return False, 0
+        fences = self._holding(agent)
+        level: Level = fences[0].level if fences else "none"
+        known = self._fenced.get(agent._o_pid)
+        before: Level = known.level if known is not None else "none"
+        if known is None:
+            if not fences:
+                return False, 0
+            known = Fenced(level, fences)
+            self._fenced[agent._o_pid] = known
+        known.level, known.fences = level, fences
+        if level == "none":
+            del self._fenced[agent._o_pid]
+        if level != before:
+            by = fences[0] if fences else None
+            self._governing.report(
+                agent,
+                "containment",
+                level,
+                "",
+                by.reason if by else "",
+                (by.by if by else "") or f"from {before}",
+            )
+            agent._o_scheduler.mark_dirty(agent)
+        self._watch(agent, known, RANK[level] >= MONITORED)
+        self.sees_sends = self.sees_sends or RANK[level] >= RESTRICTED
+        self._hold(agent, known, before, level)
+        cancelled = self._governing.review(agent) if RANK[level] >= RESTRICTED else 0
+        if level == "killed":
+            self._kill(agent, known)
+        return level != before, cancelled
+
+    def _hold(self, agent: Agent, known: Fenced, before: Level, level: Level) -> None:
+        bonds = agent._o_bonds
+        if RANK[level] >= ISOLATED and level != "killed":
+            if RANK[before] < ISOLATED:
+                known.was_held = bonds is not None and bonds.is_held
+            if agent._o_status == STARTING:
+                agent._o_scheduler.post(self._hold_later, agent)
+            hold(agent)
+        elif RANK[before] >= ISOLATED and level != "killed" and not known.was_held:
+            release(agent)
+
+    def _hold_later(self, agent: Agent) -> None:
+        """It has just started, and is to stay between two messages."""
+        fenced = self.of(agent)
+        if fenced is not None and RANK[fenced.level] >= ISOLATED and agent._o_is_alive():
+            hold(agent)
+
+    def _kill(self, agent: Agent, known: Fenced) -> None:
+        reason = ExitReason("killed", f"contained: {known.fences[0].reason}".rstrip(": "))
+        # Through the queue: whoever orders it may be in the agent's own step, or in its start.
+        agent._o_scheduler.post(self._governing.node.lifecycle.exit, agent, reason)
+
+    def _watch(self, agent: Agent, known: Fenced, is_watched: bool) -> None:
+        if is_watched and known.watcher is None and agent._o_is_alive():
+            known.watcher = Watcher(self._governing)
+            tap(agent, known.watcher)
+        elif not is_watched and known.watcher is not None:
+            untap(agent, known.watcher)
+            known.watcher = None
+
+    # -- Judging
+
+    def judge(self, attempt: Attempt) -> Decision:
+        """What its containment says to an attempt."""
+        agent = attempt.agent
+        fenced = self._fenced.get(agent._o_pid)
+        if fenced is None or RANK[fenced.level] < RESTRICTED:
+            return ALLOW
+        if fenced.level == "suspended":  # the step in hand goes on to its end
+            return ALLOW
+        for fence in fenced.fences:
+            if fence.level == "restricted":
+                allowed = fence.tools if attempt.activity is not None else fence.recipients
+                if _is_listed(attempt, allowed):
+                    continue
+            elif RANK[fence.level] < RESTRICTED or fence.level == "suspended":
+                continue
+            by = fence.by or "containment"
+            why = Contained(agent._o_text(), agent._o_pid, attempt.text, fence.level, fence.reason, by)
+            return deny(f"{fence.level}" + (f": {fence.reason}" if fence.reason else ""), by, why)
+        return ALLOW
+
+    # -- Starts and ends
+
+    def on_spawn(self, agent: Agent) -> None:
+        """It may have started in a place that is fenced in."""
+        if self._fences and not agent._o_system and agent._o_away is None:
+            self._apply(agent)
+            if agent._o_pid in self._fenced:
+                self._settle()
+
+    def on_exit(self, agent: Agent, reason: ExitReason) -> None:
+        """Its place may be given up with it."""
+        self._fenced.pop(agent._o_pid, None)
+        if agent._o_child in self._fences or not self._fences:
+            agent._o_scheduler.post(self._prune, agent._o_child)
+
+    def on_activity_start(self, agent: Agent, activity: Activity) -> None:
+        """Of those that are monitored everything is told."""
+        if agent._o_pid in self._fenced:
+            self._governing.report(agent, "begin", activity.name, "", "", "")
+
+    def on_activity_end(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
+        """As above."""
+        if agent._o_pid in self._fenced:
+            why = "" if error is None else f"{type(error).__name__}: {error}"[:200]
+            self._governing.report(agent, "end", activity.name, "", why, "")
+
+    def _prune(self, child: Child) -> None:
+        """Forget places that do not exist any more."""
+        supervisor = child.supervisor
+        if (
+            supervisor is None
+            or supervisor._o_children.get(child.id) is not child
+            or supervisor._o_status == EXITED
+        ):
+            self._fences.pop(child, None)
+            self._empty.pop(child, None)
+            self._pending.pop(child, None)
+        self._settle()
+
+    # -- Empty places
+
+    def keeps_empty(self, child: Child, old: Agent, reason: ExitReason) -> bool:
+        """A supervisor asks whether nobody is to come back to this place for now.
+
+        So it is at `killed`; and where an agent could not start because its containment has denied what its `init` tried, which
+        would go on for ever, and take its siblings with it.
+        """
+        if not self._fences:
+            return False
+        fences = self._holding(old)
+        level = fences[0].level if fences else "none"
+        error = reason.error
+        while error is not None and not isinstance(error, Contained):
+            error = error.__cause__
+        if level != "killed" and (error is None or RANK[level] < RESTRICTED):
+            return False
+        self._empty[child] = (old, reason)
+        logger.warning("nobody comes back in the place of %s while it is %s", old._o_text(), level)
+        return True
+
+    def _fill(self) -> None:
+        """Let those come back whose places are not kept empty any more."""
+        for child, (old, reason) in list(self._empty.items()):
+            fences = self._holding(old)
+            level = fences[0].level if fences else "none"
+            if level == "killed" or (reason.kind != "killed" and RANK[level] >= RESTRICTED):
+                continue
+            del self._empty[child]
+            supervisor: Supervisor | None = child.supervisor
+            if supervisor is not None and child.agent is None and supervisor._o_exit is None:
+                supervisor._o_bring_back(child, old, reason, 0)
+
+
+class Watcher(Tap):
+    """Tells all that a monitored agent sends and handles."""
+
+    def __init__(self, governing: Governing) -> None:
+        self._governing = governing
+
+    def on_send(self, agent: Agent, target: Agent, message: object, is_call: bool) -> None:
+        """It sends something."""
+        self._governing.report(agent, "send", target._o_text(), "", type(message).__name__, "")
+
+    def on_end(self, agent: Agent, handled: Handled) -> None:
+        """It has handled a message."""
+        error = handled.error
+        why = "" if error is None else f"{type(error).__name__}: {error}"[:200]
+        self._governing.report(agent, "handled", type(handled.message).__name__, "", why, "")
+
+
+def contain_at_least(owner: Agent, level: Level, reason: str, by: str) -> Change | None:
+    """What a budget, a finding or a policy orders: all below a supervisor, and never a lower level than stands. Returns None where
+    nothing had to be done or could be."""
+    containment = owner._o_node.govern().containment
+    standing = containment.fence_of(owner)
+    if standing is not None and RANK[standing.level] >= RANK[level]:
+        return None
+    try:
+        return containment.contain(owner, level, subtree=owner._o_system, reason=reason, by=by)
+    except ActionRefused as refusal:
+        logger.error("%s could not be contained: %s", owner._o_text(), refusal)
+        return None
+
+
+def spare(agent: Agent, error: Contained) -> None:
+    """A step of the agent has ended by what its containment denies: it goes on, with its state, at its next message."""
+    care = agent._o_bonds.care if agent._o_bonds is not None else None
+    if care is not None:
+        message, care.message, care.has_message = care.message, None, False
+        if care.plan.keeps_message:
+            agent._o_node.parked.park(agent._o_child, message, str(error))
+    logger.warning("a step of %s has ended: %s", agent._o_text(), error)
+
+
+def _above(agent: Agent) -> Agent | None:
+    supervisor = agent._o_child.supervisor
+    return supervisor if supervisor is None else supervisor._o_caller or supervisor
+
+
+def _is_listed(attempt: Attempt, patterns: tuple[str, ...]) -> bool:
+    names = [attempt.name]
+    if attempt.target is not None:
+        names.append(type(attempt.target).__name__)
+        if attempt.target is attempt.agent:
+            return True
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)

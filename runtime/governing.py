@@ -1,0 +1,347 @@
+"""What agents may do: decided before an activity begins and before a message is sent, and again while an activity runs.
+
+    activity, send --> Governing --> containment --> each judge --> allow | deny: Denied | approve: somebody is asked
+                           |
+                           +--> on_governed: what was decided, and by which policy
+
+A judge is a policy, or containment itself. A node without either has no `Governing`, and its agents pay one test of an
+attribute for each activity and nothing for a message. Sends are seen of agents' own code: not those of tasks that a step has
+started beside itself, which speak for nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import TimerHandle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from observe.runtime.clock import wall_s
+from observe.runtime.errors import ActionRefused, Denied
+from observe.runtime.ref import set_guard
+
+if TYPE_CHECKING:
+    from observe.runtime.activity import Activity
+    from observe.runtime.agent import Agent
+    from observe.runtime.containment import Containment
+    from observe.runtime.node import Node
+
+logger = logging.getLogger("observe.runtime")
+
+REVIEW_S: Final = 1.0
+"""How often open activities are judged again while a judge depends on the time of day."""
+
+APPROVAL_S: Final = 300.0
+"""How long an approval is waited for unless its rule says otherwise."""
+
+Verdict = Literal["allow", "deny", "approve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a judge says of an attempt. Use `ALLOW`, `deny` and `need_approval`."""
+
+    verdict: Verdict
+    reason: str = ""
+    """For people."""
+    policy: str = ""
+    """The name of the policy that has decided; empty where none had anything to say."""
+    approvers: tuple[str, ...] = ()
+    """Of `approve`: the roles or names of keys that may grant it; empty for any operator."""
+    timeout_s: float = APPROVAL_S
+    on_timeout: Literal["deny", "allow"] = "deny"
+    """What it means that nobody has answered."""
+    error: Denied | None = None
+    """Raised in place of a `Denied` of the usual kind."""
+
+
+ALLOW: Final = Decision("allow")
+"""Nothing is said against it."""
+
+
+def deny(reason: str, policy: str, error: Denied | None = None) -> Decision:
+    """It must not be done."""
+    return Decision("deny", reason, policy, error=error)
+
+
+def need_approval(
+    policy: str,
+    reason: str = "",
+    approvers: tuple[str, ...] = (),
+    timeout_s: float = APPROVAL_S,
+    on_timeout: Literal["deny", "allow"] = "deny",
+) -> Decision:
+    """It waits until a person has agreed."""
+    return Decision("approve", reason, policy, approvers, timeout_s, on_timeout)
+
+
+class Attempt:
+    """What an agent is about to do, or is doing."""
+
+    __slots__ = ("activity", "agent", "message", "target")
+
+    def __init__(
+        self,
+        agent: Agent,
+        activity: Activity | None = None,
+        target: Agent | None = None,
+        message: Any = None,
+    ) -> None:
+        self.agent = agent
+        self.activity = activity
+        """None for a send."""
+        self.target = target
+        """Of a send: whom it is for."""
+        self.message = message
+
+    @property
+    def kind(self) -> Literal["activity", "send"]:
+        """An activity, or a message to somebody."""
+        return "activity" if self.activity is not None else "send"
+
+    @property
+    def name(self) -> str:
+        """The activity's name; the recipient's, or its class where it has none."""
+        if self.activity is not None:
+            return self.activity.name
+        assert self.target is not None
+        return self.target._o_child.name or type(self.target).__name__
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Of an activity: its attributes, and the arguments of the decorated function, those without a name by their place: `0`.
+        Of a send: the message, if it is a dict, else `{"message": ...}`."""
+        if self.activity is not None:
+            return self.activity.said
+        return self.message if isinstance(self.message, dict) else {"message": self.message}
+
+    @property
+    def text(self) -> str:
+        """For people: `tool:refund`, `a message to ledger`."""
+        return self.name if self.activity is not None else f"a message to {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """Something that was decided about an agent. For the record."""
+
+    at: float
+    """Unix time."""
+    pid: int
+    name: str | None
+    class_name: str
+    what: str
+    """`activity`, `send`, `containment`, `violation`, `approval`; or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
+    on: str
+    """The activity, the recipient, the level."""
+    verdict: str
+    """`allow`, `deny`, `approve`; empty where nothing was decided."""
+    reason: str
+    policy: str
+    """Which policy has decided; of containment who has ordered it."""
+
+
+class Judge(Protocol):
+    """Something that decides what agents may do."""
+
+    sees_sends: bool
+    """Whether it has anything to say about messages. While anybody has, each send of an agent is judged."""
+    depends_on_time: bool
+    """Whether it may say something else later, though nothing has changed."""
+
+    def judge(self, attempt: Attempt) -> Decision:
+        """Decide. On the scheduler's thread, in the middle of a step: quick, and without calling agents."""
+
+
+class Approver(Protocol):
+    """Asks a person."""
+
+    async def approve(self, attempt: Attempt, decision: Decision) -> Decision:
+        """Wait for an answer, in the agent's step. Returns `allow` or `deny` with the reason, and in `policy` who has decided. Cancelled when
+        the step is."""
+
+
+class Governing:
+    """Of one node: asks the judges, and sees to it that what they say is kept. Belongs to the scheduler's thread."""
+
+    def __init__(self, node: Node) -> None:
+        from observe.runtime.containment import Containment  # it needs decisions
+
+        self.node = node
+        self.containment: Containment = Containment(self)
+        self.approver: Approver | None = None
+        """Who asks people. While there is nobody, what needs an approval is denied."""
+        self._judges: list[Judge] = []
+        self._timer: TimerHandle | None = None
+        self._sees_sends = False
+
+    # -- Who judges
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """Policies, in the order in which they are asked; the first that does not simply allow decides."""
+        return tuple(self._judges)
+
+    def set_judges(self, judges: tuple[Judge, ...]) -> None:
+        """Have others decide from here on, also about what has begun already: what they deny is cancelled."""
+        self._judges = list(judges)
+        self.update()
+        self.review()
+
+    def update(self) -> None:
+        """What judges or containment say has changed: look at messages or do not."""
+        sees = self.containment.sees_sends or any(one.sees_sends for one in self._judges)
+        if sees != self._sees_sends:
+            self._sees_sends = sees
+            set_guard(self, guard_send if sees else None)
+        if any(one.depends_on_time for one in self._judges):
+            if self._timer is None and not self.node.scheduler.closed:
+                self._timer = self.node.loop.call_later(REVIEW_S, self._review_again)
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """The node has ended."""
+        set_guard(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- Asking them
+
+    def judge(self, attempt: Attempt) -> Decision:
+        """What is to become of it. The first word against it counts; else the first policy that has allowed it by name."""
+        decision = self.containment.judge(attempt)
+        if decision.verdict != "allow":
+            return decision
+        for one in self._judges:
+            said = one.judge(attempt)
+            if said.verdict != "allow":
+                return said
+            if said.policy and not decision.policy:
+                decision = said
+        return decision
+
+    def admit_now(self, activity: Activity) -> None:
+        """An activity is about to begin, in code that cannot wait.
+
+        Raises:
+            Denied: it must not, or only after an approval.
+        """
+        attempt = Attempt(activity.agent, activity)
+        decision = self.judge(attempt)
+        if decision.verdict == "approve":
+            why = f"it needs an approval, for which only `async with` and async functions can wait ({decision.policy})"
+            decision = deny(why, decision.policy)
+        self._settle(attempt, decision)
+
+    async def admit(self, activity: Activity) -> None:
+        """An activity is about to begin.
+
+        Raises:
+            Denied: it must not.
+        """
+        attempt = Attempt(activity.agent, activity)
+        decision = self.judge(attempt)
+        if decision.verdict == "approve":
+            self.tell(attempt.agent, "approval", attempt.text, decision)
+            if self.approver is None:
+                decision = deny("it needs an approval, and nobody can be asked", decision.policy)
+            else:
+                decision = await self.approver.approve(attempt, decision)
+                if decision.verdict == "allow":
+                    now = self.judge(attempt)  # the wait may have been long
+                    decision = now if now.verdict == "deny" else decision
+                activity.is_approved = decision.verdict == "allow"
+        self._settle(attempt, decision)
+
+    def admit_send(self, agent: Agent, target: Agent, message: Any) -> None:
+        """An agent is about to send something.
+
+        Raises:
+            Denied: it must not.
+        """
+        attempt = Attempt(agent, None, target, message)
+        decision = self.judge(attempt)
+        if decision.verdict == "approve":
+            decision = deny("it needs an approval, for which messages do not wait", decision.policy)
+        if decision.verdict == "deny":
+            self._settle(attempt, decision)
+
+    def _settle(self, attempt: Attempt, decision: Decision) -> None:
+        if decision.policy or decision.verdict != "allow":
+            self.tell(attempt.agent, attempt.kind, attempt.name, decision)
+        if decision.verdict == "deny":
+            raise self._error(attempt, decision)
+
+    def _error(self, attempt: Attempt, decision: Decision) -> Denied:
+        if decision.error is not None:
+            return decision.error
+        agent = attempt.agent
+        return Denied(agent._o_text(), agent._o_pid, attempt.text, decision.reason, decision.policy)
+
+    # -- Again, while it runs
+
+    def review(self, agent: Agent | None = None) -> int:
+        """Judge open activities again, of one agent or of all, and cancel what is denied now. Tells how many."""
+        cancelled = 0
+        for one in list(self.node.agents.values()) if agent is None else [agent]:
+            for activity in list(one._o_activities or ()):
+                decision = self.judge(Attempt(one, activity))
+                if decision.verdict == "deny":
+                    cancelled += self._revoke(Attempt(one, activity), decision)
+        return cancelled
+
+    def _review_again(self) -> None:
+        self._timer = None
+        self.review()
+        self.update()
+
+    def _revoke(self, attempt: Attempt, decision: Decision) -> bool:
+        activity, agent = attempt.activity, attempt.agent
+        assert activity is not None
+        if agent is agent._o_scheduler.current:
+            return False  # it runs: what it tries next is denied
+        try:
+            activity.cancel(decision.reason, self._error(attempt, decision))
+        except ActionRefused:
+            return False
+        self.tell(agent, "activity", activity.name, decision)
+        return True
+
+    # -- The record
+
+    def tell(self, agent: Agent, what: str, on: str, decision: Decision) -> None:
+        """Let instruments know what was decided."""
+        self.report(agent, what, on, decision.verdict, decision.reason, decision.policy)
+
+    def report(self, agent: Agent, what: str, on: str, verdict: str, reason: str, policy: str) -> None:
+        """The same, in words."""
+        hooks = agent._o_node.instruments.on_governed
+        if hooks:
+            event = Governed(
+                at=wall_s(),
+                pid=agent._o_pid,
+                name=agent._o_child.name,
+                class_name=type(agent).__name__,
+                what=what,
+                on=on,
+                verdict=verdict,
+                reason=reason,
+                policy=policy,
+            )
+            for hook in hooks:
+                hook(event)
+
+
+def guard_send(target: Agent, message: Any) -> None:
+    """Look at a message before it is sent; `observe.runtime.ref` calls it while anybody wants that."""
+    scheduler = target._o_scheduler
+    sender = scheduler.current
+    if sender is None or sender._o_system:
+        return
+    governing = scheduler.node.governing
+    if governing is not None and governing._sees_sends:
+        governing.admit_send(sender, target, message)
