@@ -60,6 +60,7 @@ class Frozen:
         "since_ns",
         "step",
         "thrown",
+        "turns",
         "worker",
     )
 
@@ -79,6 +80,8 @@ class Frozen:
         """How long it has computed since."""
         self.is_parked = True
         """It waits for its turn; else it runs at this moment."""
+        self.turns = 0
+        """How often it has been resumed."""
         self.reason: ExitReason | None = None
         """Why it is to end, if it is."""
         self.killing: Interruption | None = None

@@ -87,6 +87,8 @@ class Preempter:
         """Steps of agents that are buried: given up, and never resumed. Kept, because letting go of a greenlet would
         run its step."""
         self._not_before_ns = 0
+        self._was_new = False
+        """The last turn was that of a step that had none before."""
         self._turn_asked = False
         self._drain_asked = False
         self._closed = False
@@ -322,6 +324,7 @@ class Preempter:
         agent._o_busy_ns += frozen.ran_ns
         self._frozen.append(frozen)
         self._park(frozen)
+        self._ticks.note_freeze()
         self._ask_turn()
         return kind, frozen
 
@@ -389,6 +392,13 @@ class Preempter:
                 return frozen
         if self._scheduler.run_queue and now_ns() < self._not_before_ns:
             return None
+        # Most steps that overrun need little more, and loops that never end can wait: every other turn is for those that
+        # had none yet.
+        self._was_new = not self._was_new
+        if self._was_new:
+            for frozen in waiting:
+                if not frozen.turns:
+                    return frozen
         return waiting[0] if waiting else None
 
     def _resume(self, frozen: Frozen) -> None:
@@ -406,6 +416,7 @@ class Preempter:
             spare, scheduler._host, frozen.host = scheduler._host, frozen.host, None
             scheduler.armed = True
         frozen.is_parked = False
+        frozen.turns += 1
         self._ticks.start()
         kind, value = self._switch(frozen.worker)
         used = now_ns() - began
@@ -424,6 +435,7 @@ class Preempter:
             self._settle_armed()
         if kind is FROZEN:
             self._park(frozen)
+            self._ticks.go_on()
         else:
             self._frozen.remove(frozen)
             frozen.worker.frozen = None

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -220,6 +221,46 @@ def test_without_greenlet_the_error_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install greenlet" in done.stdout
+
+
+async def test_loops_that_begin_together_share_their_first_quantum() -> None:
+    """A whole one for each, one after the other, would let everybody else wait for all of them: ten took 30 ms."""
+    began: list[float] = []
+
+    def endless() -> None:
+        began.append(time.thread_time())
+        while True:
+            pass
+
+    async with preempting_node(preempt=Preemption(quantum_s=0.05)) as node:
+        refs = [await node.spawn(Runs, shutdown_s=0.1) for _ in range(10)]
+        for ref in refs:
+            ref.cast(endless)
+        await eventually(lambda: len(began) == 10)
+        # Of the processor's time, so that a busy machine only makes it less. Whole quanta would make 0.05 to 0.1 s of each.
+        assert began[9] - began[4] < 0.25
+        for ref in refs:
+            node.control.kill(ref.pid)
+
+
+async def test_a_step_that_needs_little_more_does_not_wait_for_loops_that_never_end(node: Node) -> None:
+    """Of those that were put aside, the one that had no turn yet has its turn soon, however many others there are."""
+    loops = [await node.spawn(Loops) for _ in range(6)]
+    for ref in loops:
+        ref.cast("condition")
+    preempter = node.scheduler.preempter
+    assert preempter is not None
+    held = [await frozen(node, ref) for ref in loops]
+    await eventually(lambda: all(one.turns for one in held))
+    ref = await node.spawn(Runs)
+
+    def until_resumed() -> int:
+        before = sum(one.turns for one in held)
+        while not any(one.agent._o_pid == ref.pid and one.turns for one in preempter.frozen):
+            pass
+        return sum(one.turns for one in held) - before
+
+    assert await ref.call(until_resumed) <= 3
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
