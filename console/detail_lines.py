@@ -20,23 +20,27 @@ from observe.console.format import (
     short_count,
 )
 from observe.console.lines import Folds, Line, heading, stack_lines, text_lines, traceback_lines, value_lines
-from observe.probe.wire import AgentName, ChildLine, Crash, Detail
+from observe.console.standing_lines import (
+    alarms,
+    budget_lines,
+    described,
+    past_lines,
+    recovery_lines,
+    tie_lines,
+)
+from observe.probe.wire import Crash, Detail
 
-SECTIONS: Final = ("now", "stack", "state", "conversation", "mailbox", "crash", "relations")
+SECTIONS: Final = (
+    "now", "stack", "state", "conversation", "mailbox", "crash", "past", "budget", "recovery", "relations", "ties",
+)  # fmt: skip
 """All sections in the order in which they stand on a narrow screen."""
 
 WITHOUT_THE_NODE: Final = ("now", "stack", "relations")
 """Those that the probe can fill when the node itself cannot be asked."""
 
-LEFT: Final = ("now", "stack", "crash", "relations")
+LEFT: Final = ("now", "stack", "crash", "past", "budget", "recovery", "relations", "ties")
 RIGHT: Final = ("state", "conversation", "mailbox")
 """The same on a wide screen, in two halves."""
-
-
-def described(agent: AgentName | ChildLine) -> str:
-    """`sessions #12 (SessionSupervisor)`."""
-    name = f"{agent.name} " if agent.name else ""
-    return f"{name}#{agent.pid} ({agent.class_name})"
 
 
 def title_pieces(detail: Detail, width: int, gone: bool) -> list[list[Piece]]:
@@ -96,7 +100,11 @@ def section_lines(
         "conversation": _conversation,
         "mailbox": _mailbox,
         "crash": _crash,
+        "past": past_lines,
+        "budget": budget_lines,
+        "recovery": recovery_lines,
         "relations": _relations,
+        "ties": tie_lines,
     }
     lines: list[Line] = []
     for section in sections:
@@ -148,6 +156,7 @@ def _now_lines(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
                 1,
             )
         )
+    lines += alarms(detail)
     if detail.note:
         lines += text_lines("now/note", detail.note, 1, width, "warn")
     return lines

@@ -33,6 +33,7 @@ from observe.console.format import (
     spark,
     timestamp,
 )
+from observe.console.render_standing import standing
 
 Document = Mapping[str, Any]
 
@@ -329,6 +330,7 @@ def detail(content: Document) -> RenderableType:
                     f"  {plural(child['restarts'], 'restart')}",
                 )
             )
+    parts += standing(content)
     if content.get("last_crash"):
         parts += [_heading("last crash"), _crash(content["last_crash"])]
     return Group(*parts)

@@ -17,7 +17,8 @@ from observe.probe.answers_actions import Actions
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
-from observe.probe.describe import detail_map, line, stack_map
+from observe.probe.describe import detail_map, stack_map
+from observe.probe.describe_names import line
 from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.once import Once
 from observe.probe.words import Words
@@ -243,7 +244,7 @@ class Answers:
             job.done(detail_map(self._node, agent, most))
 
     def _stack(self, job: Job) -> None:
-        if _pid(job) == 0:
+        if job.request.get("pid") == 0:
             running = running_map(self._node)
             if running is not None:
                 job.done(running)

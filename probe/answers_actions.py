@@ -19,7 +19,7 @@ from observe.probe.actions_elsewhere import (
     refuse_elsewhere,
 )
 from observe.probe.canary import Canaries
-from observe.probe.describe import line
+from observe.probe.describe_names import line
 from observe.probe.editing import converted, find
 from observe.runtime import actions
 from observe.runtime.actions import Acted

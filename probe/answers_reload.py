@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from observe.probe.describe import line
+from observe.probe.describe_names import line
 from observe.runtime.errors import ReloadRefused
 from observe.runtime.node import Node
 

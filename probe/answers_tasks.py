@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Final
 
-from observe.probe.describe import line
+from observe.probe.describe_names import line
 from observe.probe.task_filters import holds, ordered
 from observe.runtime.errors import NoSuchTask
 from observe.runtime.node import Node

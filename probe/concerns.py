@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, Final
 
 from observe.probe.buckets import bucket
-from observe.probe.describe import line
+from observe.probe.describe_names import line
 from observe.probe.outlet import TEXT_CHARACTERS
 from observe.probe.reports import Report
 from observe.runtime.activity import Activity

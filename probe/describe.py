@@ -7,31 +7,28 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from observe.probe.describe_names import line, named
+from observe.probe.describe_standing import (
+    budget_map,
+    budgets_above_map,
+    checkpoint_map,
+    ladder_map,
+    ties_map,
+)
+from observe.probe.pasts import pasts_of
 from observe.runtime.agent import Agent
 from observe.runtime.exits import Crash
 from observe.runtime.node import Node
 from observe.runtime.snapshot import STATUS_NAMES, row_values
 from observe.runtime.stacks import Stack
 from observe.runtime.supervisor import Supervisor
-from observe.tracing.kinds import clean, fields_of
-from observe.tracing.masking import mask_text
+from observe.tracing.kinds import fields_of
 from observe.tracing.payload import MESSAGE, STATE, Limits, Value, clean_block, encode, encode_fields
-
-LINE_CHARACTERS: Final = 500
-"""Longest one-line text."""
 
 MAILBOX_SECONDS: Final = 0.02
 """Time for the messages of a mailbox; what is left then is counted and not shown."""
 
 MAX_CHILDREN: Final = 100
-
-
-def line(text: object, limit: int = LINE_CHARACTERS) -> str:
-    """A text for one line: masked, cut, without control characters."""
-    shown = text if isinstance(text, str) else f"<{type(text).__name__}>"
-    masked = mask_text(shown[: limit + 256])[0]
-    cut = masked if len(masked) <= limit else masked[: limit - 1] + "…"
-    return clean(cut).replace("\n", " ")
 
 
 def crash_map(crash: Crash, in_full: bool = True) -> dict[str, Any]:
@@ -71,10 +68,10 @@ def stack_map(agent: Agent, stack: Stack) -> dict[str, Any]:
     }
 
 
-HERE: Final = frozenset({"mailbox", "relations", "last crash"})
+HERE: Final = frozenset({"mailbox", "relations", "last crash", "ties", "ladder", "budgets above"})
 """Parts of a picture that the node's own process has, also of an agent in another process."""
 
-ELSEWHERE: Final = frozenset({"state", "stack", "activities"})
+ELSEWHERE: Final = frozenset({"state", "stack", "activities", "past", "checkpoint", "budget"})
 """Parts that only the agent's process has."""
 
 
@@ -93,6 +90,12 @@ def detail_map(
         "relations": lambda: _relations(node, agent),
         "last crash": lambda: _last_crash(node, agent),
         "activities": lambda: {"activities": _activities(agent)},
+        "past": lambda: pasts_of(node).look(agent),
+        "ties": lambda: {"ties": ties_map(agent)},
+        "ladder": lambda: {"ladder": ladder_map(agent)},
+        "checkpoint": lambda: {"checkpoint": checkpoint_map(agent)},
+        "budget": lambda: {"budget": budget_map(agent)},
+        "budgets above": lambda: {"budgets_above": budgets_above_map(agent)},
     }
     notes = []
     for name, part in parts.items():
@@ -138,10 +141,10 @@ def _relations(node: Node, agent: Agent) -> dict[str, Any]:
     relations = node.control.relations(agent, MAX_CHILDREN)
     supervisor = relations.supervisor
     return {
-        "supervisor": None if supervisor is None else _named(supervisor),
+        "supervisor": None if supervisor is None else named(supervisor),
         "children": [
             {
-                **_named(child.agent),
+                **named(child.agent),
                 "status": STATUS_NAMES[row_values([child.agent], lambda _: 0)[1]],
                 "child": line(str(child.id)),
                 "restarts": child.restarts,
@@ -154,15 +157,6 @@ def _relations(node: Node, agent: Agent) -> dict[str, Any]:
             str(name): part if isinstance(part, bool | int | float) or part is None else line(part)
             for name, part in (relations.spec or {}).items()
         },
-    }
-
-
-def _named(agent: Agent) -> dict[str, Any]:
-    ref = agent.ref
-    return {
-        "pid": ref.pid,
-        "name": None if ref.name is None else line(ref.name),
-        "class": line(type(agent).__name__),
     }
 
 

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from observe.probe.describe import ELSEWHERE, HERE, detail_map, line, stack_map
+from observe.probe.describe import ELSEWHERE, HERE, detail_map, stack_map
+from observe.probe.describe_names import line
 from observe.runtime.agent import Agent
 from observe.runtime.away import Away
 from observe.runtime.node import Node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from observe.probe.describe import line
+from observe.probe.describe_names import line
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent

@@ -15,8 +15,8 @@ from observe.probe.wire import STATUS_NAMES, Branch
 MAX_BRANCHES: Final = 5000
 """Agents in one tree: about 1 MB. Upper levels come first; `children_total` tells of those left out."""
 
-Strategies = dict[int, tuple[str, int, float]]
-"""Of each supervisor's pid: strategy, intensity, period in seconds."""
+Strategies = dict[int, tuple[str, int, float, int | None]]
+"""Of each supervisor's pid: strategy, intensity, period in seconds, restarts within the last period."""
 
 
 class Trees:
@@ -72,7 +72,7 @@ class Trees:
     def _node(self, row: int, strategies: Strategies) -> Branch:
         table = self.table
         pid = int(table.ints("pid")[row])
-        strategy, intensity, period_s = strategies.get(pid, (None, None, None))
+        strategy, intensity, period_s, within = strategies.get(pid, (None, None, None, None))
         return Branch(
             pid=pid,
             name=table.text("name", row),
@@ -85,6 +85,7 @@ class Trees:
             strategy=strategy,
             intensity=intensity,
             period_s=period_s,
+            restarts_within=within,
         )
 
 
@@ -94,6 +95,7 @@ def strategies_of(result: dict[str, Any] | None) -> Strategies:
     lines = result.get("supervisors") if result else None
     for line in lines if isinstance(lines, list) else ():
         match line:
-            case [int(pid), str(strategy), int(intensity), int() | float() as period_s]:
-                found[pid] = (strategy, intensity, float(period_s))
+            case [int(pid), str(strategy), int(intensity), int() | float() as period_s, *more]:
+                within = more[0] if more and type(more[0]) is int else None
+                found[pid] = (strategy, intensity, float(period_s), within)
     return found

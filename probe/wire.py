@@ -16,6 +16,7 @@ from observe.probe import wire_actions, wire_audit, wire_console, wire_reload, w
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
+    AgentName,
     Asked,
     Command,
     Frame,
@@ -24,8 +25,19 @@ from observe.probe.wire_base import (
     Told,
     class_name_field,
 )
+from observe.probe.wire_standing import BudgetLine, CheckpointLine, LadderLine, PastActivity, TieLines
 
-__all__ = ["COMMAND_HORIZON_S", "AgentArgument", "Asked", "Command", "Frame", "Pid", "Role", "Told"]
+__all__ = [
+    "COMMAND_HORIZON_S",
+    "AgentArgument",
+    "AgentName",
+    "Asked",
+    "Command",
+    "Frame",
+    "Pid",
+    "Role",
+    "Told",
+]
 """Of `wire_base`, for those who know this module alone."""
 
 PROTOCOL_VERSION: Final = 1
@@ -353,14 +365,6 @@ class Crashes(Told):
     """Since the probe started, also those that it no longer holds."""
 
 
-class AgentName(Told):
-    """An agent that another one points to."""
-
-    pid: int
-    name: str | None = None
-    class_name: str = class_name_field()
-
-
 class ChildLine(AgentName):
     status: str
     child: str
@@ -393,6 +397,18 @@ class Detail(Told):
     stack: Stack | None = None
     last_crash: Crash | None = None
     activities: list[ActivityLine] = Field(default_factory=list)
+    past: list[PastActivity] = Field(default_factory=list)
+    """Activities that have ended, of the agent and those before it in its place; the newest first."""
+    past_for_s: float | None = None
+    """For how long they have been noted: since somebody looked at the agent."""
+    ties: TieLines | None = None
+    """Links, monitors, groups."""
+    ladder: LadderLine | None = None
+    checkpoint: CheckpointLine | None = None
+    budget: BudgetLine | None = None
+    """Its own; without a budget, what it has used of models, if anything."""
+    budgets_above: list[BudgetLine] = Field(default_factory=list)
+    """Of supervisors above, whose trees it is charged to; the nearest first."""
     note: str = ""
     """Why something is missing, when something is."""
 
@@ -412,6 +428,8 @@ class Branch(Told):
     """Of a supervisor; None for others, and while the node cannot be asked."""
     intensity: int | None = None
     period_s: float | None = None
+    restarts_within: int | None = None
+    """Restarts within the last `period_s`. One more than `intensity`, and the supervisor gives up."""
     children: list[Branch] = Field(default_factory=list)
     children_total: int = 0
     by_status: dict[str, int] = Field(default_factory=dict)

@@ -68,3 +68,11 @@ class Frame(Told):
     function: str
     source: str = ""
     """The line of code; empty when it cannot be read."""
+
+
+class AgentName(Told):
+    """An agent that another one points to."""
+
+    pid: int
+    name: str | None = None
+    class_name: str = class_name_field()

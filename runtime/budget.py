@@ -86,6 +86,7 @@ class Spending:
     __slots__ = (
         "_calls",
         "_told",
+        "began_ns",
         "cost",
         "input_tokens",
         "output_tokens",
@@ -95,6 +96,8 @@ class Spending:
     )
 
     def __init__(self) -> None:
+        self.began_ns = 0
+        """When counting began, for `wall_s`; 0 when no budget asks for it."""
         self.tool_calls = 0
         self.input_tokens = 0
         self.output_tokens = 0
@@ -114,6 +117,14 @@ class Spending:
         """Something was achieved: the counters of what leads nowhere begin anew."""
         self.steps_without_progress = 0
         self._calls.clear()
+
+    def used(self, limit: str) -> float:
+        """How much was spent of what the limit of this name is about."""
+        if limit == "wall_s":
+            return (now_ns() - self.began_ns) / 1e9 if self.began_ns else 0.0
+        if limit == "same_call":
+            return float(max(self._calls.values(), default=0))
+        return float(getattr(self, limit))
 
     def repeated(self, call: int) -> int:
         """Count a call and tell how often it has been made."""
@@ -147,6 +158,7 @@ def spending_of(agent: Agent) -> Spending:
 def begin(agent: Agent, budget: Budget) -> None:
     """The agent has started: its time runs."""
     spending = spending_of(agent)
+    spending.began_ns = now_ns()
     if budget.wall_s is not None:
         spending.timer = agent._o_scheduler.loop.call_later(
             NEARLY * budget.wall_s, _nearly_out_of_time, agent, budget, now_ns()
@@ -182,7 +194,7 @@ def _out_of_time(agent: Agent, budget: Budget, began_ns: int) -> None:
             agent._o_scheduler.lifecycle.exit(agent, _reason(error, budget))
 
 
-def _owners(agent: Agent, only_above: bool = False) -> Iterator[tuple[Agent, Budget]]:
+def owners_of(agent: Agent, only_above: bool = False) -> Iterator[tuple[Agent, Budget]]:
     """The agent and those above it, as far as they have budgets."""
     owner: Agent | None = agent
     while owner is not None:
@@ -197,7 +209,7 @@ def _owners(agent: Agent, only_above: bool = False) -> Iterator[tuple[Agent, Bud
 
 def is_charged_above(agent: Agent) -> bool:
     """Whether a supervisor above the agent has a budget."""
-    return any(owner is not agent for owner, _ in _owners(agent))
+    return any(owner is not agent for owner, _ in owners_of(agent))
 
 
 def charge_call(agent: Agent, name: str, arguments: Callable[[], str], *, only_above: bool = False) -> None:
@@ -210,7 +222,7 @@ def charge_call(agent: Agent, name: str, arguments: Callable[[], str], *, only_a
         BudgetExceeded: there is nothing left for it.
     """
     is_tool = name.startswith("tool:")
-    for owner, budget in _owners(agent, only_above):
+    for owner, budget in owners_of(agent, only_above):
         spending = spending_of(owner)
         spending.steps_without_progress += 1
         if is_tool:
@@ -236,14 +248,14 @@ def charge_usage(
     Raises:
         BudgetExceeded: it was more than is allowed.
     """
-    above = [owner for owner, _ in _owners(agent) if owner is not agent]
+    above = [owner for owner, _ in owners_of(agent) if owner is not agent]
     for owner in above if only_above else [agent, *above]:
         spending = spending_of(owner)
         spending.input_tokens += input_tokens
         spending.output_tokens += output_tokens
         spending.cost += cost
     agent._o_node._charge_usage_above(agent, input_tokens, output_tokens, cost)
-    for owner, budget in _owners(agent, only_above):
+    for owner, budget in owners_of(agent, only_above):
         spending = spending_of(owner)
         _check(agent, owner, budget, "tokens", spending.tokens, budget.tokens)
         _check(agent, owner, budget, "cost", spending.cost, budget.cost)
@@ -262,7 +274,7 @@ def charge_message(agent: Agent, budget: Budget) -> None:
 
 def progress(agent: Agent, *, only_above: bool = False) -> None:
     """The agent has achieved something; so have the supervisors above it."""
-    for owner, _ in _owners(agent, only_above):
+    for owner, _ in owners_of(agent, only_above):
         spending_of(owner).progress()
     agent._o_node._progress_above(agent)
 

@@ -46,7 +46,9 @@ class Care:
         "key",
         "message",
         "plan",
+        "size_bytes",
         "start",
+        "taken_at",
         "timer",
     )
 
@@ -62,6 +64,9 @@ class Care:
         self.has_message = False
         self.generation = 0
         """Of the newest checkpoint that was asked for."""
+        self.size_bytes = 0
+        self.taken_at = 0.0
+        """Of that one; in Unix time."""
         self.is_changed = False
         """A message was handled since the last checkpoint."""
         self.is_due = False
@@ -143,16 +148,17 @@ class Care:
         """
         store = node_store(self.agent._o_node)
         record = self._record()
-        hooks = self.agent._o_node.instruments.on_checkpoint
-        if hooks:
-            size = len(record.state) + (len(record.message) if record.message is not None else 0)
-            for hook in hooks:
-                hook(self.agent, size)
-        self.generation = record.generation
+        self._taken(record)
+        for hook in self.agent._o_node.instruments.on_checkpoint:
+            hook(self.agent, self.size_bytes)
         self.is_changed = False
         putting = store.put(record)
         putting.add_done_callback(partial(self._written, record.generation))
         return putting
+
+    def _taken(self, record: Record) -> None:
+        self.generation, self.taken_at = record.generation, record.at
+        self.size_bytes = len(record.state) + (len(record.message) if record.message is not None else 0)
 
     def _record(self) -> Record:
         agent = self.agent
@@ -265,7 +271,7 @@ class Care:
             )
         for name, value in encoding.decode_state(record.state, what, agent._o_node).items():
             object.__setattr__(agent, name, value)
-        self.generation = record.generation
+        self._taken(record)
 
     def _take_in_hand(self, message: Any) -> None:
         plan, child = self.plan, self.agent._o_child

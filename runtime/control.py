@@ -7,7 +7,7 @@ from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from observe.runtime import budget
+from observe.runtime import budget, standing
 from observe.runtime.budget import Spending
 from observe.runtime.calls import Call
 from observe.runtime.children import Child
@@ -151,6 +151,7 @@ class Control:
                 "strategy": agent.strategy,
                 "intensity": agent.intensity,
                 "period_s": agent.period_s,
+                "restarts_within": standing.restarts_within(agent),
                 "auto_shutdown": agent.auto_shutdown,
             }
             total = len(agent._o_children)
@@ -160,10 +161,10 @@ class Control:
                 children.append(one)
         return Relations(child.supervisor, children, total, spec)
 
-    def supervisors(self) -> list[tuple[int, str, int, float]]:
-        """Of each supervisor: pid, strategy, intensity, period in seconds."""
+    def supervisors(self) -> list[tuple[int, str, int, float, int]]:
+        """Of each supervisor: pid, strategy, intensity, period in seconds, restarts within the last period."""
         return [
-            (agent._o_pid, agent.strategy, agent.intensity, agent.period_s)
+            (agent._o_pid, agent.strategy, agent.intensity, agent.period_s, standing.restarts_within(agent))
             for agent in list(self._node.agents.values())
             if isinstance(agent, Supervisor)
         ]

@@ -23,11 +23,13 @@ from observe.console.options import agent_argument, json_option, node_argument, 
 @json_option
 @timeout_option
 def command(node: str, agent: int | str, max_items: int, as_json: bool, timeout_s: float) -> None:
-    """Open one agent: state, mailbox, stack, children, last crash.
+    """Open one agent: state, mailbox, stack, children, last crash, past activities,
+    budgets, ladder and checkpoint, links, monitors and groups.
 
     \b
     observe inspect shop session-7
     observe inspect shop 42 --json | jq .state
+    observe inspect shop session-7 --json | jq ".budget, .ladder, .checkpoint"
     """
     asyncio.run(_inspect(node, agent, max_items, as_json, timeout_s))
 

@@ -43,6 +43,7 @@ from observe.probe.wire_actions import Acted, Change
 from observe.probe.wire_console import GroupLine, GroupList
 from observe.probe.wire_tasks import TaskDetail, TaskLine, TasksPage
 from observe.probe.wire_workers import WorkerLine, WorkerList
+from tests.console.fake_standing import standing_of
 
 AT = 1_700_000_000.0
 """The time at which the node stands still."""
@@ -308,7 +309,7 @@ class FakeNode:
                 ActivityLine(name=row["activity"], since_s=row["activity_s"], attributes={"query": "lamp"})
             ]
         return Detail(
-            agent=row, module="shop.sessions", doc="One customer's support session.",
+            **standing_of(row), agent=row, module="shop.sessions", doc="One customer's support session.",
             supervisor=AgentName(pid=supervisor["pid"], name=supervisor["name"], class_name=supervisor["class"])
             if supervisor else None,
             children=[

@@ -113,7 +113,12 @@ async def test_a_page_of_an_agent_has_all_its_sections() -> None:
     node, content = await detail(10, mailbox=30, status="waiting", activity="tool:search", activity_s=41.0)
     lines = section_lines(content, SECTIONS, Folds(), 80, AT)
     titles = [line.pieces[0][0] for line in lines if line.heading]
-    assert titles == ["Now", "Stack", "State", "Mailbox", "Last crash", "Supervision"]
+    assert titles == [
+        "Now", "Stack", "State", "Mailbox", "Last crash", "Past activities", "Budget", "Ladder and checkpoint",
+        "Supervision", "Links, monitors, groups",
+    ]  # fmt: skip
+    assert any(line.text == "▲ tool calls of its budget: 90% used" for line in lines)
+    assert any(line.text == "▲ 2 failures in a row; at the next one: Restore" for line in lines)
     shown = "\n".join(texts(lines))
     assert "tool:search  for 41s  query=lamp" in shown
     assert "… 10 more" in shown

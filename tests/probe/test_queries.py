@@ -273,11 +273,11 @@ def tree_of(parents: dict[int, int]) -> Trees:
 def test_a_tree_is_cut_by_depth_and_width_and_says_so() -> None:
     """What is left out must be countable, or people take the part for the whole."""
     trees = tree_of({1: 0, 2: 1, 3: 1, 4: 1, 5: 2, 6: 5})
-    top = trees.branch(trees.root(), 2, 2, {1: ("one_for_one", 3, 5.0)})
+    top = trees.branch(trees.root(), 2, 2, {1: ("one_for_one", 3, 5.0, 2)})
     assert [child.pid for child in top.children] == [2, 3]
     assert top.children_total == 3
     assert top.by_status == {"starting": 3}
-    assert (top.strategy, top.intensity, top.period_s) == ("one_for_one", 3, 5.0)
+    assert (top.strategy, top.intensity, top.period_s, top.restarts_within) == ("one_for_one", 3, 5.0, 2)
     (grandchild,) = top.children[0].children
     assert (grandchild.pid, grandchild.children, grandchild.children_total) == (5, [], 1)
 
@@ -317,8 +317,16 @@ def test_an_empty_node_has_no_tree() -> None:
 
 def test_strategies_that_cannot_be_read_are_left_out() -> None:
     """They come from the service, which may have another version of a supervisor."""
-    result = {"supervisors": [[1, "one_for_one", 1, 5], [2, None, 1, 5.0], "x", [3]]}
-    assert strategies_of(result) == {1: ("one_for_one", 1, 5.0)}
+    result = {
+        "supervisors": [
+            [1, "one_for_one", 1, 5, 0],
+            [2, None, 1, 5.0, 0],
+            "x",
+            [3],
+            [4, "one_for_all", 1, 5.0],
+        ]
+    }
+    assert strategies_of(result) == {1: ("one_for_one", 1, 5.0, 0), 4: ("one_for_all", 1, 5.0, None)}
     assert strategies_of({"supervisors": 5}) == {}
     assert strategies_of(None) == {}
 

@@ -110,9 +110,14 @@ def test_inspect_joins_what_the_service_knows_with_the_table(service: FakeServic
 
 def test_the_tree_has_the_strategies_that_the_service_knows(service: FakeService, client: RawClient) -> None:
     number = client.ask("tree")
-    service.answer(service.expect("tree"), {"supervisors": [[1, "one_for_one", 3, 5.0]]})
+    service.answer(service.expect("tree"), {"supervisors": [[1, "one_for_one", 3, 5.0, 2]]})
     tree = client.result(number)
-    assert (tree["pid"], tree["strategy"], tree["children_total"]) == (1, "one_for_one", 3)
+    assert (tree["pid"], tree["strategy"], tree["restarts_within"], tree["children_total"]) == (
+        1,
+        "one_for_one",
+        2,
+        3,
+    )
     assert [child["name"] for child in tree["children"]] == ["w2", "w3", "w4"]
     number = client.ask("tree", {"root": "w3"})
     service.decline(service.expect("tree"), "internal", "no")

@@ -143,3 +143,22 @@ async def test_what_cannot_be_done_there_says_so_and_a_worker_that_is_stuck_does
 async def test_actions_on_the_node_reach_its_workers(node: Node, client: NodeClient) -> None:
     assert (await client.act("log_level", logger="shop", level="DEBUG")).facts["workers"] == 1
     assert "worker processes" in (await client.act("collect_garbage")).what
+
+
+async def test_how_it_stands_is_told_from_both_sides(node: Node, client: NodeClient) -> None:
+    """Budget, checkpoint and activities are counted where it runs, its ladder and its ties where its supervisor is."""
+    await client.inspect("clerk")
+    await node.ref("clerk").call("tools")
+    assert (await client.checkpoint("clerk")).done
+    found = await client.inspect("clerk")
+    assert found.note == ""
+    assert found.budget is not None
+    assert [(limit.name, limit.used, limit.allowed) for limit in found.budget.limits] == [
+        ("tool_calls", 1.0, 5.0)
+    ]
+    assert found.checkpoint is not None
+    assert found.checkpoint.generation == 1
+    assert [one.name for one in found.past] == ["tool:hammer"]
+    assert found.ladder is not None
+    assert [rung.rung for rung in found.ladder.rungs] == ["Retry", "ChangeApproach"]
+    assert found.ties is not None

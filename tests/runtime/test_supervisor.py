@@ -339,7 +339,7 @@ async def test_a_subclass_names_its_children_and_its_intensity(node: Node) -> No
     team = await node.spawn(Team, 3)
     assert isinstance(team, SupervisorRef)
     assert alive(node) == {"w0", "w1", "w2"}
-    assert (team.pid, "one_for_one", 7, 2.5) in node.control.supervisors()
+    assert (team.pid, "one_for_one", 7, 2.5, 0) in node.control.supervisors()
 
 
 @pytest.mark.parametrize(
