@@ -215,6 +215,9 @@ async def test_a_long_runtime_directory(monkeypatch: pytest.MonkeyPatch, runtime
     """Paths of Unix sockets end at 107 bytes; home directories do not."""
     deep = runtime.joinpath(*["d" * 50] * 3)
     monkeypatch.setenv("OBSERVE_RUNTIME_DIR", str(deep))
+    own = runtime / "tmp"
+    own.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))  # other tests make such directories as well
     before = temporary()
     async with Node("shop") as node, Probe(node):
         async with connect("shop", timeout_s=10.0) as client:
