@@ -60,15 +60,20 @@ def verify(directory: Path, key: Verifier | None = None, anchors: Iterable[str] 
 
     Raises:
         OSError: the files cannot be read.
-        BadNote: no key is given and none is beside the log, or an anchor is no checkpoint.
+        BadNote: no key is given and none is beside the log, though something is signed; or an anchor is no checkpoint.
     """
-    trusted = key is not None
+    trusted, kept = key is not None, list(anchors)
     if key is None:
         try:
             key = Verifier.parse((directory / files.VKEY).read_text())
         except FileNotFoundError:
-            raise BadNote(f"there is no {files.VKEY} in {directory}: give the log's public key") from None
-    return _Verification(directory, key, list(anchors), trusted).run()
+            if kept or any(one.read_notes() for one in files.segments(directory)):
+                raise BadNote(f"there is no {files.VKEY} in {directory}: give the log's public key") from None
+            # Nothing was ever signed, or all of it was taken away: a finding like others, and no fault of who asks.
+            report = _Verification(directory, Verifier("", b""), kept, trusted).run()
+            report.key = ""
+            return report
+    return _Verification(directory, key, kept, trusted).run()
 
 
 class _Verification:

@@ -44,10 +44,11 @@ DENIALS_PER_MINUTE: Final = 60
 """Denied commands recorded for one key in a minute; more are refused as `busy`, so that nobody fills the disk."""
 
 ATTACH_S: Final = 600.0
-"""A console that is opened again within ten minutes is no news: a script may attach every second."""
+"""A console that is opened again within ten minutes is no news, nor is an agent that is looked at again: a script may attach
+every second, and an open page asks as often."""
 
-MAX_ATTACHED: Final = 4096
-"""Keys with an address that are remembered for that."""
+MAX_LOOKERS: Final = 4096
+"""Keys with an address, and agents that they look at, which are remembered for that."""
 
 Answer = dict[str, Any] | Refusal
 Done = Callable[[Answer], None]
@@ -84,7 +85,7 @@ class CommandGate:
         self._user = local_user()
         self.address = ""
         """From where the request in hand came."""
-        self._attached: dict[tuple[str, str], tuple[float, int]] = {}
+        self._lookers: dict[tuple[str, str, str, str], tuple[float, int]] = {}
         self._seen: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
         self._denials: dict[str, deque[float]] = {}
 
@@ -265,26 +266,34 @@ class CommandGate:
         return len(self._seen) < MAX_REMEMBERED
 
     def attached(self, holder: KeyHolder, client: str, now: float) -> None:
-        """Record that somebody from elsewhere has attached: at most once in `ATTACH_S` for one key and address. It keeps
-        nobody waiting, and nobody out when it cannot be written."""
-        key = (holder.key, self.address)
-        since, times = self._attached.pop(key, (float("-inf"), 0))
+        """Record that somebody from elsewhere has attached."""
+        self._looked("attach", holder, {"client": client}, "", now)
+
+    def viewed(self, verb: str, holder: KeyHolder, target: dict[str, Any], now: float) -> None:
+        """Record that somebody was shown the state of an agent, masked as it is."""
+        self._looked(verb, holder, target, str(target.get("pid", "")), now)
+
+    def _looked(self, what: str, holder: KeyHolder, target: dict[str, Any], on: str, now: float) -> None:
+        """Record what changes nothing: at most once in `ATTACH_S` for one key, address and agent. It keeps nobody waiting, and
+        nobody out when it cannot be written."""
+        key = (holder.key, self.address, what, on)
+        since, times = self._lookers.pop(key, (float("-inf"), 0))
         if now - since < ATTACH_S:
-            self._attached[key] = (since, times + 1)
+            self._lookers[key] = (since, times + 1)
             return
-        if len(self._attached) >= MAX_ATTACHED:
-            del self._attached[next(iter(self._attached))]  # forgotten, so recorded again if it comes back
-        self._attached[key] = (now, 0)
+        if len(self._lookers) >= MAX_LOOKERS:
+            del self._lookers[next(iter(self._lookers))]  # forgotten, so recorded again if it comes back
+        self._lookers[key] = (now, 0)
         self.scribe.write(
             "completed",
             _unheard,
             command_id="",
             who=self._who(holder),
-            what="attach",
-            target={"client": client} | ({"more_since": times} if times else {}),
+            what=what,
+            target=target | ({"more_since": times} if times else {}),
             reason="",
             incarnation=self._incarnation,
-            control=False,
+            control=what != "attach",
         )
 
     def _who(self, holder: KeyHolder) -> Who:
@@ -300,7 +309,7 @@ class CommandGate:
 def _unheard(written: object) -> None:
     """Nobody waits for this one."""
     if isinstance(written, AuditUnavailable):
-        logger.error("an attach could not be recorded: %s", written)
+        logger.error("a look at the node could not be recorded: %s", written)
 
 
 def _unrecorded(error: AuditUnavailable) -> Refusal:

@@ -55,7 +55,7 @@ class PastGate(CommandGate):
     def __init__(self) -> None:
         super().__init__(Scribe(None), "")
 
-    def attached(self, holder: KeyHolder, client: str, now: float) -> None:
+    def _looked(self, what: str, holder: KeyHolder, target: dict[str, Any], on: str, now: float) -> None:
         """Nobody keeps a record of who looks at a recording."""
 
     def submit(self, verb: str, command: wire.Command, holder: KeyHolder, target: dict[str, Any], now: float,

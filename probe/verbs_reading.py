@@ -62,7 +62,7 @@ def _findings(hands: Hands, _client: Client, _args: wire.NoArgs, reply: Reply, _
     reply(hands.standing.statement())
 
 
-def _inspect(hands: Hands, _client: Client, args: wire.InspectArgs, reply: Reply, now: float) -> None:
+def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply, now: float) -> None:
     picture = hands.picture
     row = picture.row(args.agent)
     line = picture.agent(row)
@@ -86,9 +86,14 @@ def _inspect(hands: Hands, _client: Client, args: wire.InspectArgs, reply: Reply
         }
         detail["agent"] = line if newest is None else picture.agent(newest)
         try:
-            reply(wire.Detail.from_wire(detail).to_wire())
+            shown = wire.Detail.from_wire(detail).to_wire()
         except ValidationError as error:
             reply(unreadable("inspect", error))
+            return
+        if args.max_items and shown["state"] is not None:
+            target = {"agent": args.agent} | {key: line[key] for key in ("pid", "name", "class", "child")}
+            hands.commands.viewed("inspect", client.holder, target, now)
+        reply(shown)
 
     hands.asks.ask("inspect", {"pid": pid, "max_items": args.max_items}, done, now)
 

@@ -70,6 +70,10 @@ _ASSIGNED: Final = re.compile(
 )
 """`password='x'` inside a text, as reprs and tracebacks write it."""
 
+SHORTEST_SHAPE: Final = 12
+"""Characters of the shortest text with a shape of `_SHAPES` but that of a URL, which has a colon. Most texts are shorter, and
+looking for shapes is most of what a record of the audit log costs."""
+
 _NOT_SECRET: Final = frozenset({"none", "true", "false", "str", "int", "bytes"})
 
 
@@ -89,7 +93,11 @@ def mask_text(text: str) -> tuple[str, bool]:
     Give it a bounded text, with some characters more than will be shown: a secret that the cut has split would no
     longer look like one.
     """
+    if len(text) < SHORTEST_SHAPE and ":" not in text and "=" not in text:
+        return text, False
     masked, shapes = _SHAPES.subn(MASK, text)
+    if ":" not in masked and "=" not in masked:
+        return masked, shapes > 0
     masked, assigned = _ASSIGNED.subn(_mask_assigned, masked)
     return masked, shapes > 0 or (assigned > 0 and masked != text)
 

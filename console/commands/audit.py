@@ -428,7 +428,7 @@ def _say(report: Report) -> None:
     click.echo(
         f"{plural(report.records, 'record')}{kept}, signed up to {report.signed:,}; {compared} kept elsewhere compared"
     )
-    if not report.trusted:
+    if report.key and not report.trusted:
         click.echo("the key is the one beside the log: give --key to know whose log it is", err=True)
     if not report.anchors:
         click.echo("without a checkpoint kept elsewhere an older state of the log looks as good", err=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from observe.audit.faults import Fault, Kind
 from observe.audit.log import AuditLog, AuditUnavailable
-from observe.audit.notes import Signer, origin_of
+from observe.audit.notes import BadNote, Signer, origin_of
 from observe.audit.verify import verify
 from tests.audit.logs import NODE, Attacker, append, filled, key_of, opened
 
@@ -288,3 +288,16 @@ def test_no_tampering_with_a_file_goes_unnoticed(
     assert report.verdict is not None
     assert report.verdict.is_tampering
     shutil.rmtree(directory.parent)
+
+
+def test_a_log_that_was_never_signed_is_told_as_such(tmp_path: Path) -> None:
+    """No key beside it: a finding with its own status, and not a mistake of whoever asks. So is one that lost both."""
+    filled(tmp_path / "audit")
+    (tmp_path / "audit" / "log.vkey").unlink()
+    with pytest.raises(BadNote, match="give the log's public key"):
+        verify(tmp_path / "audit")
+    for path in (tmp_path / "audit").glob("*.notes"):
+        path.unlink()
+    report = verify(tmp_path / "audit")
+    assert (report.verdict, report.exit_code, report.key) == (Kind.UNSIGNED, 23, "")
+    assert report.records == report.kept == 23

@@ -172,3 +172,19 @@ def test_the_log_outlives_the_session(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert usable_audit_directory("shop").is_dir()
     monkeypatch.setenv("OBSERVE_STATE_DIR", "/dev/null/nowhere")
     assert usable_audit_directory("shop") == inside
+
+
+async def test_who_was_shown_a_state_is_on_record_once(runtime: Path) -> None:
+    """An open page asks every second; what is not shown is not told."""
+    async with shop() as client:
+        await client.agents()
+        await client.inspect("keeper", max_items=0)
+        assert (await client.audit_head()).size == 0
+        for _ in range(3):
+            await client.inspect("keeper")
+        await eventually(client.audit_head, lambda head: head.size == 3)
+        *_, shown = [one async for one in client.audit_records()]
+        assert (shown.what, shown.phase, shown.target["name"]) == ("inspect", "completed", "keeper")
+        assert shown.who.role == "admin"
+        await client.suspend("keeper")
+        assert [one.what async for one in client.audit_records()][3:] == ["suspend", "suspend"]

@@ -27,6 +27,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observe.tracing import masking
 from observe.tracing.masking import MASK
 from observe.tracing.payload import Limits, Value, clean_block, encode, encode_fields, within
 
@@ -515,3 +516,18 @@ def test_payload_loads_nothing_heavy() -> None:
     code = "import sys, observe.tracing.payload as p; p.encode([1]); print([m for m in sys.modules if m in ('numpy','pydantic','msgpack','zmq')])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+@given(
+    st.text(alphabet="ab:= -_/@.\"'pskbearrtokn0123", max_size=16)
+    | st.sampled_from(
+        ["sk-", "Bearer ", "basic ", "://", "password", "token", "=", ":", "eyJ", "a" * 12, "9", "@"]
+    ).flatmap(
+        lambda part: st.lists(st.sampled_from([part, "x", "=", "sk-", "b@", "://"]), max_size=6).map("".join)
+    )
+)
+def test_short_texts_are_masked_as_long_ones_are(text: str) -> None:
+    """What is passed over because it is short, or has no sign of an assignment, could not have been masked."""
+    masked, shapes = masking._SHAPES.subn(masking.MASK, text)
+    masked, assigned = masking._ASSIGNED.subn(masking._mask_assigned, masked)
+    assert masking.mask_text(text) == (masked, shapes > 0 or (assigned > 0 and masked != text))
