@@ -18,8 +18,8 @@ from observe.runtime.away import Away
 from observe.runtime.errors import NoSuchAgent, RuntimeFault
 from observe.runtime.node import Node
 
-FORWARDED: Final = frozenset({"suspend", "resume", "cancel_activity", "reset_budget", "edit"})
-"""Actions on what only the agent's own process has. The others are the node's business: supervision, messages."""
+FORWARDED: Final = frozenset({"suspend", "resume", "cancel_activity", "reset_budget", "edit", "mailbox"})
+"""Actions on what only the agent's own process has. The others are the node's business: supervision, new messages."""
 
 EVERYWHERE: Final = frozenset({"log_level", "collect_garbage"})
 """Actions on the node that its worker processes carry out as well."""
@@ -34,18 +34,6 @@ Tell = Callable[[dict[str, Any]], None]
 Fail = Callable[[str, str, str], None]
 
 
-def refuse_elsewhere(op: str, agent: Agent, fail: Fail) -> bool:
-    """Whether this cannot be done to an agent of a worker; then it has been said."""
-    if op != "mailbox" or agent._o_away is None:
-        return False
-    fail(
-        "refused",
-        f"the messages of {agent._o_text()} cannot be taken out: it runs in a worker process, which has them already",
-        "`observe inspect` shows them; when it ends, those that wait become dead letters",
-    )
-    return True
-
-
 async def act_elsewhere(
     op: str, request: dict[str, Any], agent: Agent, away: Away, tell: Tell, fail: Fail
 ) -> None:
@@ -53,7 +41,8 @@ async def act_elsewhere(
     until_ns = time.monotonic_ns() + int(ANSWER_S * 1e9)
     try:
         asking = away.ask(act_there, op, request, until_ns)
-        kind, *parts = await asyncio.wait_for(asking, ANSWER_S + PATIENCE_S)
+        async with asyncio.timeout(ANSWER_S + PATIENCE_S):
+            kind, *parts = await asking
     except TimeoutError:
         fail(
             "node_timeout",

@@ -16,7 +16,6 @@ from observe.probe.actions_elsewhere import (
     FORWARDED,
     act_elsewhere,
     also_in_workers,
-    refuse_elsewhere,
 )
 from observe.probe.canary import Canaries
 from observe.probe.describe_names import line
@@ -59,12 +58,11 @@ class Actions:
         pid = request.get("pid")
         agent = self._node.agents.get(pid) if type(pid) is int else None
         away = agent._o_away if agent is not None else None
-        if agent is not None and away is not None:
-            if refuse_elsewhere(op, agent, fail):
-                return
-            if op in FORWARDED:
-                self._keep(act_elsewhere(op, request, agent, away, tell, fail), op)
-                return
+        if agent is not None and away is not None and op in FORWARDED:
+            if request.get("do") == "move":
+                self._agent(request.get("to"))  # whoever is to have the messages is there
+            self._keep(act_elsewhere(op, request, agent, away, tell, fail), op)
+            return
         began = time.monotonic()
 
         def told(acted: Acted) -> None:
@@ -167,6 +165,12 @@ class Actions:
 
     def _mailbox(self, request: dict[str, Any]) -> Acted:
         agent = self._agent(request.get("pid"))
+        preempter = agent._o_scheduler.preempter
+        if self._node.is_worker and preempter is not None and preempter.holds(agent) is not None:
+            # Which of its messages the node's process has the originals of is known between two slices only.
+            raise ActionRefused(
+                f"{agent._o_text()} is frozen in the middle of a message; kill it, or try again"
+            )
         chosen = _choose(agent, request)
         if request.get("dry_run") is True:
             facts = {"taken": len(chosen), "queued": agent._o_queued(), "dry_run": True}
@@ -174,8 +178,14 @@ class Actions:
                 True, f"{len(chosen)} of {agent._o_queued()} messages would be taken", agent._o_pid, facts
             )
         if request.get("do") == "move":
-            return actions.move_messages(self._node, agent, chosen, self._agent(request.get("to")))
+            return actions.move_messages(self._node, agent, chosen, self._receiver(request.get("to")))
         return actions.drop_messages(self._node, agent, chosen)
+
+    def _receiver(self, pid: Any) -> Agent:
+        """Who is to have messages; in a worker that may be somebody elsewhere."""
+        if self._node.is_worker and type(pid) is int:
+            return self._node._ref_to(pid)._agent
+        return self._agent(pid)
 
 
 def _choose(agent: Agent, request: dict[str, Any]) -> list[int]:

@@ -42,7 +42,8 @@ async def _picture(node: Node, agent: Agent, away: Away, max_items: int) -> dict
     here = detail_map(node, agent, max_items, HERE)
     notes = [here["note"]]
     try:
-        there: dict[str, Any] = await asyncio.wait_for(away.ask(_there, agent.ref.pid, max_items), ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            there: dict[str, Any] = await away.ask(_there, agent.ref.pid, max_items)
     except TimeoutError:
         stack = await node.loop.run_in_executor(None, away.stack)
         there = {"stack": stack_map(agent, stack)}

@@ -213,12 +213,10 @@ def send(_node: Node, agent: Agent, message: Any) -> Acted:
 
 def drop_messages(node: Node, agent: Agent, chosen: Iterable[int]) -> Acted:
     """Make dead letters of the messages at these places, 0 for the oldest. Whoever waits for a reply is told."""
-    taken = take_messages(agent, chosen)
-    for message in taken:
-        if type(message) is Call:
-            message.fail(MessageDropped(agent._o_text()))
-        else:
-            node.dead_letter(agent, message)
+    places = sorted(set(chosen))
+    taken = take_messages(agent, places)
+    for message in node.lifecycle.taken_out(agent, places, taken, None):
+        lay_down(agent, message)
     facts = _queue(agent) | {"taken": len(taken)}
     return Acted(
         True,
@@ -228,16 +226,37 @@ def drop_messages(node: Node, agent: Agent, chosen: Iterable[int]) -> Acted:
     )
 
 
-def move_messages(_node: Node, agent: Agent, chosen: Iterable[int], to: Agent) -> Acted:
-    """Put the messages at these places into another agent's mailbox, behind what waits there. Replies go to whoever asked."""
+def move_messages(node: Node, agent: Agent, chosen: Iterable[int], to: Agent) -> Acted:
+    """Put the messages at these places into another agent's mailbox, behind what waits there. Replies go to whoever asked.
+    What cannot be put there, because it cannot be sent to another process, becomes a dead letter."""
     if to is agent:
         raise ActionRefused(f"{agent._o_text()} has them already")
-    taken = take_messages(agent, chosen)
-    for message in taken:
-        to._o_deliver(message)
+    places = sorted(set(chosen))
+    taken = take_messages(agent, places)
+    for message in node.lifecycle.taken_out(agent, places, taken, to):
+        hand_over(agent, message, to)
     facts = _queue(agent) | {"taken": len(taken), "to": to._o_pid}
     what = f"{len(taken)} messages went from {agent._o_text()} to {to._o_text()}, {facts['queued']} stay"
     return Acted(True, what, agent._o_pid, facts)
+
+
+def lay_down(agent: Agent, message: Any) -> None:
+    """Make a dead letter of a message that was taken out of the agent's mailbox."""
+    if type(message) is Call and not message.is_cast:
+        message.fail(MessageDropped(agent._o_text()))
+    else:
+        agent._o_node.dead_letter(agent, message)
+
+
+def hand_over(agent: Agent, message: Any, to: Agent) -> None:
+    """Give a message that was taken out of the agent's mailbox to another."""
+    try:
+        to._o_deliver(message)
+    except RuntimeFault as fault:
+        if type(message) is Call and not message.is_cast:
+            message.fail(fault)
+        else:
+            agent._o_node.dead_letter(agent, message)
 
 
 def waiting_messages(agent: Agent) -> list[Any]:

@@ -285,6 +285,11 @@ class Lifecycle:
         spare(agent, error)
         self.scheduler.settle(agent)
 
+    def taken_out(self, agent: Agent, places: list[int], taken: list[Any], to: Agent | None) -> list[Any]:
+        """Somebody has taken the messages at these places out of the agent's mailbox, for `to` or for nobody. Returns those
+        that are to be dealt with here: all of them, unless their originals are in another process."""
+        return taken
+
     def _terminate_failed(self, agent: Agent, error: BaseException) -> None:
         # The reason stays what it was: OTP, too, reports a failing terminate and goes on.
         logger.error("terminate() of %s failed", agent._o_text(), exc_info=error)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from observe.runtime.node import Node
     from observe.runtime.plan import Plan
     from observe.runtime.stores import Record
-    from observe.runtime.workers.remote import RemoteEnd
+    from observe.runtime.workers.remote_end import RemoteEnd
 
 
 class FarCare(Care):

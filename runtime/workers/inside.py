@@ -29,6 +29,7 @@ from observe.runtime.errors import BudgetExceeded, InitFailed, MailboxFull, NotS
 from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
 from observe.runtime.instrument import Instrument
+from observe.runtime.mailbox import has_room
 from observe.runtime.ref import envelope
 from observe.runtime.workers.link import Frame, Link
 from observe.runtime.workers.packing import (
@@ -187,11 +188,14 @@ class Inside(Instrument):
 
     def _put(self, agent: Agent, message: Any) -> None:
         if agent.mailbox_limit is not None and agent.overflow in ("drop_oldest", "drop_newest"):
+            is_lost = agent.overflow == "drop_newest" and not has_room(agent)
             mailbox = agent._o_mailbox
             if mailbox is not None:
                 mailbox.append(message)
             else:
                 agent._o_first(message)
+            if is_lost:
+                self.progress.lost(agent)
         else:
             agent._o_deliver(message)  # the limit was kept where it was sent
 

@@ -13,7 +13,7 @@ from observe.runtime.children import Child, ChildSpec
 from observe.runtime.clock import now_ns
 from observe.runtime.exits import ExitReason
 from observe.runtime.fanout_agents import FanOut, FanOutItem
-from observe.runtime.workers.remote import RemoteEnd
+from observe.runtime.workers.remote_end import RemoteEnd
 
 if TYPE_CHECKING:
     from observe.runtime.workers.process import WorkerProcess

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,6 +111,42 @@ class Progress:
         self._inside.link.send(("done", [told]))
         return told[1] + (is_whole and told[2])
 
+    def taken_out(self, agent: Agent, places: list[int], taken: list[Any], to: Agent | None) -> list[Any]:
+        """The messages at these places of the mailbox, 0 for the oldest, are out of it. Those that came over the link are dealt
+        with by the node's process, which has the originals; the others are returned."""
+        order = self._order.get(agent._o_pid)
+        if not order:
+            return taken
+        base = agent._o_handled + _dropped(agent)
+        last = {
+            entry: number for number, entry in enumerate(order)
+        }  # the last: others before could not be read
+        numbers, ours = [], []
+        for place, message in zip(places, taken, strict=False):
+            number = last.get(base + place)
+            if number is None:
+                ours.append(message)
+            else:
+                numbers.append(number)
+        if numbers:
+            finished = self._finished[agent._o_pid]
+            told = [finished + number for number in numbers]
+            self._inside.link.send(("taken", agent._o_pid, told, to._o_pid if to is not None else 0))
+        gone = set(numbers)
+        self._order[agent._o_pid] = deque(
+            entry - bisect_left(places, entry - base)
+            for number, entry in enumerate(order)
+            if number not in gone
+        )
+        return ours
+
+    def lost(self, agent: Agent) -> None:
+        """The message that has just come found no room, and was dropped as the newest."""
+        order = self._order.get(agent._o_pid)
+        if order:
+            order.pop()
+            self._inside.link.send(("lost", agent._o_pid, self._finished[agent._o_pid] + len(order)))
+
     def shift(self, agent: Agent) -> None:
         """The agent has started, perhaps with a message of an earlier process before all that have come meanwhile."""
         order = self._order.get(agent._o_pid)
@@ -142,8 +179,11 @@ def _entered(agent: Agent) -> int:
 
 
 def _dropped(agent: Agent) -> int:
+    """How many messages have left its mailbox from the front without being handled."""
     found = agent._o_bonds
-    return found.overfull.dropped if found is not None and found.overfull is not None else 0
+    if found is None or found.overfull is None or type(agent).overflow == "drop_newest":
+        return 0
+    return found.overfull.dropped
 
 
 def row_of(agent: Agent) -> tuple[Any, ...]:

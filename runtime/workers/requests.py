@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime import bonds
+from observe.runtime.actions import hand_over, lay_down
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.calls import Call
 from observe.runtime.carrying import carried_from
@@ -17,6 +18,7 @@ from observe.runtime.workers.gone import gone
 from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason
 from observe.runtime.workers.remote import Remote
+from observe.runtime.workers.remote_end import readable
 
 if TYPE_CHECKING:
     from observe.runtime.exits import ExitReason
@@ -207,6 +209,35 @@ def letter(process: WorkerProcess, pid: int, data: bytes) -> None:
     process.node.dead_letter(agent if agent is not None else f"agent {pid}", _read(process.node, data))
 
 
+def taken(process: WorkerProcess, pid: int, numbers: list[int], to: int) -> None:
+    """An operator has taken messages out of the mailbox of an agent there, for another agent or (0) for nobody."""
+    agent = process.agents.get(pid)
+    if agent is None:
+        return  # it has ended meanwhile, and they are dead letters already
+    receiver = process.node.agents.get(to)
+    for message in agent._o_away.take_out(numbers):
+        if not isinstance(receiver, Remote):
+            message = _opened(message, process.node)
+        if receiver is not None:
+            hand_over(agent, message, receiver)
+        else:
+            lay_down(agent, message)
+
+
+def _opened(message: Any, node: Node) -> Any:
+    """A message between two workers is not read on its way; whoever is here wants to read it."""
+    if type(message) is Call and type(message.message) is Packed:
+        message.message = readable(message.message, node)
+    return readable(message, node) if type(message) is Packed else message
+
+
+def lost(process: WorkerProcess, pid: int, number: int) -> None:
+    """A message found no room there; the worker itself has told its sender, or sent the dead letter."""
+    agent = process.agents.get(pid)
+    if agent is not None:
+        agent._o_away.take_out([number])
+
+
 def finding(process: WorkerProcess, data: bytes) -> None:
     """The watchdog there has found something."""
     found: Finding = unpack(data, process.node)
@@ -242,6 +273,8 @@ ANSWERS: Final[dict[str, Callable[..., None]]] = {
         demonitor,
         ask,
         letter,
+        taken,
+        lost,
         finding,
         failed,
         limit,

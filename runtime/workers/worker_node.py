@@ -98,6 +98,11 @@ class WorkerLifecycle(Lifecycle):
             self.cut[agent._o_pid] = agent._o_step
         super().exit(agent, reason)
 
+    def taken_out(self, agent: Agent, places: list[int], taken: list[Any], to: Agent | None) -> list[Any]:
+        node = self.node
+        assert isinstance(node, WorkerNode)
+        return node.inside.progress.taken_out(agent, places, taken, to)
+
     async def wait_exit(self, agent: Agent) -> ExitReason:
         if isinstance(agent, Stub):
             node = self.node

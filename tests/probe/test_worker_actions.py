@@ -120,8 +120,8 @@ async def test_the_next_rung_is_taken_and_the_budget_begins_anew(node: Node, cli
 async def test_what_cannot_be_done_there_says_so_and_a_worker_that_is_stuck_does_it_never(
     node: Node, client: NodeClient
 ) -> None:
-    with pytest.raises(RemoteError, match="worker process") as refused:
-        await client.mailbox("clerk", "drop", everything=True)
+    with pytest.raises(RemoteError, match="not in the activity") as refused:
+        await client.act("cancel_activity", agent="clerk")
     assert refused.value.code == "refused"
     before = node.ref("clerk")._agent._o_pid
     node.ref("clerk").cast("spin")

@@ -175,3 +175,10 @@ class Forker(Odd):
             os.close(reading)
             os.close(writing)
         return pids
+
+
+class Newest(Odd):
+    """Has room for three messages, and does without those that come then."""
+
+    mailbox_limit = 3
+    overflow = "drop_newest"
