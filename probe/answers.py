@@ -25,6 +25,7 @@ from observe.probe.words import Words
 from observe.runtime.errors import NodeDown, NoSuchAgent, NoSuchTask
 from observe.runtime.node import Node
 from observe.runtime.waits import waits_for_reply_of
+from observe.tracing.open_spans import destination_of
 
 TAKE_S: Final = 1.5
 """How long the scheduler may take to begin with an op. The probe itself waits 2 s."""
@@ -120,6 +121,9 @@ class Answers:
             return
         if op == "waits":
             self._guarded(self._waits, job)
+            return
+        if op == "destination":
+            job.done(destination_of(self._node))
             return
         if op in TaskAnswers.OPS:
             self._look_at_tasks(job)

@@ -21,12 +21,14 @@ import logging
 import time
 from array import array
 from collections import deque
+from pathlib import Path
 from typing import Any, Final
 
 from observe.probe.concerns import Concerns
 from observe.probe.outlet import Outlet
 from observe.probe.pace import Pace
 from observe.probe.reports import Report, finding_report, limit_report, rung_report
+from observe.probe.span_telling import SpanTeller
 from observe.probe.telling import FeedLost, Teller, Telling
 from observe.probe.words import WORD_LOOP_NS, Words
 from observe.runtime.activity import Activity
@@ -75,16 +77,26 @@ class Emitter(Instrument):
     """Feeds one probe from one node. All of it belongs to the scheduler's thread."""
 
     def __init__(
-        self, node: Node, outlet: Outlet, words: Words, *, tick_s: float, budget: float, version: str
+        self,
+        node: Node,
+        outlet: Outlet,
+        words: Words,
+        *,
+        tick_s: float,
+        budget: float,
+        version: str,
+        ends: Path | None = None,
     ) -> None:
         """
         Args:
+            ends: where ends of spans are written down; None: open spans are not told.
             tick_s: seconds between two ticks, when their cost allows it.
             budget: share of one core that ticks may take.
         """
         self._node = node
         self._outlet = outlet
         self._teller = Teller(node, outlet, version)
+        self._spans = SpanTeller(node, outlet, ends) if ends is not None else None
         self._words = words
         self._tick_s = tick_s
         self._pace = Pace(tick_s, budget)
@@ -272,6 +284,8 @@ class Emitter(Instrument):
             if self._node.lifecycle.workers is not None and now >= self._next_workers:
                 self._next_workers = now + WORKERS_S
                 self._teller.tell_workers()
+            if self._spans is not None and self._is_live:
+                self._spans.beat()
         if self._sweep_wanted:
             self._sweep_wanted = False
             self._lose()
@@ -332,6 +346,8 @@ class Emitter(Instrument):
             self._is_live = True
             self._swept_at = self._loop.time()
             self._concerns.begin_anew()
+            if self._spans is not None:
+                self._spans.begin_anew()
             self._next_workers = 0.0
 
         yield from self._teller.tell_all(begun)

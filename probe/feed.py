@@ -34,6 +34,7 @@ from observe.probe.frames import (
     RestartFrame,
     RowsFrame,
     RungFrame,
+    SpansFrame,
     SpawnFrame,
     StringsFrame,
     TraceFrame,
@@ -211,6 +212,8 @@ class Feed:
                 self.picture.event("limit", frame.at, frame.text, pid=frame.pid, reason=frame.limit, **facts)
             case TraceFrame():
                 self.on_trace(frame)
+            case SpansFrame():
+                self.picture.spans.take(frame)
             case ByeFrame():
                 self.bye = frame
 

@@ -292,6 +292,42 @@ class TraceFrame(FeedFrame):
     """Left out before them."""
 
 
+class OpenSpan(BaseModel):
+    """What is needed to end a span in the place of who began it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    trace: str = Field(pattern="^[0-9a-f]{32}$")
+    span: int = Field(gt=0, lt=1 << 64)
+    parent: int = Field(default=0, ge=0, lt=1 << 64)
+    """0: it is the root."""
+    parent_remote: bool = False
+    state: str = Field(default="", max_length=512)
+    flags: int = Field(default=1, ge=0, lt=256)
+    name: str = Field(max_length=300)
+    kind: int = Field(default=0, ge=0, le=4)
+    """As OpenTelemetry's Python API numbers them: from 0, INTERNAL."""
+    start_ns: Number
+    scope: str = Field(default="", max_length=300)
+    attributes: dict[str, bool | int | float | str] = Field(default_factory=dict, max_length=64)
+
+
+SpanEnd = tuple[int, int, int]
+"""Span id, Unix nanoseconds (0: its exporter has it), status (0 unset, 1 OK, 2 error)."""
+
+
+class SpansFrame(FeedFrame):
+    """Spans that have been open for half a second, and what became of those that were told before."""
+
+    # Tuples come as lists.
+    model_config = ConfigDict(strict=False, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    opened: list[OpenSpan] = Field(max_length=1000)
+    ended: list[SpanEnd] = Field(max_length=100_000)
+    resource: dict[str, bool | int | float | str] | None = Field(default=None, max_length=256)
+    """What they say of their process. In the first frame, in which everything begins anew."""
+
+
 class ByeFrame(FeedFrame):
     reason: str = ""
 
@@ -313,6 +349,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "workers": WorkersFrame,
     "far_rows": FarRowsFrame,
     "trace": TraceFrame,
+    "spans": SpansFrame,
     "bye": ByeFrame,
 }
 """The model for each `t`."""

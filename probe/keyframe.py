@@ -74,6 +74,7 @@ def snapshot(picture: Picture, feed: Feed) -> Snapshot:
         "newest_us": table.newest_us,
         "vitals": None if vitals.newest is None else {"t": "", **vitals.newest.model_dump()},
         "samples": [sample.to_wire() for sample in vitals.samples(SAMPLES)],
+        "spans": picture.spans.to_map(),
     }
     return Snapshot(
         len(table),
@@ -118,6 +119,8 @@ def restore(key: dict[str, Any], picture: Picture) -> int | None:
         int(key["newest_us"]),
     )
     picture.show(table)
+    if "spans" in key:
+        picture.spans.restore(key["spans"])
     for sample in key["samples"]:
         picture.vitals.remember(Vitals.from_wire(sample))
     if key["vitals"] is not None:

@@ -16,6 +16,7 @@ from observe.probe.chains import RestartChains
 from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config, CrashFrame, HelloFrame
+from observe.probe.open_book import OpenBook
 from observe.probe.processes import Processes
 from observe.probe.queries import line
 from observe.probe.streams import EventItem
@@ -59,6 +60,7 @@ class Picture:
         self.vitals.budget = config.budget
         self.troubles = Troubles()
         self.doings = Doings()
+        self.spans = OpenBook()
         self.crashes_by_class: Counter[str] = Counter()
         """Since the probe began; of many classes the later ones are counted as `other`."""
         self.allowed = Allowed(config.findings_allow)

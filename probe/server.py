@@ -41,6 +41,7 @@ from observe.probe.keyfiles import AuthorisedKeys
 from observe.probe.keys import KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
 from observe.probe.node_watch import NodeWatch
+from observe.probe.orphans import Orphans
 from observe.probe.own_use import OwnUse
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder
@@ -127,12 +128,19 @@ class Server:
             frame.session, frame.events, frame.dropped
         )
         meta = {key: getattr(config, key) for key in ("node", "host", "incarnation", "pid")} | {"format": 1}
+        self._asks = Asks(self._send_control)
+        self._orphans = Orphans(
+            self._picture,
+            self._asks,
+            self._directory,
+            Path(config.record) if config.record else None,  # looked at before it is written to
+            lambda text: self._picture.event("node", time.time(), text),
+        )
         self._recorder = self._make_recorder(meta)
         self._tapes = Tapes(self._streams, meta, self._snapshot)
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
         self._listener = Listener(self._router, config.listen, config.port)
-        self._asks = Asks(self._send_control)
         self._holder_watch = HolderWatch(self._picture, self._watch, self._asks)
         self._waiting_for = WaitingFor(self._picture, self._asks)
         path = Path(config.audit) if config.audit else self._directory / "audit"
@@ -213,6 +221,7 @@ class Server:
             self._card_is_written = False
         if self._recorder is not None:
             self._recorder.close()
+        self._orphans.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         if not self._scribe.settle(SETTLE_S):
             logger.error("the disk took too long for the last records of the audit log")
@@ -272,6 +281,7 @@ class Server:
             if self._router in ready:
                 self._take_clients(now)
             self._asks.expire(now)
+            self._orphans.look(now)
             self._feed.settle(now)
             self._flush_records(now)
             if self._feed.needs_resync(now) and not self._picture.ended:
@@ -473,6 +483,8 @@ class Server:
             if self._is_recorded:
                 self._record(DEATH, encode(death.to_wire()))
                 self._flush_records(time.monotonic())
+            if state == "dead":  # who says good-bye ends its spans itself
+                self._orphans.died(death)
             self._picture.cause = death.cause
             text = text if state == "stopped" else text + death.cause
         self._picture.end(state)

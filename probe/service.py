@@ -39,6 +39,7 @@ from observe.probe.keyfiles import NODE_KEY, BadKeyFile, config_directory, make_
 from observe.probe.keys import new_key_pair
 from observe.probe.launch import Launcher, Launches
 from observe.probe.link import ControlLink
+from observe.probe.open_book import ends_path
 from observe.probe.outlet import Outlet
 from observe.probe.states import usable_audit_directory
 from observe.probe.words import Words
@@ -124,8 +125,10 @@ class Service:
         feed, control, workers = self._addresses(directory, mark)
         outlet = Outlet(context, feed)
         self._open.callback(outlet.close)
+        ends = ends_path(directory, node.incarnation)
+        self._open.callback(ends.unlink, missing_ok=True)
         self._emitter = emitter = Emitter(
-            node, outlet, words, tick_s=settings.tick_s, budget=settings.budget, version=_version()
+            node, outlet, words, tick_s=settings.tick_s, budget=settings.budget, version=_version(), ends=ends
         )
         keys, server_keys = _server_keys(settings)
         client_keys = new_key_pair()

@@ -28,10 +28,12 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
+from observe.tracing import open_spans
 from observe.tracing.beside import beside
 from observe.tracing.context import hold, release
 from observe.tracing.errors import BadSetting
 from observe.tracing.far import FarTracing
+from observe.tracing.open_spans import OpenSpans
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
 from observe.tracing.spans import SpanMaker
 
@@ -57,6 +59,8 @@ class _Spans(SpanProcessor):
 
     def __init__(self, outbox: Outbox[ReadableSpan]) -> None:
         self.outbox = outbox
+        self.open = OpenSpans()
+        outbox.on_leave = self.open.leaving
         self.started = 0
         self.ended = 0
         self._lock = threading.Lock()
@@ -66,11 +70,13 @@ class _Spans(SpanProcessor):
         # The parent's spans are the parent's to end.
         self._lock = threading.Lock()
         self.started = self.ended = 0
+        self.open.forked()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if span.context.trace_flags.sampled:
             with self._lock:
                 self.started += 1
+            self.open.started(span)
             hold()
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -78,6 +84,7 @@ class _Spans(SpanProcessor):
             with self._lock:
                 self.ended += 1
             release()
+            self.open.ended(span)
             self.outbox.put(span)
 
 
@@ -145,6 +152,7 @@ class Tracing:
             node, self.tracer_provider, self.logger_provider, self.meter_provider, content=self._content
         )
         self._makers.append(maker)
+        open_spans.register(node, self._spans.open, self)
         maker.start()
         self._spans.outbox.ready()
         self._logs.outbox.ready()
@@ -302,6 +310,14 @@ def _resource(node: Node | None, service_name: str | None, more: Mapping[str, st
     if name:
         attributes["service.name"] = name
     return Resource.create(attributes)
+
+
+def exporters(
+    endpoint: str | None, protocol: str | None, headers: dict[str, str] | None, timeout_s: float | None
+) -> dict[str, Callable[[], Any]]:
+    """How to make the exporters of a process that called `setup` like this."""
+    chosen: Any = protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+    return _makers(endpoint, chosen, headers, timeout_s)
 
 
 def _makers(

@@ -103,6 +103,8 @@ class Outbox(Generic[T]):
         self.signal = signal
         self._make = make
         self._failure = failure
+        self.on_leave: Callable[[Sequence[T]], None] = _nobody
+        """Hears of what is handed to the exporter, before it is, and of what is dropped for want of room."""
         self._most = queued
         self._batch = batch
         self._delay_s = delay_s
@@ -138,7 +140,7 @@ class Outbox(Generic[T]):
                 self._dropped["shutdown"] += 1
                 return
             if len(self._queue) >= self._most:
-                self._queue.popleft()
+                self.on_leave([self._queue.popleft()])
                 self._dropped["queue_full"] += 1
             self._queue.append(item)
             full = len(self._queue) >= self._batch
@@ -228,6 +230,7 @@ class Outbox(Generic[T]):
             self._in_flight = len(batch)
         taken = False
         try:
+            self.on_leave(batch)
             if self._exporter is None:
                 self._exporter = self._make()
             taken = self._exporter.export(batch) is not self._failure
@@ -250,3 +253,7 @@ class Outbox(Generic[T]):
             if not self._queue:
                 self._idle.notify_all()
             return bool(self._queue) and (taken or not self._closing or self._failures < PATIENCE)
+
+
+def _nobody(_items: Sequence[Any]) -> None:
+    """Nobody wants to know."""

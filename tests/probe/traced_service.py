@@ -1,0 +1,58 @@
+"""A service that is traced, in a process of its own, for those who kill it. Does what it reads on stdin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+from observe import tracing
+from observe.probe import Probe
+from observe.runtime import Agent, Node
+
+
+class Asker(Agent):
+    """Asks a model, which does not answer; before that it looks something up."""
+
+    def init(self) -> None:
+        self.conversation_id = "c-17"
+
+    async def handle(self, message: Any) -> None:
+        async with self.activity("tool:look-up"):
+            await asyncio.sleep(0.6)  # long enough to be told
+        async with self.activity("model:chat", model="m", provider="p"):
+            await asyncio.sleep(3600)
+
+
+async def main(name: str, settings: dict[str, Any]) -> None:
+    """Serve until told to end."""
+    endpoint, delay_s = settings.pop("endpoint"), settings.pop("delay_s", 0.1)
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async with Node(name) as node:
+        with tracing.setup(node, endpoint=endpoint, delay_s=delay_s, headers={"x-key": "k"}) as traced:
+            async with Probe(node, **settings):
+                await node.spawn(Asker, name="asker")
+                say(pid=os.getpid(), incarnation=node.incarnation)
+                while line := await reader.readline():
+                    command, *args = json.loads(line)
+                    if command == "cast":
+                        node.ref(args[0]).cast(args[1])
+                        say(cast=args[0])
+                    elif command == "open":
+                        say(told=[span.name for span in traced._spans.open._told.values()])
+                    elif command == "return":
+                        break
+
+
+def say(**facts: Any) -> None:
+    """One line for the test."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], json.loads(sys.argv[3])))
