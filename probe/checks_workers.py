@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from observe.probe.condition import Check, Condition, agents
-from observe.probe.holding import describe_holder
+from observe.probe.holding import describe_holder, stack_lines
 from observe.probe.picture import Picture
 
 
@@ -43,6 +43,6 @@ def _holds_worker(picture: Picture, _now: float) -> Condition | None:
         count=len(found),
         pid=held.pid,
         filter=f"process={number}",
-        evidence={"worker": number, "os_pid": worker.facts["os_pid"]},
+        evidence={"worker": number, "os_pid": worker.facts["os_pid"], "stack": stack_lines(held)},
         pids=frozenset([held.pid] if held.pid else ()),
     )

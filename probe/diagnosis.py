@@ -18,7 +18,7 @@ from observe.probe.checks_told import told_checks
 from observe.probe.checks_waiting import waiting_checks
 from observe.probe.checks_workers import worker_checks
 from observe.probe.condition import Check, Condition, agents
-from observe.probe.holding import describe_holder
+from observe.probe.holding import describe_holder, stack_lines
 from observe.probe.picture import Picture
 
 MANY_WAITING: Final = 100
@@ -81,12 +81,9 @@ def _held(picture: Picture, check: str, verb: str) -> Condition | None:
     held = picture.held
     if held is None or picture.allowed.names(check, held.class_name, held.name):
         return None
-    stack = [
-        f"{frame.function} {frame.file}:{frame.line} {frame.source}".strip() for frame in held.stack[-10:]
-    ]
     text = f"{describe_holder(held)} {verb}"
     return Condition(
-        text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack},
+        text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack_lines(held)},
         pids=frozenset([held.pid]),
     )  # fmt: skip
 
@@ -95,7 +92,12 @@ def _holds_scheduler(picture: Picture, _now: float) -> Condition | None:
     if picture.held is not None:
         return None if _is_blocked(picture) else _held(picture, "holds_scheduler", "holds the scheduler")
     found = picture.troubles.findings("holds_scheduler").values()  # the runtime sees it sooner than the probe
-    told = [one for one in found if not picture.allowed.names("holds_scheduler", one.class_name, one.name)]
+    told = [
+        one
+        for one in found
+        if not picture.allowed.names("holds_scheduler", one.class_name, one.name)
+        and not picture.is_elsewhere(one.pid)  # `holds_worker` is about those
+    ]
     if not told:
         return None
     newest = max(told, key=lambda one: one.at)

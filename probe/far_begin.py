@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from observe.probe import far_emit
+from observe.probe.dump_signal import stacks_beside
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
 
@@ -44,7 +45,7 @@ class FarFeeds(Instrument):
         words = f"{self._words}-w{process.serial}"
         asked = process.ask(far_emit.begin, self._path, words, self._tick_s, self._budget)
         asked.add_done_callback(partial(self._begun, process))
-        process.over.add_done_callback(lambda _: Path(words).unlink(missing_ok=True))
+        process.over.add_done_callback(lambda _: _remove(words))
 
     def stop(self) -> None:
         """Stop in all of them. Stopping twice has no effect."""
@@ -52,7 +53,7 @@ class FarFeeds(Instrument):
         for process in self._processes():
             process.tells_itself = False
             process.ask(far_emit.end).add_done_callback(_ignore)
-            Path(f"{self._words}-w{process.serial}").unlink(missing_ok=True)
+            _remove(f"{self._words}-w{process.serial}")
 
     def _begun(self, process: WorkerProcess, asked: Future[Any]) -> None:
         if asked.cancelled():
@@ -65,6 +66,11 @@ class FarFeeds(Instrument):
     def _processes(self) -> list[WorkerProcess]:
         workers = self._node.lifecycle.workers
         return [one for one in workers.processes.values() if not one.is_closed] if workers else []
+
+
+def _remove(words: str) -> None:
+    Path(words).unlink(missing_ok=True)
+    stacks_beside(words).unlink(missing_ok=True)
 
 
 def _ignore(asked: Future[Any]) -> None:

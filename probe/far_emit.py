@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.probe.codec import encode
+from observe.probe.dump_signal import StackDump, stacks_beside
 from observe.probe.words import WORD_LOOP_NS, WORD_THREAD_NS, Words
 from observe.runtime.node import Node
 from observe.runtime.snapshot import row_values
@@ -57,6 +58,7 @@ class FarEmitter:
         self._owner = os.getpid()
         self._socket: socket.socket | None = None
         self._words = Words.create(Path(words))
+        self._stacks = StackDump(stacks_beside(words), node.scheduler.thread_id)
         self._untold: dict[int, None] = {}
         self._seq = 0
         self._next_tick = 0.0
@@ -77,6 +79,7 @@ class FarEmitter:
             self._socket.close()
             self._socket = None
         self._words.close()
+        self._stacks.close()
 
     def _beat_of_thread(self) -> None:
         try:

@@ -41,6 +41,13 @@ def describe_holder(held: Held) -> str:
     return text
 
 
+def stack_lines(held: Held) -> list[str]:
+    """The inner frames of its stack, a line each, as findings have them."""
+    return [
+        f"{frame.function} {frame.file}:{frame.line} {frame.source}".strip() for frame in held.stack[-10:]
+    ]
+
+
 def explain(refusal: Refusal, picture: Picture, op: str = "") -> Refusal:
     """Why the node did not answer, when the words can tell; else the refusal as it is."""
     held = picture.held

@@ -179,6 +179,11 @@ class Picture:
         """All columns of one agent."""
         return line(self.table, row, self.now_us())
 
+    def is_elsewhere(self, pid: int) -> bool:
+        """Whether the agent runs in a worker process."""
+        row = self.table.row_of(pid) if pid else None
+        return row is not None and bool(self.table.ints("process")[row])
+
     def label(self, pid: int) -> str:
         """How to name an agent to a person: `session-3 (pid 17)`."""
         row = self.table.row_of(pid)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
+from observe.probe.dump_signal import stacks_beside
 from observe.probe.holding import held_by
-from observe.probe.node_watch import LastWords
-from observe.probe.wire import Held
+from observe.probe.node_watch import Holding, LastWords
+from observe.probe.wire import Frame, Held
 from observe.probe.wire_workers import WorkerLine, WorkerList
 from observe.probe.words import NotWords, Words
+from observe.probe.worker_stacks import WorkerStacks
 
 if TYPE_CHECKING:
     from observe.probe.picture import Picture
@@ -33,6 +35,7 @@ class Worker:
     page: Words | None = field(default=None, repr=False)
     judge: LastWords = field(default_factory=LastWords, repr=False)
     process: psutil.Process | None = field(default=None, repr=False)
+    stacks: WorkerStacks | None = field(default=None, repr=False)
 
     def open_page(self, words: str) -> Words | None:
         """Its page of words, if it has one by now. `words` is the node's."""
@@ -41,6 +44,15 @@ class Worker:
         except (OSError, NotWords):
             return None
         return self.page
+
+    def stack(self, holding: Holding, picture: Picture) -> list[Frame]:
+        """Where its holder is. One in a process of its own holds nobody up, and is left in peace."""
+        if self.facts["isolated"] or not self.facts["os_pid"]:
+            return []
+        if self.stacks is None:
+            path = stacks_beside(f"{picture.config.words}-w{self.facts.get('serial', 0)}")
+            self.stacks = WorkerStacks(path, self.facts["os_pid"], picture.config.pid)
+        return self.stacks.look(holding, time.monotonic())
 
 
 class Processes:
@@ -76,7 +88,7 @@ class Processes:
                 continue
             if worker.held is None and holding.pid:
                 picture.table.note_running(holding.pid, holding.since_ns // 1000)
-            worker.held = held_by(holding, [], picture, now_ns // 1000)
+            worker.held = held_by(holding, worker.stack(holding, picture), picture, now_ns // 1000)
 
     def close(self) -> None:
         """Let go of all pages."""

@@ -17,11 +17,9 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import tempfile
 import threading
 import weakref
-from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +28,7 @@ import zmq
 from observe.probe.addresses import is_private
 from observe.probe.answers import Answers
 from observe.probe.cards import node_directory
+from observe.probe.dump_signal import StackDump
 from observe.probe.embed import NodeNameTaken, ProbeNotStarted, Settings
 from observe.probe.emit import Emitter
 from observe.probe.errors import UnsafeDirectory
@@ -52,9 +51,6 @@ IPC_PATH_BYTES: Final = 100
 
 JOIN_S: Final = 6.0
 """How long the control thread may take to end: it gives its probe three seconds."""
-
-_SIGNALS_IN_USE: Final[set[int]] = set()
-"""Signals given to `faulthandler` by this process. Python's own `getsignal` does not know of them."""
 
 _LIVE: Final[weakref.WeakSet[Service]] = weakref.WeakSet()
 _INHERITED: Final[list[object]] = []
@@ -200,26 +196,18 @@ class Service:
             self._node.reloader.remember()
 
     def _register_dump(self, path: Path) -> int | None:
-        """Have `faulthandler` write all stacks to a file on a real-time signal that nobody uses."""
-        number = _free_signal()
-        if number is None:
+        """Have `faulthandler` write all stacks to a file on a signal, and when the process is about to die."""
+        dump = StackDump(path)
+        if dump.file is None:
             return None
-        file = FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb")
-        self._open.callback(path.unlink, missing_ok=True)
-        self._open.callback(file.close)
-        faulthandler.register(number, file=file, all_threads=True)
+        self._open.callback(dump.close)
         if not faulthandler.is_enabled():  # else the service has its own file for that
-            faulthandler.enable(file=file, all_threads=True)  # a fatal signal leaves the last stacks there
+            faulthandler.enable(
+                file=dump.file, all_threads=True
+            )  # a fatal signal leaves the last stacks there
             self._open.callback(faulthandler.disable)
             self._dumps_fatal = True
-        _SIGNALS_IN_USE.add(number)
-
-        def unregister() -> None:
-            faulthandler.unregister(number)
-            _SIGNALS_IN_USE.discard(number)
-
-        self._open.callback(unregister)
-        return number
+        return dump.number
 
     def _on_ready(self, endpoint: str, code: str, message: str) -> None:
         """The control thread has news of the probe."""
@@ -350,17 +338,6 @@ def _at_exit() -> None:
             service.stop_at_exit()
         except Exception:
             logger.exception("a probe could not be ended in order")
-
-
-def _free_signal() -> int | None:
-    """A real-time signal without a handler; None where there is none, as on macOS."""
-    first, last = getattr(signal, "SIGRTMIN", None), getattr(signal, "SIGRTMAX", None)
-    if first is None or last is None:
-        return None
-    for number in range(int(first) + 5, int(last)):
-        if number not in _SIGNALS_IN_USE and signal.getsignal(number) == signal.SIG_DFL:
-            return number
-    return None
 
 
 def _remove_leftovers(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The main program of a worker: `python -m observe.runtime.workers.entry LINK CONTROL LIFELINE TRACE`, four descriptors."""
+"""The main program of a worker: `python -m observe.runtime.workers.entry LINK CONTROL LIFELINE TRACE ALARM`, five descriptors."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def serve_control(control: socket.socket, parent: int, inside: Any) -> None:
 
 def main() -> None:
     """Run a worker until it is told to end."""
-    link_fd, control_fd, lifeline, trace = map(int, sys.argv[1:5])
+    link_fd, control_fd, lifeline, trace, alarm = map(int, sys.argv[1:6])
     hold_lifeline(lifeline)
-    for descriptor in (link_fd, control_fd, lifeline, trace):
+    for descriptor in (link_fd, control_fd, lifeline, trace, alarm):
         os.set_inheritable(descriptor, False)
     faulthandler.enable(file=trace)
     link = socket.socket(fileno=link_fd)
@@ -118,7 +118,7 @@ def main() -> None:
     link.setblocking(False)
     with asyncio.Runner(loop_factory=factory) as runner:
         loop = runner.get_loop()
-        inside = Inside(loop, boot)
+        inside = Inside(loop, boot, socket.socket(fileno=alarm))
         threading.Thread(
             target=serve_control, args=(control, boot["parent"], inside), name="observe:control", daemon=True
         ).start()

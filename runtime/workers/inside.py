@@ -31,6 +31,7 @@ from observe.runtime.findings import Finding
 from observe.runtime.instrument import Instrument
 from observe.runtime.mailbox import has_room
 from observe.runtime.ref import envelope
+from observe.runtime.workers.alarm import raise_alarm
 from observe.runtime.workers.link import Frame, Link
 from observe.runtime.workers.packing import (
     pack,
@@ -49,8 +50,9 @@ from observe.runtime.workers.worker_node import WorkerLifecycle, WorkerNode
 class Inside(Instrument):
     """One worker, from within."""
 
-    def __init__(self, loop: AbstractEventLoop, boot: dict[str, Any]) -> None:
+    def __init__(self, loop: AbstractEventLoop, boot: dict[str, Any], alarm: socket.socket) -> None:
         self.loop = loop
+        self._alarm = alarm
         self.serial: int = boot["serial"]
         self.number: int = boot["number"]
         self.beat: Callable[[], None] | None = None
@@ -353,8 +355,8 @@ class Inside(Instrument):
         self.link.send(("limit", owner._o_pid, pack_error(error)))
 
     def on_finding(self, finding: Finding) -> None:
-        data = pack(finding, "a finding")
-        self.loop.call_soon_threadsafe(self.link.send, ("finding", data))
+        if not raise_alarm(self._alarm, finding):
+            self.loop.call_soon_threadsafe(self.link.send, ("finding", pack(finding, "a finding")))
 
     async def _close(self) -> None:
         lifecycle = self.node.lifecycle

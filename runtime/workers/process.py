@@ -5,6 +5,7 @@
       control <------ questions and answers ------------>   a thread: answers while the loop is stuck
       lifeline ------ a pipe that never carries a byte -->   the kernel kills the group when it closes
       trace   <------ a file without a name -------------   faulthandler, when it crashes
+      alarm   <------ findings (alarm.py) ---------------   the watchdog's thread
 
 When this process ends, however that comes about, the kernel closes the lifeline.
 """
@@ -31,6 +32,7 @@ from observe.runtime.calls import Call
 from observe.runtime.clock import wall_s
 from observe.runtime.errors import WorkerDied
 from observe.runtime.exits import KILLED, ExitReason, WorkerTraceback
+from observe.runtime.workers.alarm import Alarm
 from observe.runtime.workers.boot import boot_bytes
 from observe.runtime.workers.limits import Limits
 from observe.runtime.workers.link import Frame, Link
@@ -90,6 +92,7 @@ class WorkerProcess:
         self._lost: Future[None] = self.loop.create_future()
         self._control, self._far_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._control_lock = threading.Lock()
+        self._alarm = Alarm(self.loop, self._found)
         self._lifeline = -1
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
@@ -126,6 +129,7 @@ class WorkerProcess:
             trace.close()
             self._control.close()
             self._far_control.close()
+            self._alarm.close()
             if self._lifeline >= 0:
                 os.close(self._lifeline)
                 self._lifeline = -1
@@ -134,7 +138,7 @@ class WorkerProcess:
     async def _run(self, trace: int) -> int:
         ours, theirs = socket.socketpair()
         life, self._lifeline = os.pipe()
-        descriptors = (theirs.fileno(), self._far_control.fileno(), life, trace)
+        descriptors = (theirs.fileno(), self._far_control.fileno(), life, trace, self._alarm.far.fileno())
         try:
             try:
                 self._process = process = await asyncio.create_subprocess_exec(
@@ -151,6 +155,7 @@ class WorkerProcess:
             finally:
                 theirs.close()
                 self._far_control.close()
+                self._alarm.far.close()
                 os.close(life)
             self.os_pid = process.pid
             if self._killed:
@@ -324,6 +329,9 @@ class WorkerProcess:
                     told.set_exception(unpack_error(data, self.node))
         else:
             ANSWERS[op](self, *frame[1:])
+
+    def _found(self, data: bytes) -> None:
+        ANSWERS["finding"](self, data)
 
     def _replied(self, number: int, ok: bool, data: bytes) -> None:
         call = self.calls.pop(number, None)

@@ -22,8 +22,11 @@ from observe.probe.frames import Config
 from observe.probe.keyframe import restore, take
 from observe.probe.picture import Picture
 from observe.probe.strings import MOST_INTERNED, Strings
+from observe.probe.verbs_findings import StandingFinding
 from observe.probe.wire import Held, Query
 from observe.runtime import Node
+from observe.runtime import findings as runtime_findings
+from observe.runtime.instrument import Instrument
 from tests.probe.live import eventually, private_runtime
 from tests.runtime.worker_agents import Clock, Fan, Holder, Odd
 
@@ -93,8 +96,43 @@ async def test_rows_of_workers_go_on_while_the_nodes_own_loop_is_held() -> None:
         assert is_seen.is_set()
 
 
+class Told(Instrument):
+    """Hears of findings in the node's own process."""
+
+    def __init__(self) -> None:
+        self.findings: list[runtime_findings.Finding] = []
+
+    def on_finding(self, finding: runtime_findings.Finding) -> None:
+        self.findings.append(finding)
+
+
+async def holds_worker(client: NodeClient) -> StandingFinding | None:
+    return next((one for one in (await client.findings()).findings if one.check == "holds_worker"), None)
+
+
+def with_stack(finding: StandingFinding | None) -> bool:
+    return finding is not None and bool(finding.evidence["stack"])
+
+
+async def test_the_stack_comes_also_while_c_code_keeps_the_interpreter_lock() -> None:
+    """No thread of that process can say where it is."""
+    async with Node("gripped-c", workers=1) as node, Probe(node, tick_s=0.05):
+        holder, _ = await node.spawn(Odd, name="holder"), await node.spawn(Odd, name="sibling")
+        worker = await holder.call("pid")
+        async with connect("gripped-c") as client:
+            await eventually(lambda: rows(client, "process=1"), lambda found: len(found) == 2)
+            holder.cast("c")
+            finding = await eventually(lambda: holds_worker(client), with_stack)
+            assert finding is not None
+            assert "in C code that keeps the interpreter lock" in finding.text
+            assert "sum(range(10**12))" in finding.text
+            os.kill(worker, signal.SIGKILL)
+
+
 async def test_who_holds_a_worker_is_seen_while_it_does() -> None:
     async with Node("gripped", workers=1) as node, Probe(node, tick_s=0.05):
+        told = Told()
+        node.instruments.add(told)
         holder, sibling = await node.spawn(Holder, name="holder"), await node.spawn(Odd, name="sibling")
         async with connect("gripped") as client:
             await eventually(lambda: rows(client, "process=1"), lambda found: len(found) == 2)
@@ -106,10 +144,17 @@ async def test_who_holds_a_worker_is_seen_while_it_does() -> None:
             seen = await eventually(held, lambda found: found is not None and found.where == "python")
             assert seen is not None
             assert (seen.pid, seen.name) == (holder.pid, "holder")
-            found = await eventually(client.findings, lambda found: bool(found.findings))
-            (finding,) = [one for one in found.findings if one.check == "holds_worker"]
+            finding = await eventually(lambda: holds_worker(client), with_stack)
+            assert finding is not None
             assert (finding.pid, finding.filter) == (holder.pid, "process=1")
             assert "holds worker 1, where 1 agent waits" in finding.text
+            assert "worker_agents.py" in finding.text
+            assert [line.split()[0] for line in finding.evidence["stack"]] == ["handle"]
+            checks = {one.check for one in (await client.findings()).findings}
+            assert "holds_scheduler" not in checks, "the node's own scheduler is free"
+            await eventually_true(lambda: told.findings)
+            assert told.findings[0].pid == holder.pid
+            assert told.findings[0].stack[-1].function == "handle"
             (row,) = await rows(client, "name=holder")
             assert row["status"] == "running"
             assert (await client.vitals()).state == "up", "the node itself is not held"
