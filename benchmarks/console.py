@@ -202,6 +202,7 @@ def serve(agents: int, refreshes_hz: float) -> None:
 
     app = ObserveApp(lambda: StandIn(agents), "bench", screen="agents")  # type: ignore[arg-type, return-value]  # it answers as one
     app.attachment.rows._interval_s = 1 / refreshes_hz
+    app.collects = True  # as `observe attach` does
     app.table_view.order_by("pid", descending=False)
     app.run()
 

@@ -14,6 +14,7 @@ from textual import on
 
 from observe.console import keymap
 from observe.console.app_acts import ActingApp
+from observe.console.collecting import collect_at_leisure
 from observe.console.columns import BY_NAME
 from observe.console.exports import written
 from observe.console.format import clock
@@ -48,6 +49,8 @@ class ObserveApp(ActingApp):
         self._show_place()
         self.run_worker(self._stay_attached(), group="attachment")
         self.set_interval(1.0, self.end_control_in_time)
+        if self.collects:
+            self.run_worker(collect_at_leisure(self.first_paint), group="collecting")
 
     async def _stay_attached(self) -> None:
         try:
@@ -211,6 +214,7 @@ def run_console(target: str, *, readonly: bool = False, screen: PageName = FIRST
         screen=screen,
         memory=Memory(default_path()),
     )
+    app.collects = True
     app.run()
     if app.failure is not None:
         raise app.failure

@@ -18,6 +18,7 @@ from time import time
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.widgets import ContentSwitcher
 
@@ -41,6 +42,7 @@ from observe.console.palette import ActionCommands
 from observe.console.plain import AsciiFilter, wanted
 from observe.console.screens import FIRST_SCREEN, PageName
 from observe.console.state import AgentsView
+from observe.console.thrift import saving
 from observe.console.tones import THEMES, theme_for
 from observe.console.widgets.bars import KeyHints, StatusBar
 from observe.console.widgets.vitals import VitalsHeader
@@ -86,6 +88,8 @@ class ConsoleApp(App[None]):
         """Pages of the registry whose actions work everywhere here, besides the app's."""
         self.leaves_for_fleet = False
         """Whether the person went back to the nodes; the app has ended then."""
+        self.collects = False
+        """Whether Python's garbage collector is kept out of the way: of a console that has its process to itself."""
         self.failure: AttachError | None = None
         """Why the first attempt to attach failed; the app has ended then."""
 
@@ -114,6 +118,10 @@ class ConsoleApp(App[None]):
             self.register_theme(theme)
         self.theme = theme_for(os.environ)
         self._plain: list[LineFilter] = [AsciiFilter()] if wanted() else []
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's for this terminal, which then writes no style twice."""
+        return saving(super().get_driver_class())
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, and where it is wanted one that leaves nothing but ASCII."""

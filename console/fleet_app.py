@@ -251,6 +251,7 @@ async def _run(nodes: Sequence[str | Sought], readonly: bool, screen: FleetScree
                 lambda sought=sought: connect(sought, reconnect=True),  # type: ignore[misc]  # bound now
                 opening.node, readonly=readonly, opening=opening,
             )  # fmt: skip
+            app.collects = True
             app.node.control, app.theme = view.control, console.theme
             await app.run_async()
             view.control = app.node.control

@@ -4,6 +4,7 @@ No row is a widget or a Python object per cell that outlives a paint: a table of
 rows in sight. Rows that have not come yet are painted as placeholders, and keys never wait for them.
 """
 
+from itertools import accumulate
 from time import monotonic
 
 from rich.segment import Segment
@@ -14,11 +15,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from observe.console.columns import GAP, PID, Column, Row, fit
+from observe.console.columns import GAP, PID, Column, Piece, Row, fit
 from observe.console.findings import Finding, concerning
 from observe.console.format import pad
 from observe.console.state import AgentsView, Change
 from observe.console.tones import Ground, Tones, tones_of
+
+CELLS_KEPT = 400
+"""Rows whose cells are kept as they were painted last: more than any screen has."""
 
 MARGIN = 3
 """Cells to the left of the first column: the choice, a mark, and whether there is a finding about the agent."""
@@ -63,6 +67,8 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
 
         self._flash_timer_runs = False
         self._painted = False
+        self._cells: dict[int, tuple[Row, list[list[Piece]]]] = {}
+        """Of rows by their index: what is in their cells, made once for each row that comes."""
 
     # -- size and scrolling
 
@@ -102,7 +108,7 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.sync()
         else:
             for index in change.rows:
-                self.paint_row(index)
+                self._paint_changes(index)
         if self.view.follow:
             self.reveal()
         if not self._flash_timer_runs and self._any_flash():
@@ -113,6 +119,7 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Mark the rows of the agents that these are about."""
         if findings != self.findings:
             self.findings = list(findings)
+            self._cells.clear()
             self.refresh()
 
     def _any_flash(self) -> bool:
@@ -131,6 +138,43 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Paint one row again, if it is in sight."""
         if index is not None and self.view.in_sight(index):
             self.refresh(Region(0, index - self.view.top + 1, self.size.width, 1))
+
+    def _paint_changes(self, index: int) -> None:
+        """Paint a row again from the first to the last of its cells that differ: the rest need not go to the terminal."""
+        if not self.view.in_sight(index):
+            return
+        before, row = self._cells.get(index), self.view.row(index)
+        self._fit()
+        if (
+            before is None
+            or row is None
+            or before[0][PID] != row[PID]
+            or self.view.flashing(row, monotonic())
+        ):
+            self.paint_row(index)
+            return
+        after = self._cells_of(index, row)
+        differ = [place for place, (old, new) in enumerate(zip(before[1], after, strict=True)) if old != new]
+        if differ:
+            ends = list(accumulate((cells + GAP for _, cells in self._columns), initial=MARGIN))
+            left = 0 if differ[0] == 0 else ends[differ[0] - 1]
+            self.refresh(Region(left, index - self.view.top + 1, ends[differ[-1]] - left, 1))
+
+    def _cells_of(self, index: int, row: Row) -> list[list[Piece]]:
+        """What is in each cell of a row, in front of them whether there is a finding about it."""
+        known = self._cells.get(index)
+        if known is not None and known[0] is row:
+            return known[1]
+        made = self._filled(row)
+        if len(self._cells) >= CELLS_KEPT:
+            self._cells.clear()
+        self._cells[index] = (row, made)
+        return made
+
+    def _filled(self, row: Row) -> list[list[Piece]]:
+        about = concerning(row, self.findings) if self.findings else []
+        sign = ("▲", about[0].level) if about else (" ", "text")
+        return [[sign], *(column.cell(row, cells) for column, cells in self._columns)]
 
     # -- choosing
 
@@ -204,6 +248,7 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         wanted = (self.scrollable_content_region.width, self.view.sort, self.view.columns)
         if wanted != self._layout_of:
             self._layout_of = wanted
+            self._cells.clear()
             self._columns = fit(wanted[0] - MARGIN, self.view.sort, self.view.columns)
 
     def render_line(self, y: int) -> Strip:
@@ -255,12 +300,21 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
             # Read after the picture that is being made now has been shown. Without a sender of our own it would pass
             # for the screen's, and bubbling ends at the sender.
             self.post_message(self.Painted().set_sender(self))
-        return self.painted(tones, row, mark, ground, width)
+        return self.painted(tones, row, mark, ground, width, self._cells_of(index, row))
 
-    def painted(self, tones: Tones, row: Row, mark: str, ground: Ground, width: int) -> Strip:
-        """A row in the columns of this table, behind a mark of two cells."""
+    def painted(
+        self,
+        tones: Tones,
+        row: Row,
+        mark: str,
+        ground: Ground,
+        width: int,
+        filled: list[list[Piece]] | None = None,
+    ) -> Strip:
+        """A row in the columns of this table, behind a mark of two cells. `filled` is what is in its cells, if that is known."""
         self._fit()
-        about = concerning(row, self.findings) if self.findings else []
+        if filled is None:
+            filled = self._filled(row)
         runs: list[tuple[str, Style]] = [(mark, tones.style("title", ground))]
 
         def add(text: str, tone: str) -> None:
@@ -273,10 +327,10 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
             else:
                 runs.append((text, style))
 
-        add("▲" if about else " ", about[0].level if about else "text")
+        add(*filled[0][0])
         used = MARGIN
-        for column, cells in self._columns:
-            for text, tone in column.cell(row, cells):
+        for (_, cells), pieces in zip(self._columns, filled[1:], strict=True):
+            for text, tone in pieces:
                 if text:
                     add(text, "dim" if self.stale else tone)
             add(" " * GAP, "text")

@@ -105,6 +105,28 @@ async def test_a_picture_in_which_one_agent_changed_paints_one_line() -> None:
         assert set(painted) == {5}
 
 
+async def test_of_a_changed_row_only_the_cells_that_differ_go_to_the_terminal() -> None:
+    """Name, class and place in the tree never change, and are half of the line."""
+    app = TableApp()
+    async with app.run_test(size=(200, 24)) as pilot:
+        change = answer(app.view, list(range(1, 101)))
+        assert change is not None
+        app.table.show(change)
+        await pilot.pause()
+        regions: list[Any] = []
+        app.table.refresh = lambda *given, **_: regions.extend(given)  # type: ignore[assignment, method-assign]
+        ask = app.view.ask()
+        rows = [row(n, mailbox=9 if n == 5 else 0) for n in range(1, 1 + ask.limit)]
+        change = app.view.fold(ask, list(NAMES), rows, matched=100, total=100, at=2.0, now=0.0)
+        assert change is not None
+        app.table.show(change)
+        [region] = regions
+        assert (region.y, region.height) == (5, 1)
+        shown = app.table.render_line(5).text
+        assert shown[region.x : region.right].split() == ["9"]
+        assert region.width < 20
+
+
 async def test_the_table_follows_the_size_of_the_screen() -> None:
     """Somebody makes the window larger in the middle of the night."""
     app = TableApp()
