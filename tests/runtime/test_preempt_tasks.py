@@ -696,7 +696,8 @@ def test_one_coroutine_alone_can_be_preempted(on: Any) -> None:
         return await preemptible(computes())
 
     async def body(node: Node) -> None:
-        for task in (asyncio.create_task(around()), asyncio.create_task(preemptible(computes()))):
+        for make in (around, lambda: preemptible(computes())):
+            task = asyncio.create_task(make())
             await is_frozen(node, task)
             stack = node.tasks.stack_of(number_of(node, task))
             functions = [frame.function.rpartition(".")[2] for frame in stack.frames]
