@@ -1,4 +1,5 @@
-"""A soak: agents crash, start and end, messages flow, consoles come, watch, freeze, are killed and go, canaries are made and traced.
+"""A soak: agents crash, start and end, messages flow, consoles come, watch, freeze, are killed and go, canaries are made and traced,
+trace sessions of every kind of event begin and end, in order or by their client's going away.
 At the end memory, file descriptors, threads and tasks must be as they were after the first while.
 
     python -m benchmarks soak                  # five minutes
@@ -26,8 +27,10 @@ import psutil
 
 from benchmarks.measure import Result, at_most, child_argv, median
 from observe.probe import Probe, connect
+from observe.probe.client import NodeClient
 from observe.probe.errors import ProbeError
 from observe.probe.wire import Query
+from observe.probe.wire_traces import Kind
 from observe.runtime import Agent, Budget, ChildSpec, Node, Supervisor
 
 SECONDS: Final = float(os.environ.get("OBSERVE_SOAK_S", "300"))
@@ -74,8 +77,8 @@ async def serve() -> None:
             await asyncio.sleep(0.05)
 
 
-async def visit(dice: random.Random) -> None:
-    """One client: it looks at things, watches for a while, and goes, in order or not."""
+async def visit(dice: random.Random) -> int:
+    """One client: it looks at things, watches for a while, traces, and goes, in order or not. Returns the traced events."""
     async with connect(NAME, timeout_s=20.0) as node:
         await node.agents(
             sort=dice.choice(["reductions", "name", "mailbox"]), filter=dice.choice(["", "session-1"])
@@ -93,15 +96,42 @@ async def visit(dice: random.Random) -> None:
         for watch in watches:
             for _ in range(3):
                 await anext(watch)
+        traced = await trace(node, dice)
         if dice.random() < 0.5:
             for watch in watches:
                 await watch.close()
+        return traced
+
+
+async def trace(node: NodeClient, dice: random.Random) -> int:
+    """One trace session: it ends by its bounds, is ended, or is left behind. Returns how many events came."""
+    selector = dice.choice(
+        ["class:Session", "session-1*", "under:sessions", f"session-{dice.randrange(AGENTS)}"]
+    )
+    events: list[Kind] = dice.sample(
+        ["receive", "handled", "state", "crash", "restart", "activity", "spawn", "exit"], 4
+    )
+    where = dice.choice(["", 'message == "turn"', 'kind == "crash" or size > 2'])
+    try:
+        session = await node.trace(selector, events=events, where=where, count=200, for_s=2.0, rate=500.0)
+    except ProbeError:  # eight at one time, or an agent that has just crashed
+        return 0
+    came, most = 0, dice.choice([1, 50, 1000])
+    async for push in session:
+        came += len(push.data.events)
+        if came >= most:
+            break
+    if dice.random() < 0.5:
+        await session.close()
+    return came
 
 
 async def come_and_go(dice: random.Random, until: float, counts: dict[str, int]) -> None:
     while time.monotonic() < until:
-        await visit(dice)
+        traced = await visit(dice)
         counts["clients"] += 1
+        counts["sessions"] += traced > 0
+        counts["traced"] += traced
 
 
 async def consoles(until: float, counts: dict[str, int]) -> None:
@@ -152,7 +182,7 @@ async def soak(service_pid: int) -> tuple[list[dict[str, float]], dict[str, int]
     service = psutil.Process(service_pid)
     (probe,) = [child for child in service.children() if "observe.probe.process" in child.cmdline()]
     until = time.monotonic() + SECONDS
-    counts = {"clients": 0, "consoles": 0, "canaries": 0}
+    counts = dict.fromkeys(("clients", "consoles", "canaries", "sessions", "traced"), 0)
     samples: list[dict[str, float]] = []
     visitors = [come_and_go(random.Random(number), until, counts) for number in range(3)]
     await asyncio.gather(follow(service, probe, until, samples), consoles(until, counts), *visitors)
@@ -182,6 +212,8 @@ def run() -> list[Result]:
         Result("clients that came and went", counts["clients"], "clients"),
         Result("consoles that were killed", counts["consoles"], "consoles"),
         Result("canaries that were seen to live and die", counts["canaries"], "canaries"),
+        Result("trace sessions that told something", counts["sessions"], "sessions"),
+        Result("events of trace sessions", counts["traced"], "events"),
         Result("crashes", crashes, "crashes"),
     ]
     for name in samples[0]:

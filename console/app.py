@@ -86,6 +86,7 @@ class ObserveApp(ActingApp):
 
     @on(VitalsArrived)
     def _vitals_arrived(self, message: VitalsArrived) -> None:
+        self.node.left_out = self.attachment.left_out
         self.node.took_vitals(message.vitals, self.node.clock())
         if not self.paused:
             self.show_node()

@@ -84,6 +84,8 @@ class Attachment:
         self._post = post
         self._catching_up: asyncio.Future[None] | None = None
         self._last_vitals: Vitals | None = None
+        self.left_out = 0
+        """Events and pictures that the node has left out for us, since it was attached to."""
         self.node: NodeClient | None = None
         """The client, once attached."""
         self.rows = Poller(self._ask_rows, ROWS_INTERVAL_S)
@@ -212,6 +214,7 @@ class Attachment:
                 self._took_vitals(await node.vitals(HISTORY_S))
                 watch = await node.watch_vitals()
                 async for push in watch:
+                    self.left_out += push.dropped
                     self._took_vitals(push.data)
             await asyncio.sleep(1.0)
 
@@ -233,6 +236,7 @@ class Attachment:
                 watch = await node.watch_events()
                 push: WatchPush[Events]
                 async for push in watch:
+                    self.left_out += push.dropped
                     self._post(Happened(push.data.events))
             await asyncio.sleep(1.0)
 

@@ -86,6 +86,9 @@ class NodeView:
     vitals_came: float = 0.0
     """When the vital signs came, by this machine's clock: ages go on ticking from then."""
 
+    left_out: int = 0
+    """Events and pictures that the node left out for this console."""
+
     signs: Signs = field(default_factory=Signs)
     skew_s: float = 0.0
     """The node's clock less ours."""

@@ -279,7 +279,7 @@ class Emitter(Instrument):
         if now >= self._due:
             self._lag_us = max(self._lag_us, int((now - self._due) * 1e6))
             self._due = now + self._tick_s
-            if self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s):
+            if self._tell_vitals():
                 self._lag_us = 0
             if self._node.lifecycle.workers is not None and now >= self._next_workers:
                 self._next_workers = now + WORKERS_S
@@ -330,6 +330,10 @@ class Emitter(Instrument):
         yield from teller.tell_watched(self._is_enough)
         yield from teller.tell_exited(exited)
 
+    def _tell_vitals(self) -> bool:
+        cost_us = self._cost_ns // 1000
+        return self._teller.tell_vitals(self._lag_us, cost_us, self._pace.pause_s, self._dropped_facts)
+
     def _is_enough(self) -> bool:
         """Whether this tick should leave the rest to the next one."""
         return self._pace.is_enough((self._job_ns + time.perf_counter_ns() - self._turn_began_ns) / 1e9)
@@ -351,7 +355,7 @@ class Emitter(Instrument):
             self._next_workers = 0.0
 
         yield from self._teller.tell_all(begun)
-        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s)
+        self._tell_vitals()
         self._next_tick = 0.0
 
     def _lose(self) -> None:
@@ -373,4 +377,4 @@ class Emitter(Instrument):
         for taken in self._tick():
             if not taken or time.thread_time_ns() > end_ns:
                 return
-        self._teller.tell_vitals(self._lag_us, self._cost_ns // 1000, self._pace.pause_s)
+        self._tell_vitals()

@@ -261,6 +261,11 @@ class VitalsFrame(FeedFrame):
     """Of asyncio in the service's process, as is; 0 when that is not known."""
     pause_us: Number = 0
     """From the newest tick of telemetry to the next."""
+    lost: Number | None = None
+    """Frames that were not taken in time; None: an earlier version wrote this, as for the next."""
+    dropped_facts: Number | None = None
+    spans: dict[str, Any] | None = None
+    """A `SpanAccount`, of a node that is traced."""
 
 
 class WorkersFrame(FeedFrame):

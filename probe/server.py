@@ -160,6 +160,7 @@ class Server:
         )
         self._metrics = self._make_metrics()
         self._desk.more_statistics = self._turned_away.statistics
+        self._picture.vitals.lost_here = self._lost_here
 
     # -- opening and closing --------------------------------------------------------------------------------------------
 
@@ -352,6 +353,9 @@ class Server:
             self._picture.event("node", time.time(), text)
 
         return MetricsLink(self.config.metrics, self._picture, self._desk.standing, tell)
+
+    def _lost_here(self) -> dict[str, int]:
+        return self._streams.lost() | {"records": self._recorder.lost if self._recorder is not None else 0}
 
     def _snapshot(self) -> keyframe.Snapshot:
         return keyframe.snapshot(self._picture, self._feed)

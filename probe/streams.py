@@ -72,6 +72,11 @@ class Subscription:
         return self.credit > 0 and now >= self.next_at
 
     @property
+    def lost_as(self) -> str:
+        """Under which of the sums of `Lost` its losses are."""
+        return "traced" if self.what == "trace" else "consoles"
+
+    @property
     def is_stream(self) -> bool:
         """Whether it is of things that happen, and not of how things stand."""
         return self.what in ("events", "trace")
@@ -123,6 +128,8 @@ class Streams:
         self._subscriptions: dict[int, Subscription] = {}
         self._last = 0
         self._watching_events = 0
+        self._gone = {"consoles": 0, "traced": 0}
+        """Left out of subscriptions that are gone."""
         self.on_trace_closed: Callable[[Subscription], None] = _ignore
         """Told of a trace whose watcher has closed it or is gone."""
 
@@ -130,6 +137,13 @@ class Streams:
         """How many subscriptions there are, and how many events wait in them."""
         waiting = sum(len(subscription.events) for subscription in self._subscriptions.values())
         return {"subscriptions": len(self._subscriptions), "events_waiting": waiting}
+
+    def lost(self) -> dict[str, int]:
+        """Fields of `Lost`: what was left out of all subscriptions so far, those of traces apart."""
+        sums = dict(self._gone)
+        for one in self._subscriptions.values():
+            sums[one.lost_as] += one.missed + one.dropped
+        return sums
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(list(self._subscriptions.values()))
@@ -224,6 +238,7 @@ class Streams:
 
     def _remove(self, one: Subscription) -> None:
         del self._subscriptions[one.sub]
+        self._gone[one.lost_as] += one.missed + one.dropped
         self._watching_events -= one.what == "events"
         if one.what == "trace":
             self.on_trace_closed(one)

@@ -23,6 +23,7 @@ from observe.runtime.agent import EXITED, IDLE, WAITING, Agent
 from observe.runtime.exits import Crash
 from observe.runtime.node import Node
 from observe.runtime.snapshot import ROW_WIDTH, row_values, spawn_facts
+from observe.tracing.open_spans import account_of
 
 CHUNK_AGENTS: Final = 256
 """Agents handled between two yields: about half a millisecond."""
@@ -186,7 +187,7 @@ class Teller:
             scheduler.take_dirty(10 * CHUNK_AGENTS)
             yield True
 
-    def tell_vitals(self, lag_us: int, cost_us: int, pause_s: float = 0.0) -> bool:
+    def tell_vitals(self, lag_us: int, cost_us: int, pause_s: float = 0.0, dropped_facts: int = 0) -> bool:
         """The node's totals. Once, without insisting: the next beat has newer ones."""
         vitals = self._node.snapshot_vitals()
         return self._outlet.offer(
@@ -206,6 +207,9 @@ class Teller:
                 "dead_letters": vitals.dead_letters,
                 "tasks": count_tasks(),
                 "pause_us": int(pause_s * 1e6),
+                "lost": self._outlet.lost,
+                "dropped_facts": dropped_facts,
+                "spans": account_of(self._node),
             },
         )
 

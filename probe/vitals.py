@@ -6,10 +6,14 @@ Rates are made from the totals of the feed, so that a lost frame costs resolutio
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from observe.probe.frames import VitalsFrame
 from observe.probe.wire import MAX_HISTORY_S, Held, Vitals
+from observe.probe.wire_lost import Lost, SpanAccount
 
 NUMBERS: Final = (
     "at", "agents", "rate", "run_queue", "use", "lag_s", "memory", "cpu", "crashes_min", "restarts_min", "spawned",
@@ -35,6 +39,8 @@ class VitalSigns:
         self.cpu = 0.0
         self.budget = 0.0
         self.probe_cpu = 0.0
+        self.lost_here: Callable[[], dict[str, int]] = dict
+        """What the probe itself has left out: fields of `Lost`."""
 
     @property
     def announced(self) -> int:
@@ -93,7 +99,16 @@ class VitalSigns:
         """The vital signs of the last sample, with what is known at once brought up to date."""
         last = self._samples[-1] if self._samples else self.sample(at, state, agents, held)
         update = {"at": at, "state": state, "agents": agents, "held": held} | _of_held(last, held)
-        return last.model_copy(update=update | {"history": self.history(history_s)})
+        return last.model_copy(update=update | {"history": self.history(history_s), "lost": self._lost()})
+
+    def _lost(self) -> Lost | None:
+        newest = self._newest
+        if newest is None or newest.lost is None:
+            return None
+        here = dict.fromkeys(("consoles", "traced", "records"), 0) | self.lost_here()
+        return Lost(
+            telemetry=newest.lost, facts=newest.dropped_facts or 0, spans=_account(newest.spans), **here
+        )
 
     def history(self, history_s: float) -> dict[str, list[float]]:
         """For each number its values in the last `history_s` seconds, oldest first; nothing for 0."""
@@ -102,6 +117,13 @@ class VitalSigns:
             return {}
         samples = list(self._samples)[-count:]
         return {name: [getattr(sample, name) for sample in samples] for name in NUMBERS}
+
+
+def _account(spans: dict[str, Any] | None) -> SpanAccount | None:
+    try:
+        return None if spans is None else SpanAccount.from_wire(spans)
+    except ValidationError:
+        return None
 
 
 def _of_held(vitals: Vitals, held: Held | None) -> dict[str, float]:

@@ -25,6 +25,7 @@ from observe.probe.wire_base import (
     Told,
     class_name_field,
 )
+from observe.probe.wire_lost import Lost
 from observe.probe.wire_standing import BudgetLine, CheckpointLine, LadderLine, PastActivity, TieLines
 
 __all__ = [
@@ -309,6 +310,8 @@ class Vitals(Told):
     held: Held | None = None
     cause: str = ""
     """Of a node that is gone: why, in one line. `deaths` has the whole report."""
+    lost: Lost | None = None
+    """What was left out; None: not known."""
     history: dict[str, list[float]] = Field(default_factory=dict)
     """For each number above one value a second, oldest first."""
 

@@ -59,6 +59,8 @@ class Destination(Protocol):
     options: dict[str, Any]
     resource: Any
 
+    def statistics(self) -> dict[str, Any]: ...
+
 
 class OpenSpans:
     """Of one tracer provider. Spans begin and end in any thread; `news` is for one reader."""
@@ -234,6 +236,22 @@ def destination_of(node: Node) -> dict[str, Any]:
         return {}
     chosen = {key: found[1].options.get(key) for key in ("endpoint", "protocol", "headers", "timeout_s")}
     return chosen | {"resource": resource_of(node)}
+
+
+def account_of(node: Node) -> dict[str, Any] | None:
+    """Where the node's spans are, and why some were dropped; None when it is not traced."""
+    found = _traced.get(node)
+    if found is None:
+        return None
+    told = found[1].statistics()
+    ended = told["spans"]
+    return {
+        "started": told["started"],
+        "open": told["open"],
+        "waiting": ended.queued + ended.in_flight,
+        "exported": ended.exported,
+        "dropped": {why: count for why, count in ended.dropped.items() if count},
+    }
 
 
 def resource_of(node: Node) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from observe.console.columns import Piece, Row, row_of
 from observe.console.crash_groups import Group, group
 from observe.console.death_lines import death_lines
 from observe.console.lines import Folds, Line
+from observe.console.loss_lines import loss_lines
 from observe.console.navigation import Place
 from observe.console.overview_lines import (
     LEAST,
@@ -128,10 +129,12 @@ class OverviewPage(ConsolePage):
             self.left.show([*above, *tops])
             beside = self.right.text_width
             workers = worker_lines(self.processes, self.folds, beside)
-            self.right.show([*vital_lines(node, self.folds, beside), *workers, *crashes])
+            lost = loss_lines(node, self.folds)
+            self.right.show([*vital_lines(node, self.folds, beside), *lost, *workers, *crashes])
         else:
             workers = worker_lines(self.processes, self.folds, width)
-            self.left.show([*above, *tops, *vital_lines(node, self.folds, width), *workers])
+            lost = loss_lines(node, self.folds)
+            self.left.show([*above, *tops, *vital_lines(node, self.folds, width), *lost, *workers])
         if self.shown:
             self.observer.show_where()
 

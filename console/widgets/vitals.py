@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from observe.console.columns import Piece
 from observe.console.format import clip, clock, count, duration, pad, percent, rate, size, spark_lines
+from observe.console.loss_lines import loss_piece
 from observe.console.node_view import NodeView, Standing
 from observe.console.tones import Ground, tones_of
 
@@ -121,6 +122,7 @@ class VitalsHeader(Widget):
             right += [("observing costs ", "dim"), (f"{percent(cost)}  ", "warn" if cost > most else "text")]
             if node.vitals.probe_cpu and width >= 140:
                 right += [("+ probe ", "dim"), (f"{percent(node.vitals.probe_cpu)}  ", "text")]
+        right = [*loss_piece(node), *right]
         if node.info is not None and width >= 124:
             facts = f"pid {node.info.pid}  Python {node.info.python}  observe {node.info.version}  "
             right.append((facts, "dim"))

@@ -289,7 +289,8 @@ class FakeService:
         self.send("crash", **(facts | changes))
 
     def vitals(self, **changes: int) -> None:
-        facts = dict.fromkeys(VitalsFrame.model_fields, 0) | {"mono_us": monotonic_us()} | changes
+        told = [name for name, one in VitalsFrame.model_fields.items() if one.default is not None]
+        facts = dict.fromkeys(told, 0) | {"mono_us": monotonic_us()} | changes
         del facts["seq"]
         self.send("vitals", **facts)
 
