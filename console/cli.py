@@ -37,6 +37,7 @@ COMMANDS: Final = (
     "vitals",
     "watch",
     "trace",
+    "profile",
     "kill",
     "suspend",
     "resume",

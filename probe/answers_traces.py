@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.node import Node
 
 if TYPE_CHECKING:
+    from observe.tracing.function_session import FunctionSession
+    from observe.tracing.profiling import Profile
     from observe.tracing.sessions import Session
 
 MAX_SESSIONS: Final = 8
@@ -21,13 +23,13 @@ Fail = Callable[[str, str, str], None]
 class Traces:
     """All sessions. On the scheduler's thread."""
 
-    OPS: Final = ("trace", "untrace")
+    OPS: Final = ("trace", "trace_function", "profile", "untrace")
 
     def __init__(self, node: Node, offer: Offer) -> None:
         """`offer` puts a frame on the feed, and says whether it was taken."""
         self._node = node
         self._offer = offer
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int, Session | FunctionSession | Profile] = {}
 
     def take(self, request: dict[str, Any], tell: Callable[[dict[str, Any]], None], fail: Fail) -> None:
         """Carry out one op."""
@@ -46,31 +48,53 @@ class Traces:
             return
         # Imported by the first session: a service that is never traced does without OpenTelemetry and the rest.
         from observe.tracing.errors import TracingFault
-        from observe.tracing.selecting import parse
-        from observe.tracing.sessions import USUAL, Bounds, Session
-        from observe.tracing.where import Condition
 
         try:
-            where = str(request.get("where") or "")
-            bounds = Bounds(
-                kinds=frozenset(request.get("events") or USUAL),
-                count=int(request["max"]),
-                for_s=float(request["for_s"]),
-                rate=float(request["rate"]),
-                condition=Condition(where) if where else None,
-            )
-            made = Session(
-                self._node,
-                parse(str(request["selector"])),
-                bounds,
-                lambda events, left_out: self._send(number, events, left_out),
-            )
-            agents = made.start()
+            made, told = self._begin(request, number)
         except TracingFault as fault:
             fail("bad_request", str(fault), "")
             return
         self._sessions[number] = made
-        tell({"agents": agents})
+        tell(told)
+
+    def _begin(
+        self, request: dict[str, Any], number: int
+    ) -> tuple[Session | FunctionSession | Profile, dict[str, Any]]:
+        """Start what is asked for. Raises `TracingFault`."""
+
+        def sink(events: list[dict[str, Any]], left_out: int) -> bool:
+            return self._send(number, events, left_out)
+
+        if request["op"] == "trace_function":
+            from observe.tracing.function_session import FunctionSession
+
+            functions = FunctionSession(
+                self._node, str(request["function"]), count=int(request["max"]),
+                for_s=float(request["for_s"]), rate=float(request["rate"]), sink=sink,
+            )  # fmt: skip
+            return functions, {"place": functions.start()}
+        if request["op"] == "profile":
+            from observe.tracing.profiling import Profile
+
+            profile = Profile(
+                self._node, pid=int(request["pid"]), for_s=float(request["for_s"]), rate=float(request["rate"]),
+                sink=sink,
+            )  # fmt: skip
+            return profile, {"place": profile.start()}
+        from observe.tracing.selecting import parse
+        from observe.tracing.sessions import USUAL, Bounds, Session
+        from observe.tracing.where import Condition
+
+        where = str(request.get("where") or "")
+        bounds = Bounds(
+            kinds=frozenset(request.get("events") or USUAL),
+            count=int(request["max"]),
+            for_s=float(request["for_s"]),
+            rate=float(request["rate"]),
+            condition=Condition(where) if where else None,
+        )
+        session = Session(self._node, parse(str(request["selector"])), bounds, sink)
+        return session, {"agents": session.start()}
 
     def _send(self, number: int, events: list[dict[str, Any]], left_out: int) -> bool:
         if events and events[-1]["kind"] == "end":

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from observe.probe import (
     verbs_actions,
     verbs_audit,
+    verbs_code,
     verbs_console,
     verbs_consoles,
     verbs_probe,
@@ -50,6 +51,7 @@ SILENT_S: Final = 60.0
 
 MODULES: Final = (
     verbs_traces,
+    verbs_code,
     verbs_probe,
     verbs_reading,
     verbs_watching,

@@ -12,7 +12,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from observe.probe import wire_actions, wire_audit, wire_console, wire_reload, wire_tasks, wire_traces
+from observe.probe import (
+    wire_actions,
+    wire_audit,
+    wire_code,
+    wire_console,
+    wire_reload,
+    wire_tasks,
+    wire_traces,
+)
 from observe.probe.wire_base import (
     COMMAND_HORIZON_S,
     AgentArgument,
@@ -520,6 +528,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     **wire_tasks.VERBS,
     **wire_console.VERBS,
     **wire_traces.VERBS,
+    **wire_code.VERBS,
     "yield": ("admin", NoArgs),
 }
 """Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

@@ -62,6 +62,12 @@ class SchedulerView:
         """How many agents `take_dirty` would look at."""
         return len(self._dirty)
 
+    @property
+    def running_pid(self) -> int:
+        """The pid of the agent that runs now, or 0. From any thread. Known while somebody keeps the words, as a probe does."""
+        words = self._words
+        return int(words[WORD_PID]) if words is not None else 0
+
     def attach_words(self, words: memoryview) -> None:
         """Keep `words` (uint64) current: who runs, since when. Read by the probe when nothing here can answer."""
         self._words = words

@@ -28,7 +28,7 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 
 
-def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     found = _TIME.fullmatch(value)
     if found is None:
         raise click.BadParameter(f"{value!r} is no time; write 10s, 500ms or 2m")
@@ -58,7 +58,13 @@ class Wanted:
 
 @click.command("trace")
 @node_argument
-@click.argument("selector")
+@click.argument("selector", required=False)
+@click.option(
+    "--function",
+    default=None,
+    metavar="MODULE:FUNCTION",
+    help="Instead of agents: the calls of one function.",
+)
 @click.option(
     "--events", default="", metavar="KINDS",
     help="Kinds of event, with commas: send, call, receive, reply, handled, spawn, exit, crash, restart, state, activity, "
@@ -70,7 +76,7 @@ class Wanted:
 @click.option(
     "--max", "count", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, metavar="N"
 )
-@click.option("--for", "for_s", default="10s", show_default=True, metavar="TIME", callback=_seconds)
+@click.option("--for", "for_s", default="10s", show_default=True, metavar="TIME", callback=seconds)
 @click.option(
     "--rate", default="1000/s", show_default=True, metavar="N/s", callback=_rate,
     help="More events than this are counted and left out.",
@@ -81,7 +87,8 @@ class Wanted:
 @timeout_option
 def command(
     node: str,
-    selector: str,
+    selector: str | None,
+    function: str | None,
     events: str,
     where: str,
     count: int,
@@ -107,7 +114,18 @@ def command(
     observe trace shop cart-7 --events state --max 20
     observe trace shop under:carts --format sequence
     observe trace show FILE --format mermaid
+    observe trace shop --function app.tools:search --max 20
     """
+    if (selector is None) == (function is None):
+        raise click.UsageError("say either whom to listen to (SELECTOR) or --function MODULE:FUNCTION")
+    if function is not None:
+        from observe.console.function_lines import follow
+
+        if events or where or style not in (None, "rich", "json"):
+            raise click.UsageError("--function goes with --max, --for, --rate, -o and --format rich or json")
+        asyncio.run(follow(node, function, count, for_s, rate, output, style, reason, timeout_s))
+        return
+    assert selector is not None
     if node == SHOW:
         _show(Path(selector), style or "rich", output)
         return

@@ -100,6 +100,47 @@ def test_a_selector_or_condition_that_is_wrong_is_explained(running: Running) ->
     assert (status != 0, "did you mean message" in err) == (True, True)
 
 
+def test_the_calls_of_a_function_are_lines_and_json(running: Running, tmp_path: Path) -> None:
+    status, out, err = running.observe(
+        "trace", running.name, "--function", "__main__:Answerer.handle", "--max", "3", "--for", "20s"
+    )
+    assert (status, len(out.splitlines())) == (0, 3), err
+    assert all(line.split()[1].startswith("handle(message=") for line in out.splitlines())
+    assert "Listening to __main__:Answerer.handle" in err
+    assert "3 calls (after 3 calls)" in err
+    path = tmp_path / "calls.jsonl"
+    status, out, _ = running.observe(
+        "trace",
+        running.name,
+        "--function",
+        "__main__:Answerer.handle",
+        "--max",
+        "2",
+        "--format",
+        "json",
+        "-o",
+        str(path),
+    )
+    assert (status, out) == (0, "")
+    assert [json.loads(line)["how"] for line in path.read_text().splitlines()] == ["returned"] * 2
+    status, _, err = running.observe("trace", running.name, "--function", "__main__:Answerer.handel")
+    assert (status, "did you mean handle" in err) == (2, True)
+    status, _, err = running.observe("trace", running.name)
+    assert (status, "SELECTOR" in err) == (2, True)
+
+
+def test_a_profile_is_a_table_or_a_file_for_others(running: Running, tmp_path: Path) -> None:
+    status, out, err = running.observe("profile", running.name, "--for", "500ms")
+    assert (status, "AGENT" in out, "FUNCTION" in out) == (0, True, True)
+    assert "of a core" in err
+    path = tmp_path / "profile.json"
+    status, _, _ = running.observe(
+        "profile", running.name, "--for", "200ms", "--format", "speedscope", "-o", str(path)
+    )
+    assert status == 0
+    assert json.loads(path.read_text())["$schema"].startswith("https://www.speedscope.app")
+
+
 # -- the chart -------------------------------------------------------------------------------------------------------------
 
 

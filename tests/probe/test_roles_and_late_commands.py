@@ -23,7 +23,7 @@ TABLE: Final = {
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",
     "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "canary": "operator", "yield": "admin",
     "reload": "admin", "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
-    "groups": "viewer", "control": "operator", "trace": "operator",
+    "groups": "viewer", "control": "operator", "trace": "operator", "trace_function": "operator", "profile": "operator",
 }  # fmt: skip
 """The role that each verb takes at least. A new verb needs a row here, that somebody has thought about."""
 
@@ -36,6 +36,7 @@ MORE: Final[dict[str, dict[str, Any]]] = {
     "cancel_task": {"task": 1},
     "reload": {"modules": ["shop"]},
     "trace": {"selector": "finding:none"},
+    "trace_function": {"function": "nothing:at_all"},
     "log_level": {"logger": "observe", "level": "INFO"},
 }
 """What some commands need beside the agent."""

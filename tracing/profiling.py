@@ -1,0 +1,216 @@
+"""A sampling profile of the running service: where its time goes, by agent and by function.
+
+    thread, so many times a second --> sys._current_frames() --> whose stack is it? --> counts by (whose, stack) --> events
+
+The scheduler's thread is whoever's agent runs; without one it is the event loop's own work, or idle. Other threads count by
+name. A profile of one agent also looks where it waits. Nothing is switched on in the interpreter: the observed code runs as
+ever, but for the interpreter lock, which one sample holds for some tens of microseconds. What that cost is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from observe.tracing.errors import BadSelector
+from observe.tracing.kinds import clean
+from observe.tracing.outflow import Outflow
+
+if TYPE_CHECKING:
+    from observe.runtime.node import Node
+
+DEPTH: Final = 60
+"""Functions of one stack; the outermost are left out."""
+
+STACKS: Final = 2000
+"""Different stacks that are told, the most frequent first; the others are counted together."""
+
+KEPT: Final = 20_000
+"""Different stacks that are kept while it runs."""
+
+BUDGET: Final = 0.02
+"""Share of a core that sampling may take. It slows down to keep it."""
+
+OURS: Final = "observe:"
+"""Threads of observe itself are not looked at."""
+
+_WAITS: Final = frozenset(
+    {"selectors", "threading", "queue", "concurrent.futures.thread", "socketserver", "socket"}
+)
+"""A thread whose innermost function is here waits."""
+
+Key = tuple[int, str, str, tuple[str, ...]]
+"""Pid (0: no agent), whose it is, what it does (`runs` or `waits`), and the functions, outermost first."""
+
+
+class Profile:
+    """Made, `start`ed, and ended by itself or by `stop`. Both belong to the scheduler's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        pid: int,
+        for_s: float,
+        rate: float,
+        sink: Callable[[list[dict[str, Any]], int], bool],
+    ) -> None:
+        """`pid` is that of the only agent to look at, or 0; `rate` so many samples a second."""
+        self._node = node
+        self._pid = pid
+        self._for_s = for_s
+        self._rate = rate
+        self._out = Outflow(node.loop, sink)
+        self._counts: Counter[Key] = Counter()
+        self._others = 0
+        self._samples = self._idle = 0
+        self._cost_s = self._took_s = 0.0
+        self._finish = threading.Event()
+        self._why = ""
+        self._thread = threading.Thread(target=self._run, name="observe:profile", daemon=True)
+        self.ended = ""
+
+    def start(self) -> str:
+        """Begin. Raises `BadSelector`: there is no such agent in this process."""
+        if self._pid:
+            agent = self._node.agents.get(self._pid)
+            if agent is None:
+                raise BadSelector(f"there is no agent {self._pid}")
+            if agent._o_away is not None:
+                raise BadSelector(f"{self._pid} runs in another process, which this cannot look into")
+        self._thread.start()
+        return ""
+
+    def stop(self, why: str = "stopped") -> None:
+        """End it early. What was seen is told soon. Doing so twice has no effect."""
+        self._why = self._why or why
+        self._finish.set()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        began = due = time.monotonic()
+        pause_s = 1.0 / self._rate
+        try:
+            while (now := time.monotonic()) - began < self._for_s and not self._finish.is_set():
+                cost = time.thread_time()
+                self._sample()
+                self._cost_s += time.thread_time() - cost
+                # The budget is kept by rarer samples; a backlog (the interpreter lock was held) is not made up for.
+                floor_s = self._cost_s / max(self._samples, 1) / BUDGET
+                due = max(due + max(pause_s, floor_s), now)
+                self._finish.wait(max(0.0, due - time.monotonic()))
+        except Exception as error:  # noqa: BLE001  # the edge of the thread
+            self._why = f"sampling failed: {type(error).__name__}"
+        self._took_s = time.monotonic() - began
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._node.loop.call_soon_threadsafe(self._tell)
+
+    def _sample(self) -> None:
+        self._samples += 1
+        scheduler = self._node.scheduler
+        frames = sys._current_frames()
+        running = self._node.agents.get(scheduler.running_pid)
+        mine = threading.get_ident()
+        names = {thread.ident: thread.name for thread in threading.enumerate()} if not self._pid else {}
+        seen = False
+        for ident, frame in frames.items():
+            if ident == mine:
+                continue
+            if ident == scheduler.thread_id:
+                pid = 0 if running is None else running._o_pid
+                if self._pid and pid != self._pid:
+                    continue
+                seen = True
+                if running is not None:
+                    self._count(pid, running._o_child.name or type(running).__name__, "runs", frame)
+                elif _waits(frame):
+                    self._idle += 1
+                else:
+                    self._count(0, "event loop", "runs", frame)
+            elif not self._pid:
+                name = names.get(ident, "?")
+                if not name.startswith(OURS) and not _waits(frame):
+                    self._count(0, f"thread {name}", "runs", frame)
+        del frames
+        if self._pid and not seen:
+            self._sample_wait()
+
+    def _sample_wait(self) -> None:
+        """Where the one agent waits."""
+        agent = self._node.agents.get(self._pid)
+        if agent is None:
+            self.stop("the agent has ended")
+            return
+        if agent._o_step is None:
+            self._idle += 1
+            return
+        stack = self._node.control.stack(agent)
+        names = [f"{frame.function} ({frame.file.rpartition('/')[2]})" for frame in stack.frames][-DEPTH:]
+        name = agent._o_child.name or type(agent).__name__
+        self._add((self._pid, name, "waits", tuple(clean(one[:200]) for one in names)))
+
+    def _count(self, pid: int, whose: str, how: str, frame: FrameType) -> None:
+        self._add((pid, clean(whose[:100]), how, _stack(frame)))
+
+    def _add(self, key: Key) -> None:
+        if key in self._counts or len(self._counts) < KEPT:
+            self._counts[key] += 1
+        else:
+            self._others += 1
+
+    # -- on the scheduler's thread again
+
+    def _tell(self) -> None:
+        if self.ended:
+            return
+        self.ended = self._why or f"after {self._for_s:g} s"
+        now = time.time()
+        most = self._counts.most_common(STACKS)
+        others = self._others + sum(self._counts.values()) - sum(count for _, count in most)
+        number = 0
+        for (pid, whose, how, stack), count in most:
+            number += 1
+            self._out.put(
+                {"n": number, "at": now, "kind": "stack", "pid": pid, "class": "", "name": whose, "how": how,
+                 "stack": list(stack), "count": count}
+            )  # fmt: skip
+        number += 1
+        self._out.put(
+            {"n": number, "at": now, "kind": "profile", "pid": self._pid, "class": "", "samples": self._samples,
+             "idle": self._idle, "others": others, "took_s": self._took_s, "cost_s": self._cost_s}
+        )  # fmt: skip
+        self._out.end(number, self.ended)
+
+
+def _waits(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") in _WAITS
+
+
+def _stack(frame: FrameType) -> tuple[str, ...]:
+    """Functions, outermost first, without what of the runtime and the event loop stands around them."""
+    found: list[tuple[str, str]] = []
+    step: FrameType | None = frame
+    while step is not None:
+        found.append((str(step.f_globals.get("__name__", "?")), step.f_code.co_qualname))
+        step = step.f_back
+    found.reverse()
+    first = next(
+        (
+            at
+            for at in range(1, len(found))
+            if found[at - 1][0].startswith("observe.runtime.") and not _is_around(found[at][0])
+        ),
+        0,
+    )
+    return tuple(clean(f"{module}:{name}"[:200]) for module, name in found[first:][-DEPTH:])
+
+
+def _is_around(module: str) -> bool:
+    return module.startswith(("observe.runtime.", "asyncio.")) or module in ("asyncio", "contextvars")
