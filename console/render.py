@@ -401,10 +401,14 @@ def _branch_line(branch: Document) -> Text:
     line = Text.assemble((one_line(branch["name"] or branch["child"] or branch["class"]), "bold"))
     line.append(f"  pid {branch['pid']}  {one_line(branch['class'])}  ")
     if branch["strategy"]:
+        used = branch.get("restarts_within")
         limit = (
-            f", {branch['intensity']} restarts in {branch['period_s']:g} s" if branch.get("period_s") else ""
+            f", {f'{used} of ' if used else ''}{branch['intensity']} restarts in {branch['period_s']:g} s"
+            if branch.get("period_s")
+            else ""
         )
-        line.append(one_line(f"{branch['strategy']}{limit}  "), "dim")
+        style = "red" if used and used >= branch["intensity"] else "yellow" if used else "dim"
+        line.append(one_line(f"{branch['strategy']}{limit}  "), style)
     line.append(_status(branch["status"]))
     if branch["mailbox"]:
         line.append(f"  {plural(branch['mailbox'], 'message')}")

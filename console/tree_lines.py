@@ -1,12 +1,12 @@
 """The supervision tree as lines: the unhealthy first, supervisors with counts of their children. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from rich.cells import cell_len
 
 from observe.console.columns import STATUS_TONES, Piece, mailbox_tone
-from observe.console.format import STATUS_GLYPHS, one_line, pad, plural, short_count
+from observe.console.format import STATUS_GLYPHS, bar, one_line, pad, plural, short_count
 from observe.console.lines import Folds, Line
 from observe.probe.wire import Branch
 
@@ -36,14 +36,78 @@ def weight(branch: Branch) -> tuple[int, int, int]:
     return crashes, restarts, mailbox
 
 
-def tree_lines(root: Branch, grafts: dict[int, Branch], folds: Folds, *, wide: bool = True) -> list[Line]:
-    """All lines that are unfolded; counts by status have their words where it is `wide`.
+FLASH_S: Final = 4.0
+"""Seconds for which a place in the tree stands out after a restart: longer than two pictures are apart."""
+
+
+@dataclass(slots=True)
+class Restarts:
+    """Which places in the tree were restarted just now: told from one picture to the next."""
+
+    _known: dict[str, int] = field(default_factory=dict)
+    _until: dict[str, float] = field(default_factory=dict)
+
+    def look(self, root: Branch, grafts: dict[int, Branch], now: float) -> None:
+        """Take in a new picture."""
+        known: dict[str, int] = {}
+
+        def walk(branch: Branch, parent: str) -> None:
+            key = key_of(branch, parent)
+            known[key] = branch.restarts
+            if branch.restarts > self._known.get(key, branch.restarts):
+                self._until[key] = now + FLASH_S
+            grafted = self.grafted(branch, grafts)
+            for child in grafted.children:
+                walk(child, key)
+
+        walk(root, "tree")
+        self._known = known
+        self._until = {key: until for key, until in self._until.items() if until > now}
+
+    @staticmethod
+    def grafted(branch: Branch, grafts: dict[int, Branch]) -> Branch:
+        """The branch with its children, if they came on their own."""
+        return branch if branch.children else grafts.get(branch.pid, branch)
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """Keys of the lines that stand out."""
+        return frozenset(self._until)
+
+
+def intensity_pieces(branch: Branch) -> list[Piece]:
+    """`one_for_one ▌ 2 of 7 restarts in 60s`: how much is used up of what a supervisor may restart before it gives up."""
+    if branch.strategy is None:
+        return []
+    if branch.intensity is None:
+        return [(f"  {branch.strategy}", "faint")]
+    period = f"{branch.period_s or 0:g}s"
+    used = branch.restarts_within
+    if not used:
+        return [(f"  {branch.strategy} {branch.intensity} in {period}", "faint")]
+    share = used / branch.intensity if branch.intensity else 1.0
+    tone = "bad" if share >= 1 else "warn" if share >= 0.5 else "text"
+    last = ": one more and it gives up" if share >= 1 else ""
+    text = f"{used} of {branch.intensity} restarts in {period}{last}"
+    return [(f"  {branch.strategy} ", "faint"), (bar(min(1.0, share), 6), tone), (f" {text}", tone)]
+
+
+def tree_lines(
+    root: Branch,
+    grafts: dict[int, Branch],
+    folds: Folds,
+    *,
+    wide: bool = True,
+    fresh: frozenset[str] = frozenset(),
+) -> list[Line]:
+    """All lines that are unfolded; counts by status have their words where it is `wide`; `fresh` are keys of places that were restarted
+    just now.
 
     `grafts` are branches that were asked for on their own, by pid, because the tree that came with `root` was not
     deep enough.
     """
     lines: list[Line] = []
-    _Maker(grafts, folds, wide, lines).add(root, "tree", 0, 0)
+    _Maker(grafts, folds, wide, fresh, lines).add(root, "tree", 0, 0)
     return lines
 
 
@@ -52,6 +116,7 @@ class _Maker:
     grafts: dict[int, Branch]
     folds: Folds
     wide: bool
+    fresh: frozenset[str]
     lines: list[Line]
 
     def add(self, branch: Branch, parent: str, depth: int, cells: int) -> None:
@@ -59,7 +124,9 @@ class _Maker:
         key = key_of(branch, parent)
         branch = self.grafts.get(branch.pid, branch) if not branch.children else branch
         is_open = self.folds.is_open(key, depth < OPEN_DEPTH) if branch.children_total else None
-        self.lines.append(Line(key, tuple(self._pieces(branch, cells)), depth, is_open, pid=branch.pid))
+        self.lines.append(
+            Line(key, tuple(self._pieces(branch, cells, key in self.fresh)), depth, is_open, pid=branch.pid)
+        )
         if not is_open:
             return
         inner = min(WIDEST_NAME, max((cell_len(_label(child)) for child in branch.children), default=0))
@@ -74,7 +141,7 @@ class _Maker:
             text = f"… {left_out:,} more: {what}"
             self.lines.append(Line(f"{key}/…", ((text, "faint"),), depth + 1, pid=-branch.pid))
 
-    def _pieces(self, branch: Branch, cells: int) -> list[Piece]:
+    def _pieces(self, branch: Branch, cells: int, is_fresh: bool) -> list[Piece]:
         label = pad(_label(branch), cells) if cells else _label(branch)
         pieces: list[Piece] = [
             (f"{STATUS_GLYPHS.get(branch.status, '?')} ", STATUS_TONES.get(branch.status, "text")),
@@ -84,12 +151,11 @@ class _Maker:
         if branch.crashes:
             pieces.append((f"  {plural(branch.crashes, 'crash', 'crashes')}", "bad"))
         if branch.restarts:
-            pieces.append((f"  {plural(branch.restarts, 'restart')}", "warn"))
+            text = plural(branch.restarts, "restart")
+            pieces.append((f"  ↻ {text} just now", "hot") if is_fresh else (f"  {text}", "warn"))
         if branch.mailbox:
             pieces.append((f"  mailbox {short_count(branch.mailbox)}", mailbox_tone(branch.mailbox)))
-        if branch.strategy is not None:
-            limit = "" if branch.intensity is None else f" {branch.intensity} in {branch.period_s or 0:g}s"
-            pieces.append((f"  {branch.strategy}{limit}", "faint"))
+        pieces += intensity_pieces(branch)
         if branch.children_total:
             pieces.append((f"  {branch.children_total:,}: ", "text"))
             pieces += self._by_status(branch)

@@ -63,11 +63,21 @@ class Trees:
             branch.by_status = {
                 name: count for name, count in zip(STATUS_NAMES, counts.tolist(), strict=False) if count
             }
-            shown = rows[: min(max_children, room) if levels > 0 else 0]
+            shown = self._worst_first(rows, min(max_children, room) if levels > 0 else 0)
             room -= len(shown)
             branch.children = [self._node(int(child), strategies) for child in shown]
             waiting.extend((child, levels - 1) for child in branch.children)
         return top
+
+    def _worst_first(self, rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+        """Those to be shown: in the order of their pids if all are, else who has crashed or was restarted most before the rest."""
+        if len(rows) <= most:
+            return rows
+        crashes, restarts = self.table.ints("crashes")[rows], self.table.ints("restarts")[rows]
+        troubled = (crashes > 0) | (restarts > 0)
+        worst = rows[troubled]
+        order = np.lexsort((self.table.ints("pid")[worst], -restarts[troubled], -crashes[troubled]))
+        return np.concatenate([worst[order], rows[~troubled][:most]])[:most]
 
     def _node(self, row: int, strategies: Strategies) -> Branch:
         table = self.table

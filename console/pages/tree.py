@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import ClassVar
 
 from textual import on
@@ -13,7 +14,7 @@ from observe.console.format import count
 from observe.console.lines import Folds, Line
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
-from observe.console.tree_lines import tree_lines, unfetched
+from observe.console.tree_lines import Restarts, tree_lines, unfetched
 from observe.console.widgets.line_view import LineView
 from observe.probe.wire import Branch
 
@@ -39,6 +40,7 @@ class TreePage(ConsolePage):
         self.root: Branch | None = None
         self.grafts: dict[int, Branch] = {}
         self.view = LineView(self.folds)
+        self.restarts = Restarts()
 
     def compose(self) -> ComposeResult:
         yield self.view
@@ -66,12 +68,14 @@ class TreePage(ConsolePage):
             if branch is not None:
                 grafts[pid] = branch
         self.grafts = grafts
+        self.restarts.look(root, grafts, monotonic())
         self.draw()
 
     def draw(self) -> None:
         """Make the lines anew."""
         if self.root is not None:
-            self.view.show(tree_lines(self.root, self.grafts, self.folds, wide=self.size.width >= 120))
+            wide, fresh = self.size.width >= 120, self.restarts.fresh
+            self.view.show(tree_lines(self.root, self.grafts, self.folds, wide=wide, fresh=fresh))
         self.observer.show_where()
 
     def where(self) -> list[Piece]:

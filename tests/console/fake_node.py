@@ -88,6 +88,7 @@ class FakeNode:
 
     role: str = "operator"
     restart: str = "permanent"
+    restarts_within: int = 0
     name: str = "shop@localhost"
     requests: list[tuple[str, Any]] = field(default_factory=list)
     """Every request: verb and argument."""
@@ -393,7 +394,7 @@ class FakeNode:
             pid=pid, name=row["name"], class_name=row["class"], status=row["status"], child=row["child"],
             restarts=row["restarts"], crashes=row["crashes"], mailbox=row["mailbox"],
             strategy="one_for_one" if len(below) else None, intensity=100 if len(below) else None,
-            period_s=10.0 if len(below) else None, children=[self._branch(c, depth - 1, most) for c in children],
+            period_s=10.0 if len(below) else None, restarts_within=self.restarts_within if len(below) else None, children=[self._branch(c, depth - 1, most) for c in children],
             children_total=len(below), by_status=counts,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 from observe.console.crash_groups import crash_at, group, group_lines
 from observe.console.detail_lines import SECTIONS, section_lines, title_pieces
 from observe.console.lines import Folds, Line, stack_lines, traceback_lines, value_lines, wrap
-from observe.console.tree_lines import tree_lines, unfetched
+from observe.console.tree_lines import FLASH_S, Restarts, tree_lines, unfetched
 from observe.probe.wire import Branch, Crash, Detail, Frame, Stack, Value
 from tests.console.fake_node import AT, FakeNode, value
 
@@ -169,6 +169,37 @@ async def test_in_the_tree_the_unhealthy_come_first() -> None:
     lines = tree_lines(await tree(node), {}, Folds())
     assert lines[2].text.find("session-17") > 0
     assert "1 crash" in lines[2].text
+
+
+async def test_the_tree_tells_how_much_of_an_intensity_is_used_up() -> None:
+    """One restart more than it allows, and everything below goes: in words, not by colour alone."""
+    node = FakeNode(number=5)
+    node.restarts_within = 60
+    assert "one_for_one ███▋   60 of 100 restarts in 10s" in tree_lines(await tree(node), {}, Folds())[1].text
+    node.restarts_within = 100
+    assert (
+        "100 of 100 restarts in 10s: one more and it gives up"
+        in tree_lines(await tree(node), {}, Folds())[1].text
+    )
+    node.restarts_within = 0
+    assert "one_for_one 100 in 10s" in tree_lines(await tree(node), {}, Folds())[1].text
+
+
+async def test_a_restart_stands_out_in_the_tree_for_some_seconds() -> None:
+    """Numbers that grow are not seen; what was there at the first look is no news."""
+    node, restarts = FakeNode(number=5), Restarts()
+    node.restarted(3)
+    restarts.look(await tree(node), {}, 10.0)
+    assert restarts.fresh == frozenset()
+    node.restarted(4)
+    after = await tree(node)
+    restarts.look(after, {}, 11.0)
+    lines = [line.text for line in tree_lines(after, {}, Folds(), fresh=restarts.fresh)]
+    assert [("↻ 1 restart just now" in line) for line in lines if "restart" in line and "one_for" not in line] == [
+        False, True
+    ]  # fmt: skip
+    restarts.look(after, {}, 11.0 + FLASH_S)
+    assert restarts.fresh == frozenset()
 
 
 async def test_a_supervisor_counts_its_children_by_status() -> None:

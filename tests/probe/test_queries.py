@@ -290,6 +290,21 @@ def test_a_tree_follows_the_table() -> None:
     assert trees.branch(trees.root(), 1, 10, {}).children_total == 0
 
 
+def test_of_many_children_those_in_trouble_are_shown() -> None:
+    """One that restarts again and again among a hundred thousand is why one looks."""
+    table = Table()
+    table.strings.add(1, TEXTS)
+    rows: list[int] = [1, 1, 0, 0, 0, 0, 0]
+    for pid in range(2, 300):
+        restarts, crashes = (3, 3) if pid == 290 else (5, 0) if pid == 280 else (0, 0)
+        rows += [pid, 1, 0, 1, 0, restarts, crashes]
+    table.spawn(299, array("q", rows).tobytes(), 0)
+    trees = Trees(table)
+    top = trees.branch(trees.root(), 1, 4, {})
+    assert [child.pid for child in top.children] == [290, 280, 2, 3]
+    assert top.children_total == 298
+
+
 def test_a_huge_tree_shows_its_upper_levels() -> None:
     """400 supervisors of 400 agents each do not fit into a reply; the first level must not be lost to the second."""
     parents = {1: 0} | dict.fromkeys(range(2, 102), 1)
