@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Outcome = Acted | wire.Outcome
     """Both have `done`, `what`, `pid` and `took_s`."""
 
-Kind = Literal["json", "text", "agent", "choice", "messages"]
+Kind = Literal["json", "text", "agent", "choice", "messages", "number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,23 @@ DEEDS: Final[tuple[Deed, ...]] = (
         asks=False,
     ),
     Deed(
+        "approve", "approve", "O", "Approve…", "Let it do what it waits to do?", "Let {agent} do what it waits to do", "approving",
+        "approved",
+        "Let an activity begin for which one agent waits for a person; `observe approvals` shows what is asked.",
+        "Of two people who must agree, the first lets it wait for the second, who needs another key.\n\n\b\n"
+        'observe approve shop session-7 --reason "the customer is known"\n'
+        "observe approve shop session-7 12 --yes",
+        wants=(Want("approval", "number", "which, by its number; else the only one", needed=False),),
+    ),
+    Deed(
+        "refuse", "refuse", "V", "Refuse…", "Refuse what it waits to do?", "Refuse what {agent} waits to do", "refusing", "refused",
+        "Let an activity not begin for which one agent waits for a person: its block raises ApprovalRefused.",
+        "\b\n"
+        'observe refuse shop session-7 --reason "twice the price"\n'
+        "observe refuse shop session-7 12 --yes",
+        wants=(Want("approval", "number", "which, by its number; else the only one", needed=False),),
+    ),
+    Deed(
         "reset-budget", "reset_budget", "B", "Reset the budget…", "Let its budget begin anew?",
         "Reset the budget of {agent}", "resetting", "reset",
         "Let the budget of one agent, or of the tree below a supervisor, begin anew.",
@@ -265,9 +282,18 @@ def arguments_of(deed: Deed, said: Mapping[str, str]) -> dict[str, Any]:
             arguments[want.name] = int(text) if text.isascii() and text.isdigit() else text
         elif want.kind == "choice":
             arguments[want.name] = _choice(want, text)
+        elif want.kind == "number":
+            if text:
+                arguments[want.name] = _number(want, text)
         elif text:
             arguments[want.name] = text
     return arguments
+
+
+def _number(want: Want, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"{want.name}: {text!r} is no number")
+    return int(text)
 
 
 def _choice(want: Want, text: str) -> str:

@@ -42,6 +42,7 @@ ARGUMENTS: Final = frozenset(
         "EditArgs",
         "MailboxArgs",
         "CancelActivityArgs",
+        "DecideArgs",
         "LogLevelArgs",
         "CollectGarbageArgs",
     }

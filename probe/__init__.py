@@ -14,12 +14,25 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from observe.probe.client import NodeClient, connect
     from observe.probe.embed import NodeNameTaken, Probe, ProbeNotStarted
+    from observe.probe.escalation import Anchor, Escalation
     from observe.probe.metrics import Metrics
     from observe.probe.wire import Query
 
-__all__ = ["Metrics", "NodeClient", "NodeNameTaken", "Probe", "ProbeNotStarted", "Query", "connect"]
+__all__ = [
+    "Anchor",
+    "Escalation",
+    "Metrics",
+    "NodeClient",
+    "NodeNameTaken",
+    "Probe",
+    "ProbeNotStarted",
+    "Query",
+    "connect",
+]
 
 _HOMES: Final = {
+    "Anchor": "observe.probe.escalation",
+    "Escalation": "observe.probe.escalation",
     "Metrics": "observe.probe.metrics",
     "NodeClient": "observe.probe.client",
     "NodeNameTaken": "observe.probe.embed",

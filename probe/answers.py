@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from observe.probe.answers_actions import Actions
+from observe.probe.answers_approvals import approvals_map
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
@@ -104,6 +105,7 @@ class Answers:
             "kill": self._kill,
             "tree": self._tree,
             "resync": self._begin_resync,
+            "approvals": lambda job: job.done(approvals_map(self._node)),
         }
         self._tasks = TaskAnswers(node)
         self._actions = Actions(node)

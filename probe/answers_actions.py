@@ -22,6 +22,7 @@ from observe.probe.describe_names import line
 from observe.probe.editing import converted, find
 from observe.runtime import actions
 from observe.runtime.actions import Acted
+from observe.runtime.actions_approvals import ON_APPROVALS
 from observe.runtime.actions_tasks import ON_TASKS
 from observe.runtime.agent import Agent
 from observe.runtime.calls import Call
@@ -46,7 +47,10 @@ class Actions:
         canaries = Canaries(node)
         self._under_way: set[asyncio.Task[None]] = set()
         self.ops: dict[str, Callable[[dict[str, Any]], actions.Result]] = {
-            **{op: partial(self._on_agent, action) for op, action in actions.ON_AGENTS.items()},
+            **{
+                op: partial(self._on_agent, action)
+                for op, action in (actions.ON_AGENTS | ON_APPROVALS).items()
+            },
             **{op: partial(self._on_node, action) for op, action in (actions.ON_NODE | ON_TASKS).items()},
             "edit": self._edit,
             "mailbox": self._mailbox,

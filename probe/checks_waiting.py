@@ -11,9 +11,12 @@ from observe.probe.condition import Check, Condition, agents, worst_pids
 from observe.probe.picture import Picture
 from observe.probe.wire import STATUS_NAMES
 
+ASKED_S: Final = 60.0
+"""Somebody who was asked for an approval should have answered within this time."""
+
 LONG_S: Final = 60.0
 """In one activity, or in one await outside of any, for longer: stuck, when it is not known what is usual. Activities named
-`wait:…` are meant to wait, and are left out."""
+`wait:…` are meant to wait, and are left out; of `approval:…` another check speaks."""
 
 USUAL_TIMES: Final = 3.0
 """Stuck, when so many times the time has passed within which 99 of 100 such activities end;"""
@@ -25,6 +28,9 @@ WAITING: Final = STATUS_NAMES.index("waiting")
 
 PIDS: Final = 1000
 
+PREFIX: Final = "approval:"
+"""Of the activity in which an agent is that waits for a person."""
+
 
 def waiting_checks() -> list[Check]:
     """The checks of this module."""
@@ -34,6 +40,7 @@ def waiting_checks() -> list[Check]:
             "none of them can go on: kill one; then let one direction cast instead of call",
         ),
         Check("stuck", _stuck, 1.0, "what it waits for may never answer: see its stack, give it a time-out"),
+        Check("awaits_approval", _awaits_approval, 0.0, "`observe approvals` shows what is asked; grant or refuse it"),
     ]  # fmt: skip
 
 
@@ -106,6 +113,31 @@ def _stuck(picture: Picture, _now: float) -> Condition | None:
     )  # fmt: skip
 
 
+def _awaits_approval(picture: Picture, _now: float) -> Condition | None:
+    table, now_us = picture.table, picture.now_us()
+    since = table.ints("activity_since_us")
+    rows = np.flatnonzero(
+        (table.ints("activity") > 0) & (since < now_us - int(ASKED_S * 1e6)) & table.alive_mask()
+    )
+    kinds = np.unique(table.ints("activity")[rows])
+    asked = [kind for kind in kinds.tolist() if table.strings[kind].startswith(PREFIX)]
+    rows = rows[np.isin(table.ints("activity")[rows], asked)]
+    rows = picture.allowed.without("awaits_approval", table, rows)
+    if not len(rows):
+        return None
+    rows = rows[np.argsort(since[rows])]
+    row = int(rows[0])
+    seconds = (now_us - int(since[row])) / 1e6
+    pids = table.ints("pid")[rows[:PIDS]].tolist()
+    what = (table.text("activity", row) or "").removeprefix(PREFIX)
+    verb = "waits" if len(rows) == 1 else "wait"
+    return Condition(
+        f"{agents(len(rows))} {verb} for a person's approval, longest {picture.label(pids[0])}: {what} for {seconds:,.0f} s",
+        count=len(rows), pid=pids[0], filter=worst_pids(pids),
+        evidence={"activity": what, "seconds": seconds}, pids=frozenset(pids),
+    )  # fmt: skip
+
+
 def _beyond(
     picture: Picture, rows: NDArray[np.intp], waited_us: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -119,6 +151,6 @@ def _beyond(
         usual = picture.doings.p99_s(class_name, activity) if activity else None
         usuals[index] = usual or 0.0
         limits[index] = LONG_S if usual is None else max(USUAL_TIMES * usual, LEAST_S)
-        if activity.startswith("wait:"):
+        if activity.startswith(("wait:", PREFIX)):
             limits[index] = np.inf
     return waited_us / 1e6 > limits[which], usuals[which]

@@ -39,6 +39,7 @@ from observe.probe.resolving import Sought, find, resolve
 from observe.probe.tracing_client import Trace
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
+from observe.probe.wire_approvals import ApprovalsArgs, WaitingApprovals
 from observe.probe.wire_consoles import Consoles
 from observe.probe.wire_workers import WorkerList
 from observe.probe.witness import Witness
@@ -218,6 +219,10 @@ class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleC
     async def consoles(self) -> Consoles:
         """Who is attached, what they watch, and what was left out for them. This client is one of them."""
         return await self._ask("consoles", wire.NoArgs(), Consoles)
+
+    async def approvals(self) -> WaitingApprovals:
+        """What waits for a person; `approve` and `refuse` answer it."""
+        return await self._ask("approvals", ApprovalsArgs(), WaitingApprovals)
 
     async def workers(self) -> WorkerList:
         """The node's worker processes, those of single agents among them."""

@@ -68,6 +68,14 @@ class ActionsClient:
         """Save the agent's state now."""
         return await self.act("checkpoint", agent=agent, reason=reason)
 
+    async def approve(self, agent: int | str, approval: int = 0, reason: str = "") -> Acted:
+        """Let an activity begin that waits for a person; `approval` is its number, where the agent has several."""
+        return await self.act("approve", agent=agent, approval=approval, reason=reason)
+
+    async def refuse(self, agent: int | str, approval: int = 0, reason: str = "") -> Acted:
+        """Let it not begin."""
+        return await self.act("refuse", agent=agent, approval=approval, reason=reason)
+
     async def reset_budget(self, agent: int | str, reason: str = "") -> Acted:
         """Let the agent's budget begin anew."""
         return await self.act("reset_budget", agent=agent, reason=reason)

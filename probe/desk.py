@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from observe.probe import (
     verbs_actions,
+    verbs_approvals,
     verbs_audit,
     verbs_code,
     verbs_console,
@@ -56,6 +57,7 @@ MODULES: Final = (
     verbs_reading,
     verbs_watching,
     verbs_actions,
+    verbs_approvals,
     verbs_audit,
     verbs_reload,
     verbs_consoles,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from observe.probe.addresses import parse_listen
 from observe.probe.errors import NameTaken, ProbeError
+from observe.probe.escalation import Anchor, Escalation
 from observe.probe.finding_names import check_entries
 from observe.probe.metrics import Metrics
 from observe.runtime.node import Node
@@ -60,6 +61,8 @@ class Settings:
     audit: str = ""
     findings_allow: tuple[str, ...] = ()
     metrics: Metrics | None = None
+    escalation: Escalation | None = None
+    anchor: Anchor | None = None
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -105,6 +108,9 @@ class Probe:
             name or activity of it. docs/findings.md lists the checks.
         metrics: where the node's figures go, such as `Metrics(otlp="http://127.0.0.1:4318")`; nowhere unless told. docs/metrics.md
             lists them.
+        escalation: who is told of findings, limits, approvals and the node's end, such as `Escalation(webhook="https://…")`;
+            nobody unless told. docs/escalation.md.
+        anchor: where the audit log's checkpoints go by themselves, such as `Anchor(file="/mnt/other/shop.notes")`.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -126,6 +132,8 @@ class Probe:
         audit: str | os.PathLike[str] | None = None,
         findings_allow: Sequence[str] = (),
         metrics: Metrics | None = None,
+        escalation: Escalation | None = None,
+        anchor: Anchor | None = None,
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -140,6 +148,8 @@ class Probe:
             os.fspath(audit or ""),
             tuple(findings_allow),
             metrics,
+            escalation,
+            anchor,
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

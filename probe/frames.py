@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from observe.probe.escalation import Anchor, Escalation
 from observe.probe.metrics import Metrics
 from observe.probe.wire import Pid, Role
 
@@ -88,6 +89,10 @@ class Config(BaseModel):
     """What findings are not to be made of (`observe.probe.allowed`)."""
     metrics: Metrics | None = None
     """Where the node's figures go; None: nowhere."""
+    escalation: Escalation | None = None
+    """Who is told of what is wrong; None: nobody."""
+    anchor: Anchor | None = None
+    """Where the audit log's checkpoints go by themselves; None: nowhere."""
     record: str = ""
     """Directory of the flight recorder; empty: nothing is recorded."""
     keep_bytes: int = 200_000_000

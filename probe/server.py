@@ -30,6 +30,7 @@ from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate, local_user
 from observe.probe.coroner import Coroner
+from observe.probe.courier import Outward
 from observe.probe.desk import Desk
 from observe.probe.errors import BadFrame, Refusal
 from observe.probe.far_socket import FarSocket
@@ -122,6 +123,10 @@ class Server:
         self._streams = Streams()
         self._applying = False
         self._picture = Picture(config, self._publish)
+        self._outward = Outward(
+            f"{config.node}@{config.host}", config.incarnation, config.escalation, config.anchor,
+            lambda text: self._picture.event("node", time.time(), text),
+        )  # fmt: skip
         self._own_use = OwnUse(is_thread=config.pid == os.getpid())
         self._feed = Feed(self._picture)
         self._feed.on_trace = lambda frame: self._streams.publish_trace(
@@ -159,7 +164,7 @@ class Server:
             self._coroner.deaths,
         )
         self._metrics = self._make_metrics()
-        self._desk.more_statistics = self._turned_away.statistics
+        self._desk.more_statistics = lambda: self._turned_away.statistics() | self._outward.statistics()
         self._picture.vitals.lost_here = self._lost_here
 
     # -- opening and closing --------------------------------------------------------------------------------------------
@@ -226,6 +231,7 @@ class Server:
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         if not self._scribe.settle(SETTLE_S):
             logger.error("the disk took too long for the last records of the audit log")
+        self._outward.close(self._scribe.checkpoint)
         if self._metrics is not None:
             self._metrics.close()
         self._turned_away.close()
@@ -279,6 +285,7 @@ class Server:
             if self._scribe.fileno() in ready:
                 self._scribe.deliver()
             self._scribe.tick(now)
+            self._outward.look(self._scribe.checkpoint, now)
             if self._router in ready:
                 self._take_clients(now)
             self._asks.expire(now)
@@ -341,6 +348,7 @@ class Server:
 
     def _publish(self, items: list[EventItem], omitted: int) -> None:
         self._streams.publish(items, omitted)
+        self._outward.take(items)
         if not self._applying and self._is_recorded:  # others come out of the recorded frames again
             self._record(EVENTS, encode({"events": items}))
 

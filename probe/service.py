@@ -150,6 +150,8 @@ class Service:
                 scheduler_thread=node.scheduler.thread_id,
                 budget=settings.budget,
                 metrics=settings.metrics,
+                escalation=settings.escalation,
+                anchor=settings.anchor,
                 linger_s=settings.linger_s,
                 findings_allow=list(settings.findings_allow),
                 record=os.path.abspath(settings.record) if settings.record else "",

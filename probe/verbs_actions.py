@@ -13,7 +13,7 @@ from observe.probe.asks import Answer
 from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
 from observe.probe.errors import Refusal
 from observe.probe.holding import explain
-from observe.probe.wire_actions import Acted, MailboxArgs
+from observe.probe.wire_actions import Acted, DecideArgs, MailboxArgs
 from observe.probe.wire_base import Command
 
 _ENVELOPE = frozenset(Command.model_fields) - {"reason"}
@@ -63,6 +63,10 @@ def _act(hands: Hands, verb: str, client: Client, args: Command, reply: Reply, n
         target["to"] = to
         missing = missing or to_missing
         fields["to"] = to.get("pid", 0)
+
+    if isinstance(args, DecideArgs):  # who it is comes from the transport's key
+        holder = client.holder
+        fields |= {"who": holder.fingerprint, "by": holder.name, "role": holder.role, "reason": args.reason}
 
     def carry_out(done: Reply) -> None:
         def answered(result: Answer) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from observe.probe import (
     wire_actions,
+    wire_approvals,
     wire_audit,
     wire_code,
     wire_console,
@@ -524,6 +525,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "where": ("viewer", WhereArgs),
     "kill": ("operator", KillArgs),
     **wire_actions.VERBS,
+    **wire_approvals.VERBS,
     **wire_reload.VERBS,
     **wire_tasks.VERBS,
     **wire_console.VERBS,

@@ -66,6 +66,11 @@ class CancelActivityArgs(AgentCommand):
     """Its name; empty for the innermost."""
 
 
+class DecideArgs(AgentCommand):
+    approval: int = Field(default=0, ge=0, lt=2**53)
+    """Which of the agent's, by its number; 0 for the only one."""
+
+
 class LogLevelArgs(Command):
     logger: str = Field(default="", max_length=256)
     """Empty for the root logger."""
@@ -115,6 +120,8 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "mailbox": ("operator", MailboxArgs),
     "cancel_activity": ("operator", CancelActivityArgs),
     "checkpoint": ("operator", AgentCommand),
+    "approve": ("operator", DecideArgs),
+    "refuse": ("operator", DecideArgs),
     "reset_budget": ("operator", AgentCommand),
     "edit": ("admin", EditArgs),
     "log_level": ("operator", LogLevelArgs),

@@ -2,6 +2,7 @@
 
 from observe.runtime.activity import Activity, activity
 from observe.runtime.agent import Agent
+from observe.runtime.approvals import Approval
 from observe.runtime.bonds import Down, Exit, Monitor, Timer
 from observe.runtime.budget import Budget, Spending
 from observe.runtime.children import Backoff, ChildSpec
@@ -11,6 +12,7 @@ from observe.runtime.errors import (
     ActionRefused,
     ActivityCancelled,
     AgentExited,
+    ApprovalRefused,
     BadChildSpec,
     BudgetExceeded,
     CallingSelf,
@@ -64,6 +66,8 @@ __all__ = [
     "ActivityCancelled",
     "Agent",
     "AgentExited",
+    "Approval",
+    "ApprovalRefused",
     "Backoff",
     "BadChildSpec",
     "Budget",

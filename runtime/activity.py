@@ -27,6 +27,7 @@ from observe.runtime.stores import RESULT, Record
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
+    from observe.runtime.approvals import Approval
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,11 +37,12 @@ class Activity:
     with a `key`, with `async` only.
 
     Entering raises BudgetExceeded when a budget has nothing left for it, and Denied when a policy or the agent's containment does
-    not allow it.
+    not allow it, or a person who was asked.
     """
 
     __slots__ = (
         "_agent",
+        "_approval",
         "_arguments",
         "_cancelled",
         "attributes",
@@ -62,8 +64,10 @@ class Activity:
         attributes: dict[str, Any],
         key: str | None = None,
         arguments: Any = None,
+        approval: Approval | str | None = None,
     ) -> None:
         self._agent = agent
+        self._approval = approval
         self._arguments = arguments
         self.name = name
         """What it is: `tool:search`, `model:chat`, `wait:approval`. The part before the colon groups it."""
@@ -148,6 +152,12 @@ class Activity:
                 f"  wrong: with self.activity({self.name!r}, key=...):\n"
                 f"  right: async with self.activity({self.name!r}, key=...):"
             )
+        if self._approval is not None:
+            raise TypeError(
+                "an activity that needs an approval waits for a person\n"
+                f"  wrong: with self.activity({self.name!r}, approval=...):\n"
+                f"  right: async with self.activity({self.name!r}, approval=...):"
+            )
         budget.charge_call(self._agent, self.name, self._said)
         governing = self._agent._o_node.governing
         if governing is not None:
@@ -167,6 +177,9 @@ class Activity:
         if self.key is not None:
             await self._look_up()
         if not self.completed:
+            if self._approval is not None:
+                await self._agent._o_node.govern().approvals.ask(self, self._approval)
+                self.is_approved = True
             budget.charge_call(self._agent, self.name, self._said)
             governing = self._agent._o_node.governing
             if governing is not None:
@@ -190,6 +203,10 @@ class Activity:
             self._end(fault or error)
         if fault is not None:
             raise fault from error
+
+    def waiting_for_approval(self, number: int) -> Activity:
+        """What the agent is in while a person is asked about this one."""
+        return Activity(self._agent, f"approval:{self.name}", dict(self.attributes) | {"approval": number})
 
     def _said(self) -> str:
         return f"{self._arguments!r} {sorted(self.attributes.items())!r}"

@@ -15,6 +15,7 @@ from observe.runtime.mailbox import Overflow, SpecialMailbox, bounded_first
 from observe.runtime.ref import Ref
 
 if TYPE_CHECKING:
+    from observe.runtime.approvals import Approval
     from observe.runtime.away import Away
     from observe.runtime.children import Child
     from observe.runtime.ladder import Failure
@@ -177,14 +178,18 @@ class Agent:
         """The node on which this agent runs."""
         return self._o_scheduler.node
 
-    def activity(self, name: str, *, key: str | None = None, **attributes: Any) -> Activity:
+    def activity(
+        self, name: str, *, key: str | None = None, approval: Approval | str | None = None, **attributes: Any
+    ) -> Activity:
         """Name a slow thing for as long as a `with` or `async with` block runs.
 
         Args:
+            approval: a person must agree before the block runs (`async with` only; docs/approvals.md): what they are asked, or
+                an `Approval` with more. Entering raises ApprovalRefused when they do not, or nobody answers in time.
             key: says what is done once only. When an activity of this name and key has completed before, in this
                 agent or in a predecessor, `activity.completed` is true and `activity.result` what it had recorded.
         """
-        return Activity(self, name, attributes, key)
+        return Activity(self, name, attributes, key, None, approval)
 
     def checkpoint(self) -> Awaitable[None]:
         """Save the state as it is now, with the message in hand. When awaiting it returns, the checkpoint is on

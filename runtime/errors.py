@@ -23,7 +23,8 @@ RuntimeFault
 ├── WorkerDied       the process in which an agent ran has ended; `.status` says how
 ├── NotInWorker      what was asked can only be done in the node's own process
 ├── Denied           a policy does not allow what an agent was about to do; `.policy` names it
-│   └── Contained    nor does the containment of the agent; `.level` says how far it is fenced in
+│   ├── Contained    nor does the containment of the agent; `.level` says how far it is fenced in
+│   └── ApprovalRefused  nor does the person who was asked, or nobody answered in time
 ├── BudgetExceeded   an agent, or the tree it belongs to, has used up what its spec allows
 ├── NodeDown         the node is not running (any more), or belongs to the parent of a forked process
 ├── PreemptionUnavailable  `preempt=True` cannot be had here; the message says why
@@ -204,6 +205,17 @@ class Contained(Denied):
     def __init__(self, agent: str, pid: int, attempt: str, level: str, why: str, by: str) -> None:
         super().__init__(agent, pid, attempt, f"it is {level}" + (f": {why}" if why else ""), by)
         self.level = level
+
+
+class ApprovalRefused(Denied):
+    """An activity that waited for a person was refused, or nobody has answered in time. It was not begun."""
+
+    def __init__(
+        self, agent: str, pid: int, attempt: str, why: str, by: str = "", *, expired: bool = False
+    ) -> None:
+        super().__init__(agent, pid, attempt, why, by)
+        self.expired = expired
+        """Nobody has answered."""
 
 
 class NotSendable(RuntimeFault, TypeError):

@@ -24,6 +24,7 @@ from observe.runtime.ref import set_guard
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity
     from observe.runtime.agent import Agent
+    from observe.runtime.approvals import Approvals
     from observe.runtime.containment import Containment
     from observe.runtime.node import Node
 
@@ -54,6 +55,10 @@ class Decision:
     """What it means that nobody has answered."""
     error: Denied | None = None
     """Raised in place of a `Denied` of the usual kind."""
+    two_person: bool = False
+    """Of `approve`: it takes two people with different keys."""
+    escalate: tuple[tuple[float, str], ...] = ()
+    """Of `approve`: who is told when nobody has answered after so many seconds."""
 
 
 ALLOW: Final = Decision("allow")
@@ -71,9 +76,11 @@ def need_approval(
     approvers: tuple[str, ...] = (),
     timeout_s: float = APPROVAL_S,
     on_timeout: Literal["deny", "allow"] = "deny",
+    two_person: bool = False,
+    escalate: tuple[tuple[float, str], ...] = (),
 ) -> Decision:
     """It waits until a person has agreed."""
-    return Decision("approve", reason, policy, approvers, timeout_s, on_timeout)
+    return Decision("approve", reason, policy, approvers, timeout_s, on_timeout, None, two_person, escalate)
 
 
 class Attempt:
@@ -166,11 +173,14 @@ class Governing:
     """Of one node: asks the judges, and sees to it that what they say is kept. Belongs to the scheduler's thread."""
 
     def __init__(self, node: Node) -> None:
-        from observe.runtime.containment import Containment  # it needs decisions
+        from observe.runtime.approvals import Approvals  # they need decisions
+        from observe.runtime.containment import Containment
 
         self.node = node
         self.containment: Containment = Containment(self)
-        self.approver: Approver | None = None
+        self.approvals: Approvals = Approvals(self)
+        """What waits for a person."""
+        self.approver: Approver | None = self.approvals
         """Who asks people. While there is nobody, what needs an approval is denied."""
         self._judges: list[Judge] = []
         self._timer: TimerHandle | None = None
@@ -245,8 +255,9 @@ class Governing:
         """
         attempt = Attempt(activity.agent, activity)
         decision = self.judge(attempt)
-        if decision.verdict == "approve":
-            self.tell(attempt.agent, "approval", attempt.text, decision)
+        if decision.verdict == "approve" and activity.is_approved:
+            decision = ALLOW  # the agent's own code has asked
+        elif decision.verdict == "approve":
             if self.approver is None:
                 decision = deny("it needs an approval, and nobody can be asked", decision.policy)
             else:

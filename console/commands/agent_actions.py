@@ -152,6 +152,8 @@ def _parameter(want: Want) -> Any:
             )
         case "agent":
             return click.argument(want.name, type=AgentName())
+        case "number":
+            return click.argument(want.name, type=click.IntRange(1), required=False)
         case "json":
             text = click.option("--text", "is_text", is_flag=True, help="Take it as text and not as JSON.")
             argument = click.argument(want.name)
@@ -175,7 +177,7 @@ def _which_options(function: Any) -> Any:
 
 
 def _arguments(deed: Deed, given: Mapping[str, Any], is_text: bool) -> dict[str, Any]:
-    arguments = {name: value for name, value in given.items() if name not in CHOICES}
+    arguments = {name: value for name, value in given.items() if name not in CHOICES and value is not None}
     for want in deed.wants:
         if want.kind == "json" and not is_text:
             arguments[want.name] = json_value(arguments[want.name], f"the {want.name}")

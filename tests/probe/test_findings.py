@@ -117,7 +117,7 @@ class Patient:
             server_secret="", client_public="", client_secret="",
         )  # fmt: skip
         self.picture = Picture(config, lambda items, _omitted: self.events.extend(items))
-        self.picture.table.strings.add(1, ["Session", "tool:search", "wait:approval"])
+        self.picture.table.strings.add(1, ["Session", "tool:search", "wait:approval", "approval:tool:refund"])
         self.standing = Standing(checks=made or checks(), allowed=allowed)
         self.now = 0.0
 
@@ -148,6 +148,19 @@ def test_an_activity_of_more_than_a_minute_is_stuck_but_not_one_that_is_meant_to
     assert "tool:search for 75 s" in patient.standing.statement()["findings"][0]["text"]
     patient.agent(2)
     assert patient.looks(5) == []
+
+
+def test_who_waits_for_a_person_for_more_than_a_minute_is_told_and_is_not_stuck() -> None:
+    patient = Patient()
+    patient.agent(1, activity=4, for_s=50)
+    assert patient.looks(5) == []
+    patient.agent(1, activity=4, for_s=75)
+    patient.agent(2, activity=4, for_s=61)
+    assert patient.looks(5) == ["awaits_approval"]
+    [found] = patient.standing.statement()["findings"]
+    assert (found["count"], found["pid"], found["filter"]) == (2, 1, "pid=1,2")
+    assert "2 agents wait for a person's approval, longest" in found["text"]
+    assert "tool:refund for 75 s" in found["text"]
 
 
 def test_an_agent_without_its_supervisor_is_an_orphan() -> None:

@@ -79,12 +79,12 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     reading = {
         "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
         "rewatch", "credit", "unwatch", "where", "workers", "consoles",
-        "tasks", "task", "groups", "audit", "audit_head", "audit_proof",
+        "tasks", "task", "groups", "approvals", "audit", "audit_head", "audit_proof",
     }  # fmt: skip
     assert may["viewer"] == reading
     acting = {
         "kill", "suspend", "resume", "stop", "restart", "next_rung", "send", "mailbox", "cancel_activity", "checkpoint",
-        "reset_budget", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
+        "reset_budget", "approve", "refuse", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
     }  # fmt: skip
     assert may["operator"] == reading | acting
     assert may["admin"] == reading | acting | {"edit", "reload", "yield"} == set(VERBS)

@@ -1,0 +1,69 @@
+"""`observe approvals`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from observe.console.options import json_option, node_argument, timeout_option
+
+
+@click.command("approvals")
+@node_argument
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json one document a line.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(0.1, 60.0),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between pictures with --watch.",
+)
+@json_option
+@timeout_option
+def command(node: str, watch: bool, interval_s: float, as_json: bool, timeout_s: float) -> None:
+    """List the activities that wait until a person agrees, the longest waiting first.
+
+    \b
+    observe approvals shop
+    observe approvals shop --watch
+    observe approve shop session-7 --reason "the customer is known"
+    observe refuse shop session-7 --reason "twice the price"
+    observe approvals shop --json | jq -r '.approvals[] | select(.left_s < 60) | .pid'
+    """
+    asyncio.run(_approvals(node, interval_s if watch else None, as_json, timeout_s))
+
+
+async def _approvals(node: str, pause_s: float | None, as_json: bool, timeout_s: float) -> None:
+    from rich.text import Text
+
+    from observe.console import render
+    from observe.console.link import link
+    from observe.console.output import document, print_json
+
+    async with link(node, timeout_s) as client:
+        with render.Screen(enabled=pause_s is not None and not as_json) as screen:
+            while True:
+                found = document(await client.approvals())
+                if as_json:
+                    print_json(found, lines=pause_s is not None)
+                elif pause_s is not None:
+                    screen.update(Text("\n".join(_lines(found))))
+                else:
+                    for line in _lines(found):
+                        click.echo(line, err=not found["approvals"])
+                if pause_s is None:
+                    return
+                await asyncio.sleep(pause_s)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    from observe.console.approval_lines import table
+
+    if not found["approvals"]:
+        return ["nothing waits for a person"]
+    left_out = found["total"] - len(found["approvals"])
+    return table(found["approvals"]) + ([f"and {left_out:,} more"] if left_out else [])

@@ -1,0 +1,71 @@
+"""Who is told when something is wrong, and where the audit log's checkpoints go: arguments of `Probe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KINDS: Final = ("crash", "finding", "governed", "limit", "node", "restart", "rung")
+"""Kinds of event that can be told. Spawns and exits are not: there may be thousands a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Events that are told to a webhook and to a command.
+
+        Probe(node, escalation=Escalation(webhook="https://chat.example/hook", command="mail -s observe oncall@example.com"))
+
+    Raises:
+        ValueError: an argument makes no sense; the text says which.
+    """
+
+    webhook: str = ""
+    """A URL to which each is posted as a JSON document. Empty: none."""
+    command: str = ""
+    """A command of the shell that gets the same document on its standard input. Empty: none."""
+    kinds: tuple[str, ...] = ("finding", "governed", "limit", "node")
+    """Which kinds of event (docs/protocol.md, **event**)."""
+    a_minute: int = 30
+    """At most so many; how many were left out stands in the next one."""
+
+    def __post_init__(self) -> None:
+        if not self.webhook and not self.command:
+            raise ValueError("Escalation needs webhook=, command= or both: otherwise nobody is told")
+        _check_url(self.webhook)
+        unknown = set(self.kinds) - set(KINDS) if not isinstance(self.kinds, str) else {self.kinds}
+        if unknown:
+            raise ValueError(f"kinds are some of {', '.join(KINDS)}, not {', '.join(sorted(unknown))!r}")
+        if not 1 <= self.a_minute <= 600:
+            raise ValueError(f"a_minute must be between 1 and 600, not {self.a_minute!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where the probe takes the audit log's newest checkpoint by itself, so that nobody can take back what was recorded.
+
+        Probe(node, anchor=Anchor(file="/mnt/other/shop.notes"))
+
+    Raises:
+        ValueError: an argument makes no sense; the text says which.
+    """
+
+    file: str = ""
+    """Each is added to this file, best on another disk or machine. Empty: none."""
+    webhook: str = ""
+    """A URL to which each is posted as text. Empty: none."""
+    command: str = ""
+    """A command of the shell that gets each on its standard input. Empty: none."""
+    every_s: float = 60.0
+    """Seconds between two, when there is a new one."""
+
+    def __post_init__(self) -> None:
+        if not (self.file or self.webhook or self.command):
+            raise ValueError("Anchor needs file=, webhook= or command=: otherwise the checkpoints go nowhere")
+        _check_url(self.webhook)
+        if not 1 <= self.every_s <= 86_400:
+            raise ValueError(f"every_s must be between 1 and 86,400 seconds, not {self.every_s!r}")
+
+
+def _check_url(url: str) -> None:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError(f'webhook is a URL such as "https://example.com/hook", not {url!r}')
