@@ -24,6 +24,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
+from observe.probe.audited import Fields
 from observe.probe.concerns import Concerns
 from observe.probe.outlet import Outlet
 from observe.probe.pace import Pace
@@ -121,6 +122,7 @@ class Emitter(Instrument):
         self._restarts: deque[dict[str, Any]] = deque()
         self._reports: deque[Report] = deque()
         self._concerns = Concerns(node)
+        self._fields = Fields(self._report)
         self._dropped_facts = 0
         self._cost_ns = 0
         self._longest_turn_ns = 0
@@ -130,6 +132,9 @@ class Emitter(Instrument):
     def start(self) -> None:
         """Plug in and begin to beat."""
         self._node.instruments.add(self)
+        if Agent._o_audits:
+            for agent in [agent for agent in self._node.agents.values() if agent.audited]:
+                self._fields.spawned(agent)
         self._node.scheduler.collect()
         self._node.scheduler.attach_words(self._words.view[:])
         self._due = self._loop.time()
@@ -174,20 +179,26 @@ class Emitter(Instrument):
 
     def statistics(self) -> dict[str, int]:
         """What was sent, dropped and spent."""
-        return {
-            "frames": self._outlet.sent,
-            "lost": self._outlet.lost,
-            "dropped_facts": self._dropped_facts,
-            "watched": self._teller.watched,
-            "strings": self._outlet.texts,
-            "cost_us": self._cost_ns // 1000,
-            "longest_turn_us": self._longest_turn_ns // 1000,
-            "pause_us": int(self._pace.pause_s * 1e6),
-        } | self._concerns.statistics()
+        return (
+            {
+                "frames": self._outlet.sent,
+                "lost": self._outlet.lost,
+                "dropped_facts": self._dropped_facts,
+                "watched": self._teller.watched,
+                "strings": self._outlet.texts,
+                "cost_us": self._cost_ns // 1000,
+                "longest_turn_us": self._longest_turn_ns // 1000,
+                "pause_us": int(self._pace.pause_s * 1e6),
+            }
+            | self._concerns.statistics()
+            | self._fields.statistics()
+        )
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     def on_spawn(self, agent: Agent) -> None:
+        if agent.audited:
+            self._fields.spawned(agent)
         if self._is_live:
             self._spawned.append(agent)
             if len(self._spawned) > QUEUED_AGENTS:
@@ -196,6 +207,7 @@ class Emitter(Instrument):
     def on_exit(self, agent: Agent, reason: ExitReason) -> None:
         pid = agent.ref.pid
         self._concerns.ended(pid)
+        self._fields.ended(pid)
         if self._is_live:
             self._exited.append(pid)
             self._teller.forget(pid)

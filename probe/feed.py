@@ -21,6 +21,7 @@ from observe.probe.far_feed import FarFeed
 from observe.probe.frames import (
     FEED_FRAMES,
     LODGERS,
+    AuditedFrame,
     ByeFrame,
     ConcernFrame,
     CrashFrame,
@@ -84,6 +85,8 @@ class Feed:
         """Whether the service has said hello."""
         self.on_trace: Callable[[TraceFrame], None] = _nobody
         """Takes the events of trace sessions."""
+        self.on_audited: Callable[[AuditedFrame], None] = _nobody
+        """Takes changes of audited fields, for the record."""
         self.wants_events = False
         """Whether anybody watches events: they are not made otherwise."""
         self._filling = picture.table
@@ -210,6 +213,8 @@ class Feed:
             case LimitFrame():
                 facts = self._named(self.picture.table, frame.pid)
                 self.picture.event("limit", frame.at, frame.text, pid=frame.pid, reason=frame.limit, **facts)
+            case AuditedFrame():
+                self.on_audited(frame)
             case TraceFrame():
                 self.on_trace(frame)
             case SpansFrame():
@@ -280,7 +285,7 @@ class Feed:
         return {"name": table.text("name", row), "class_name": table.text("class", row)}
 
 
-def _nobody(_frame: TraceFrame) -> None:
+def _nobody(_frame: FeedFrame) -> None:
     """Of a recording, say: nobody is left who asked for them."""
 
 

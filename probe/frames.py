@@ -293,6 +293,19 @@ class FarRowsFrame(FeedFrame):
     texts: list[str]
 
 
+class AuditedFrame(FeedFrame):
+    """Audited fields of an agent have other values than before."""
+
+    at: float
+    pid: Pid
+    name: str | None = None
+    class_name: str = Field(alias="class")
+    how: str = ""
+    """`outside of a message`, where no message was being handled."""
+    diff: list[dict[str, str]]
+    """`path` as a JSON pointer, `old` and `new` as `inspect` shows them."""
+
+
 class TraceFrame(FeedFrame):
     """Events of a trace session."""
 
@@ -353,6 +366,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "finding": FindingFrame,
     "rung": RungFrame,
     "limit": LimitFrame,
+    "audited": AuditedFrame,
     "concern": ConcernFrame,
     "durations": DurationsFrame,
     "vitals": VitalsFrame,

@@ -26,6 +26,7 @@ from observe.audit.log import AuditLog
 from observe.probe import keyframe
 from observe.probe.asks import Answer, Asks
 from observe.probe.audit_rule import MaskingRule
+from observe.probe.audited_records import AuditedRecords
 from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate, local_user
@@ -153,6 +154,8 @@ class Server:
         self._scribe = Scribe(None, opener)
         if self._scribe.open() is None:
             logger.error("%s; every command will be refused", self._scribe.problem)
+        audited = AuditedRecords(self._scribe, config.incarnation)
+        self._feed.on_audited = audited.take
         commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
         self._desk = Desk(
             self._picture,
@@ -164,7 +167,9 @@ class Server:
             self._coroner.deaths,
         )
         self._metrics = self._make_metrics()
-        self._desk.more_statistics = lambda: self._turned_away.statistics() | self._outward.statistics()
+        self._desk.more_statistics = lambda: (
+            self._turned_away.statistics() | self._outward.statistics() | audited.statistics()
+        )
         self._picture.vitals.lost_here = self._lost_here
 
     # -- opening and closing --------------------------------------------------------------------------------------------

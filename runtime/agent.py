@@ -68,6 +68,8 @@ class Agent:
     _o_async: ClassVar[bool] = False
     _o_system: ClassVar[bool] = False
     _o_has_terminate: ClassVar[bool] = False
+    _o_audits: ClassVar[bool] = False
+    """Some class of this process has audited fields."""
 
     _o_away: Away | None = None
     """How to reach the agent of another process that this object stands for; None for an agent that is here."""
@@ -89,6 +91,9 @@ class Agent:
 
     restricted_recipients: ClassVar[tuple[str, ...]] = ()
     """The same for messages: patterns of names or classes of agents."""
+
+    audited: ClassVar[tuple[str, ...]] = ()
+    """Attributes whose changes are written to the node's audit log, where it has a probe (docs/audit.md)."""
 
     unsaved: ClassVar[tuple[str, ...]] = ()
     """Attributes that checkpoints leave out: connections, caches. `restored` makes them anew."""
@@ -134,6 +139,12 @@ class Agent:
                 "  wrong: yield answer\n"
                 "  right: return answer"
             )
+        if isinstance(cls.audited, str):
+            raise TypeError(
+                f"{cls.__name__}.audited is several names\n  wrong: audited = {cls.audited!r}\n  right: audited = ({cls.audited!r},)"
+            )
+        if cls.audited:
+            Agent._o_audits = True
         cls._o_async = inspect.iscoroutinefunction(handle)
         if cls.mailbox_limit is not None:
             if cls.mailbox_limit < 1 or cls.overflow not in get_args(Overflow):
