@@ -21,7 +21,7 @@ import logging
 import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -50,6 +50,9 @@ every second, and an open page asks as often."""
 MAX_LOOKERS: Final = 4096
 """Keys with an address, and agents that they look at, which are remembered for that."""
 
+EVERY_VERB: Final = "*"
+"""In `reason_for`: all commands."""
+
 Answer = dict[str, Any] | Refusal
 Done = Callable[[Answer], None]
 Behalf = Callable[[str, float], AbstractContextManager[object]]
@@ -77,8 +80,11 @@ class CommandGate:
         incarnation: str,
         behalf: Behalf = lambda _key, _expires_at: nullcontext(),
         wall: Callable[[], float] = time.time,
+        reason_for: Collection[str] = (),
     ) -> None:
+        """`reason_for`: verbs that are refused without a reason; `*` for all."""
         self.scribe = scribe
+        self._reason_for = frozenset(reason_for)
         self._incarnation = incarnation
         self._behalf = behalf
         self._wall = wall
@@ -236,6 +242,12 @@ class CommandGate:
                 "stale",
                 "this command was meant for an earlier start of the node, which has restarted since",
                 "look again before you repeat it",
+            )
+        if not command.reason.strip() and self._reason_for & {verb, EVERY_VERB}:
+            return Refusal(
+                "refused",
+                f"this node wants to know why before it does `{verb}`: nothing was done",
+                'say it with --reason "…"',
             )
         if command.expires_at < now:
             late_s = now - command.expires_at

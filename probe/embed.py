@@ -63,6 +63,7 @@ class Settings:
     metrics: Metrics | None = None
     escalation: Escalation | None = None
     anchor: Anchor | None = None
+    reason_for: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -110,6 +111,7 @@ class Probe:
             lists them.
         escalation: who is told of findings, limits, approvals and the node's end, such as `Escalation(webhook="https://…")`;
             nobody unless told. docs/escalation.md.
+        reason_for: commands that are refused without a reason, such as `("kill", "edit", "reload")`; `("*",)` for all.
         anchor: where the audit log's checkpoints go by themselves, such as `Anchor(file="/mnt/other/shop.notes")`.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
@@ -134,6 +136,7 @@ class Probe:
         metrics: Metrics | None = None,
         escalation: Escalation | None = None,
         anchor: Anchor | None = None,
+        reason_for: Sequence[str] = (),
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -150,6 +153,7 @@ class Probe:
             metrics,
             escalation,
             anchor,
+            tuple(reason_for),
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

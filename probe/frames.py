@@ -6,13 +6,14 @@ reads every frame strictly, because a fault in a service must not become a fault
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from observe.probe.escalation import Anchor, Escalation
 from observe.probe.metrics import Metrics
-from observe.probe.wire import Pid, Role
+from observe.probe.wire import VERBS, Command, Pid, Role
 
 Number = Pid
 """A counter or clock reading that must fit a column of 64 bits."""
@@ -89,6 +90,8 @@ class Config(BaseModel):
     """What findings are not to be made of (`observe.probe.allowed`)."""
     metrics: Metrics | None = None
     """Where the node's figures go; None: nowhere."""
+    reason_for: list[str] = Field(default_factory=list)
+    """Verbs of commands that are refused without a reason; `*` for all."""
     escalation: Escalation | None = None
     """Who is told of what is wrong; None: nobody."""
     anchor: Anchor | None = None
@@ -103,6 +106,16 @@ class Config(BaseModel):
     stacks: str = ""
     """The file of stacks; empty: `stacks.txt` in the node's directory."""
     started_at: float = 0.0
+
+
+def check_commands(verbs: Iterable[str]) -> None:
+    """Raise ValueError when one of these is no verb of a command, nor `*`."""
+    commands = [verb for verb, (_, model) in VERBS.items() if issubclass(model, Command)]
+    unknown = [verb for verb in verbs if verb not in commands and verb != "*"]
+    if unknown:
+        raise ValueError(
+            f"reason_for: {unknown[0]!r} is no command; there are {', '.join(commands)}, and * for all"
+        )
 
 
 class FeedFrame(BaseModel):

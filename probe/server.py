@@ -156,7 +156,9 @@ class Server:
             logger.error("%s; every command will be refused", self._scribe.problem)
         audited = AuditedRecords(self._scribe, config.incarnation)
         self._feed.on_audited = audited.take
-        commands = CommandGate(self._scribe, config.incarnation, self._asks.on_behalf)
+        commands = CommandGate(
+            self._scribe, config.incarnation, self._asks.on_behalf, reason_for=config.reason_for
+        )
         self._desk = Desk(
             self._picture,
             self._keys,

@@ -33,7 +33,7 @@ from observe.probe.embed import NodeNameTaken, ProbeNotStarted, Settings
 from observe.probe.emit import Emitter
 from observe.probe.errors import UnsafeDirectory
 from observe.probe.far_begin import FarFeeds
-from observe.probe.frames import Config
+from observe.probe.frames import Config, check_commands
 from observe.probe.keyfiles import NODE_KEY, BadKeyFile, config_directory, make_key_pair, read_authorised
 from observe.probe.keys import new_key_pair
 from observe.probe.launch import Launcher, Launches
@@ -108,6 +108,7 @@ class Service:
 
     def _set_up(self) -> None:
         node, settings = self._node, self._settings
+        check_commands(settings.reason_for)
         directory = node_directory(node.short_name)
         _remove_leftovers(directory)
         mark = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -151,6 +152,7 @@ class Service:
                 budget=settings.budget,
                 metrics=settings.metrics,
                 escalation=settings.escalation,
+                reason_for=list(settings.reason_for),
                 anchor=settings.anchor,
                 linger_s=settings.linger_s,
                 findings_allow=list(settings.findings_allow),

@@ -15,7 +15,7 @@ import pytest
 from observe.audit.merkle import check_consistency
 from observe.audit.notes import Verifier
 from observe.audit.verify import verify
-from observe.probe import Probe, connect
+from observe.probe import Probe, ProbeNotStarted, connect
 from observe.probe.client import NodeClient
 from observe.probe.errors import AuditMismatch, RemoteError
 from observe.probe.states import audit_directory, usable_audit_directory
@@ -188,3 +188,27 @@ async def test_who_was_shown_a_state_is_on_record_once(runtime: Path) -> None:
         assert shown.who.role == "admin"
         await client.suspend("keeper")
         assert [one.what async for one in client.audit_records()][3:] == ["suspend", "suspend"]
+
+
+async def test_what_wants_a_reason_is_not_done_without_one(runtime: Path) -> None:
+    """And that somebody tried is on record."""
+    async with Node("shop") as node, Probe(node, reason_for=("edit", "suspend")):
+        await node.spawn(Keeper, name="keeper")
+        async with connect("shop", timeout_s=20.0) as client:
+            await eventually(client.agents, lambda page: page.total == 2)
+            for reason in ("", "  "):
+                with pytest.raises(RemoteError, match="wants to know why before it does `edit`"):
+                    await client.edit("keeper", "limit", 4, reason=reason)
+            assert (await client.edit("keeper", "limit", 4, reason="more")).done
+            assert (await client.resume("keeper")).done
+            phases = [(one.what, one.phase) async for one in client.audit_records()][2:]
+            assert phases[:6] == [
+                ("edit", "requested"), ("edit", "denied"), ("edit", "requested"), ("edit", "denied"),
+                ("edit", "requested"), ("edit", "completed"),
+            ]  # fmt: skip
+
+
+async def test_a_reason_for_what_is_no_command_is_a_mistake_that_is_told(runtime: Path) -> None:
+    async with Node("shop") as node:
+        with pytest.raises(ProbeNotStarted, match="'kil' is no command"):
+            await Probe(node, reason_for=("kil",)).start()
