@@ -243,7 +243,43 @@ def _crash(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
     title = heading("crash", "Last crash", folds, ago(max(0.0, now - crash.at)), "bad")
     pid = int(_number(detail.agent, "pid"))
     successor = pid if pid != crash.pid else None
-    return [title, *(crash_lines("crash", crash, folds, 1, width, successor=successor) if title.open else [])]
+    if not title.open:
+        return [title]
+    return [
+        title,
+        *crash_lines("crash", crash, folds, 1, width, successor=successor),
+        *_locals(detail, folds, width),
+    ]
+
+
+LOCALS: Final = "crash-locals"
+"""The line that unfolds into local variables: they come over the wire only then."""
+
+
+def _locals(detail: Detail, folds: Folds, width: int) -> list[Line]:
+    is_open = folds.is_open(LOCALS)
+    lines = [
+        Line(
+            LOCALS,
+            (("local variables", "key"), ("" if is_open else "  as they were at the crash", "faint")),
+            1,
+            is_open,
+        )
+    ]
+    if not is_open:
+        return lines
+    if detail.crash_locals is None:
+        return [
+            *lines,
+            *text_lines(f"{LOCALS}/note", detail.locals_note or "asking for them …", 2, width, "dim"),
+        ]
+    for number, frame in enumerate(detail.crash_locals):
+        key = f"{LOCALS}/{number}"
+        where = f"{one_line(frame.function)}  {one_line(frame.file)}:{frame.line}"
+        lines.append(Line(key, ((where, "text"),), 2))
+        for place, (name, value) in enumerate(frame.values.items or []):
+            lines += value_lines(f"{key}/{place}:{name}", name, value, folds, 3, width)
+    return lines
 
 
 def _relations(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
@@ -257,7 +293,7 @@ def _relations(detail: Detail, folds: Folds, width: int, now: float) -> list[Lin
     lines.append(Line("relations/supervisor", (("supervisor  ", "key"), (above, "text")), 1, pid=pid or None))
     if detail.spec:
         spec = "  ".join(f"{name} {_spec_value(value)}" for name, value in detail.spec.items())
-        lines.append(Line("relations/spec", (("child spec  ", "key"), (one_line(spec), "text")), 1))
+        lines += text_lines("relations/spec", f"child spec  {one_line(spec)}", 1, width)
     if detail.children_total:
         lines.append(
             Line("relations/children", (("children  ", "key"), (f"{detail.children_total:,}", "text")), 1)

@@ -333,6 +333,13 @@ def detail(content: Document) -> RenderableType:
     parts += standing(content)
     if content.get("last_crash"):
         parts += [_heading("last crash"), _crash(content["last_crash"])]
+    for frame in content.get("crash_locals") or ():
+        parts += [
+            _heading(f"variables of {one_line(frame['function'])}, line {frame['line']}"),
+            value_tree(frame["values"]),
+        ]
+    if content.get("locals_note"):
+        parts.append(Text(one_line(content["locals_note"]), "dim"))
     return Group(*parts)
 
 

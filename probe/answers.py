@@ -18,6 +18,7 @@ from observe.probe.answers_approvals import approvals_map
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
+from observe.probe.crash_locals import crash_locals_of
 from observe.probe.describe import detail_map, stack_map
 from observe.probe.describe_names import line
 from observe.probe.elsewhere import inspect_elsewhere
@@ -112,6 +113,8 @@ class Answers:
         self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
         self._reloads = Reloads(node)
         self._on_scheduler["reload"] = self._reload
+        self._locals = crash_locals_of(node)
+        self._locals.begin()
         self._traces = Traces(node, emitter.offer)
         self._on_scheduler |= dict.fromkeys(Traces.OPS, self._trace)
 
@@ -244,10 +247,17 @@ class Answers:
         agent = self._node.control.find(_pid(job))
         items = job.request.get("max_items")
         most = items if type(items) is int else 100
+        done = job.done
+        if job.request.get("locals") is True:
+            more = self._locals.of(self._node.control.last_crash(agent))
+
+            def done(detail: dict[str, Any] | Problem) -> None:
+                job.done(detail | more if isinstance(detail, dict) else detail)
+
         if agent._o_away is not None:
-            inspect_elsewhere(self._node, agent, agent._o_away, most, job.done)
+            inspect_elsewhere(self._node, agent, agent._o_away, most, done)
         else:
-            job.done(detail_map(self._node, agent, most))
+            done(detail_map(self._node, agent, most))
 
     def _stack(self, job: Job) -> None:
         if job.request.get("pid") == 0:
@@ -315,6 +325,7 @@ class Answers:
     def end_traces(self) -> None:
         """The service stops. On the scheduler's thread."""
         self._traces.end()
+        self._locals.end()
 
     def _kill(self, job: Job) -> None:
         began = time.monotonic()

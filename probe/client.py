@@ -189,9 +189,10 @@ class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleC
             asked = wire.Query.model_validate(asked.to_wire() | fields)
         return await self._ask("agents", asked, wire.Page)
 
-    async def inspect(self, agent: int | str, max_items: int = 100) -> wire.Detail:
-        """Everything about one agent, by pid or name."""
-        return await self._ask("inspect", wire.InspectArgs(agent=agent, max_items=max_items), wire.Detail)
+    async def inspect(self, agent: int | str, max_items: int = 100, *, locals: bool = False) -> wire.Detail:  # noqa: A002  # the protocol's word
+        """Everything about one agent, by pid or name; with `locals`, the local variables of its last crash as well."""
+        args = wire.InspectArgs(agent=agent, max_items=max_items, locals=locals)
+        return await self._ask("inspect", args, wire.Detail)
 
     async def stack(self, agent: int | str) -> wire.Stack:
         """Where the agent is in its code."""

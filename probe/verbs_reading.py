@@ -95,7 +95,7 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
             hands.commands.viewed("inspect", client.holder, target, now)
         reply(shown)
 
-    hands.asks.ask("inspect", {"pid": pid, "max_items": args.max_items}, done, now)
+    hands.asks.ask("inspect", {"pid": pid, "max_items": args.max_items, "locals": args.locals}, done, now)
 
 
 def _stack(hands: Hands, _client: Client, args: wire.StackArgs, reply: Reply, now: float) -> None:

@@ -152,6 +152,13 @@ class InspectArgs(Asked):
     agent: AgentArgument
     max_items: int = Field(default=100, ge=0, le=1000)
     """The most parts shown of each container, and messages of the mailbox."""
+    locals: bool = False
+    """Tell the local variables of its last crash as well."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Without what is not asked for: nodes of earlier versions do not know it."""
+        fields = super().to_wire()
+        return fields if self.locals else {name: part for name, part in fields.items() if name != "locals"}
 
 
 class StackArgs(Asked):
@@ -370,6 +377,15 @@ class Crash(Told):
     """Pid of its successor, once there is one."""
 
 
+class CrashFrame(Told):
+    """One frame of a crash with its local variables."""
+
+    file: str
+    line: int
+    function: str
+    values: Value
+
+
 class Crashes(Told):
     crashes: list[Crash]
     """Newest first."""
@@ -413,6 +429,10 @@ class Detail(Told):
     """Activities that have ended, of the agent and those before it in its place; the newest first."""
     past_for_s: float | None = None
     """For how long they have been noted: since somebody looked at the agent."""
+    crash_locals: list[CrashFrame] | None = None
+    """Of the last crash, outermost first; None when they were not asked for or not kept."""
+    locals_note: str = ""
+    """Why they were not kept."""
     ties: TieLines | None = None
     """Links, monitors, groups."""
     ladder: LadderLine | None = None

@@ -11,7 +11,7 @@ import hashlib
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal
 
 from observe.runtime.clock import wall_s
@@ -143,6 +143,16 @@ class Crash:
         self._error: BaseException | None = error
         self._trace: TracebackType | None = error.__traceback__
         self._traceback: str | None = far.text if far is not None else None
+
+    def frames(self) -> list[tuple[FrameType, int]]:
+        """The frames of the traceback and their lines, outermost first, without the scheduler's own. None once the traceback
+        has been formatted. Whoever keeps one keeps all that it holds alive."""
+        found: list[tuple[FrameType, int]] = []
+        trace = _user_part(self._trace)
+        while trace is not None:
+            found.append((trace.tb_frame, trace.tb_lineno))
+            trace = trace.tb_next
+        return found
 
     @property
     def traceback(self) -> str:

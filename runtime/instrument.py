@@ -106,10 +106,10 @@ class Instruments:
         self._installed: list[Instrument] = []
         self._rebuild()
 
-    def add(self, instrument: Instrument) -> None:
-        """Start calling the hooks that `instrument` overrides. Adding it twice has no effect."""
+    def add(self, instrument: Instrument, *, first: bool = False) -> None:
+        """Start calling the hooks that `instrument` overrides; `first`: before those of the others. Adding it twice has no effect."""
         if instrument not in self._installed:
-            self._installed.append(instrument)
+            self._installed.insert(0 if first else len(self._installed), instrument)
             self._rebuild()
 
     def remove(self, instrument: Instrument) -> None:

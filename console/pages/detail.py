@@ -17,7 +17,15 @@ from observe.console.bindings import bindings_of
 from observe.console.changes import Changes
 from observe.console.columns import NAMES, Piece, Row, row_of
 from observe.console.deeds import Deed
-from observe.console.detail_lines import LEFT, RIGHT, SECTIONS, WITHOUT_THE_NODE, section_lines, title_pieces
+from observe.console.detail_lines import (
+    LEFT,
+    LOCALS,
+    RIGHT,
+    SECTIONS,
+    WITHOUT_THE_NODE,
+    section_lines,
+    title_pieces,
+)
 from observe.console.findings import concerning
 from observe.console.format import ago, clock, one_line
 from observe.console.lines import Folds
@@ -145,7 +153,7 @@ class DetailPage(ConsolePage):
         if node is None or shown is None or shown.gone:
             return
         try:
-            detail = await node.inspect(shown.agent.pid)
+            detail = await node.inspect(shown.agent.pid, locals=self.folds.is_open(LOCALS))
         except RemoteError as error:
             await self._refused(shown, error)
         except NodeUnreachable as error:
@@ -251,6 +259,8 @@ class DetailPage(ConsolePage):
     def _refolded(self, event: LineView.Refolded) -> None:
         event.stop()
         self.draw()
+        if self.folds.is_open(LOCALS) and self.content is not None and not self.content.gone:
+            self.poller.wake()  # they are asked for only while somebody looks
 
     # -- doing
 

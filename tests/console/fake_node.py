@@ -296,7 +296,7 @@ class FakeNode:
             raise RemoteError("no_such_agent", f"no live agent is {agent}")
         return self._row(int(found[0]))
 
-    async def inspect(self, agent: int | str, max_items: int = 100) -> Detail:
+    async def inspect(self, agent: int | str, max_items: int = 100, *, locals: bool = False) -> Detail:  # noqa: A002
         self._asked("inspect", agent)
         row = self._find(agent)
         known = self.details.get(row["pid"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from observe.console.detail_lines import LOCALS, section_lines
 from observe.console.lines import Folds, Line
 from observe.console.standing_lines import (
     budget_lines,
@@ -13,7 +14,7 @@ from observe.console.standing_lines import (
     span,
     tie_lines,
 )
-from observe.probe.wire import Detail
+from observe.probe.wire import Crash, CrashFrame, Detail
 from observe.probe.wire_standing import (
     CheckpointLine,
     LadderLine,
@@ -22,6 +23,7 @@ from observe.probe.wire_standing import (
     RungLine,
     TieLines,
 )
+from tests.console.fake_node import value
 from tests.console.fake_standing import standing_of
 
 ROW = {"pid": 12, "name": "session-1", "class": "Session", "supervisor": 2}
@@ -110,3 +112,24 @@ def test_ties_lead_to_the_agents_at_their_other_ends() -> None:
     assert texts(tie_lines(Detail(agent=ROW, ties=TieLines()), Folds(), 100, 0.0)) == [
         "Links, monitors, groups  none"
     ]
+
+
+def test_the_variables_of_a_crash_are_shown_when_their_line_is_unfolded() -> None:
+    """And asked for only then: until they have come, the line says so."""
+    crash = Crash(
+        at=1.0, pid=9, class_name="Session", child="s", supervisor=2, reason="ValueError: no", kind="ValueError",
+        traceback="Traceback", fingerprint="f",
+    )  # fmt: skip
+    folds = Folds()
+    content = Detail(agent=ROW, last_crash=crash)
+    shown = texts(section_lines(content, ("crash",), folds, 100, 1.0))
+    assert shown[-1].startswith("local variables")
+    folds.set(LOCALS, True)
+    assert texts(section_lines(content, ("crash",), folds, 100, 1.0))[-1] == "asking for them …"
+    content.crash_locals = [
+        CrashFrame(file="shop.py", line=7, function="Session.handle", values=value({"order": 17}))
+    ]
+    shown = texts(section_lines(content, ("crash",), folds, 100, 1.0))
+    assert shown[-2] == "Session.handle  shop.py:7"
+    assert "order" in shown[-1]
+    assert "17" in shown[-1]

@@ -36,7 +36,8 @@ class Clerk(Agent):
 
     async def handle(self, message: Any) -> Any:
         if message == "fail":
-            async with self.activity("tool:pack"):
+            api_key = "hunter2"
+            async with self.activity("tool:pack", size=len(api_key)):
                 raise ValueError("no box")
         if message == "model":
             async with self.activity("model:chat") as chat:
@@ -147,10 +148,14 @@ async def test_a_ladder_tells_the_rung_that_is_next(node: Node, client: NodeClie
 
 
 async def clerk(client: NodeClient) -> Detail:
+    return await inspected(client, "clerk")
+
+
+async def inspected(client: NodeClient, name: str, *, locals: bool = False) -> Detail:  # noqa: A002  # the protocol's word
     """The agent of the name, also in the moment in which the probe does not know its successor."""
     while True:
         try:
-            return await client.inspect("clerk")
+            return await client.inspect(name, locals=locals)
         except Exception as error:
             if getattr(error, "code", "") != "no_such_agent":
                 raise
@@ -209,3 +214,22 @@ async def test_a_tree_tells_how_much_of_an_intensity_is_used_up(node: Node, clie
     spec = (await client.inspect("team")).spec
     assert spec is not None
     assert spec["restarts_within"] == 2
+
+
+async def test_the_variables_of_a_crash_come_on_demand_and_masked(node: Node, client: NodeClient) -> None:
+    """What was in hand explains most crashes; nobody pays for the wire until somebody asks."""
+    node.ref("plain").cast("fail")
+    await eventually(lambda: client.crashes(), lambda found: found.total >= 1)
+    found = await eventually(
+        lambda: inspected(client, "plain", locals=True), lambda found: found.crash_locals is not None
+    )
+    assert found.crash_locals is not None
+    innermost = found.crash_locals[-1]
+    assert innermost.function == "Clerk.handle"
+    values = {name: value.text for name, value in innermost.values.items or []}
+    assert values["message"] == "'fail'"
+    assert "self" in values
+    assert "hunter2" not in str(found.to_wire())
+    assert (await client.inspect("plain")).crash_locals is None
+    never = await client.inspect("team", locals=True)
+    assert (never.crash_locals, never.last_crash) == (None, None)
