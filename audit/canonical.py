@@ -43,7 +43,9 @@ def _exact(value: Any) -> str:
         for key in value:
             if type(key) is not str:
                 raise TypeError(f"a key must be a text, not {type(key).__name__}")
-        pairs = sorted(value.items(), key=lambda pair: pair[0].encode("utf-16-be"))
+        # Within ASCII the order of UTF-16 is that of the characters, at a third of the price. Keys differ: no values are compared.
+        ascii_keys = all(map(str.isascii, value))
+        pairs = sorted(value.items(), key=None if ascii_keys else lambda pair: pair[0].encode("utf-16-be"))
         return "{" + ",".join(f"{_TEXT.encode(key)}:{_exact(part)}" for key, part in pairs) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(_exact, value)) + "]"

@@ -61,6 +61,8 @@ class One:
     class_name: str
     status: str
     mailbox: int
+    activity: str | None = None
+    """In which it is now."""
     goes: str = ""
     """What goes with it, or what would be done; empty when the node was not asked."""
     outcome: str = "not sent"
@@ -144,7 +146,7 @@ async def _matching(many: Many, client: NodeClient) -> None:
     from observe.probe.wire import MAX_ROWS, Query
 
     last = 0
-    columns = ["pid", "name", "class", "status", "mailbox"]
+    columns = ["pid", "name", "class", "status", "mailbox", "activity"]
     while True:
         query = Query(
             sort="pid", descending=False, filter=f"{many.where} pid>{last}", limit=MAX_ROWS, columns=columns
@@ -208,7 +210,7 @@ async def _warn(many: Many, client: NodeClient, details: Sequence[Detail]) -> No
             continue
         name = above.agent.get("name") or above.agent.get("class")
         many.warnings.append(
-            f"{ends:,} of them are children of {name} (pid {pid}), which gives up after {intensity} restarts in "
+            f"{ends:,} of them are children of {name} (pid {pid}), which gives up after {plural(intensity, 'restart')} in "
             f"{period_s:g} s and ends with all that are below it: --rate {intensity / period_s * 0.9:.2g} keeps it alive"
         )
 
@@ -220,7 +222,8 @@ def _show_list(many: Many) -> None:
         err=True,
     )
     for one in many.agents[:LISTED]:
-        waiting = f", {plural(one.mailbox, 'message')} wait{'s' if one.mailbox == 1 else ''}"
+        doing = f" in {one_line(one.activity)}" if one.activity else ""
+        waiting = f"{doing}, {plural(one.mailbox, 'message')} wait{'s' if one.mailbox == 1 else ''}"
         goes = f": {one.goes}" if one.goes else ""
         click.echo(f"  {one.label}  {one_line(one.class_name)}, {one.status}{waiting}{goes}", err=True)
     if len(many.agents) > LISTED:
@@ -341,6 +344,7 @@ def _print(many: Many) -> None:
                     "class": one.class_name,
                     "status": one.status,
                     "mailbox": one.mailbox,
+                    "activity": one.activity,
                     "goes": one.goes,
                     "outcome": one.outcome,
                     "what": one.what,
