@@ -93,6 +93,7 @@ def _dead_letters(picture: Picture, _now: float) -> Condition | None:
     return Condition(
         f"{count:,} messages reached nobody in a minute, the last for {frame.text}", count=count,
         evidence=dict(frame.evidence),
+        about=frozenset(word for one in targets for word in (one, one.partition(" ")[0])) or frozenset({"?"}),
     )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ class Condition:
     evidence: dict[str, Any] = field(default_factory=dict)
     pids: frozenset[int] = frozenset()
     """The agents concerned, as far as they are followed: by which one finding is told to follow from another."""
+    about: frozenset[str] = frozenset()
+    """Names and classes of the agents concerned, where pids cannot say it: those of before a restart are gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ it, with their number and the worst of them. Whether it has lasted long enough t
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,12 @@ def _one_cause(picture: Picture, _now: float) -> Condition | None:
     return Condition(
         f"{count:,} crashes in a minute have one cause: {newest['class']} {newest['reason']}"[:300],
         count=count, pid=newest["pid"], cause=newest["reason"], evidence={"fingerprint": fingerprint},
+        about=frozenset(name for crash in recent if crash["fingerprint"] == fingerprint for name in _names(crash)),
     )  # fmt: skip
+
+
+def _names(crash: dict[str, Any]) -> list[str]:
+    return [name for name in (crash["name"], crash["class"]) if name]
 
 
 def _restart_loop(picture: Picture, _now: float) -> Condition | None:
@@ -160,6 +165,7 @@ def _restart_loop(picture: Picture, _now: float) -> Condition | None:
         count=len(looping), pid=pid, filter=f"restarts>={LOOP_RESTARTS} age_s<60s",
         cause=crash["reason"] if crash else "", evidence={"restarts": times},
         pids=frozenset(pid for _, pid in looping),
+        about=frozenset(name for crash in picture.recent_crashes(LOOP_S) for name in _names(crash)),
     )  # fmt: skip
 
 

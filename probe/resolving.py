@@ -7,8 +7,10 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from observe.probe.addresses import DEFAULT_PORT
 from observe.probe.cards import NODE_NAME, Card, list_cards, read_card
 from observe.probe.errors import NodeUnreachable, NoSuchNode, NotAuthorised, UnsafeDirectory
 from observe.probe.remote import RemoteNode, parse_remote, remote_node
@@ -114,7 +116,12 @@ def _resolve(node: str, known_as: str) -> Card | RemoteNode:
             raise NoSuchNode(node, hint="a node elsewhere is named like shop@10.0.0.5 or shop@host:4371")
         return remote_node(*remote, known_as=known_as)
     if card is None:
-        raise NoSuchNode(node, hint=_who_is_up())
+        more = ""
+        if at:
+            more = f"; one at the end of a tunnel is named with its port: {node.strip()}:{DEFAULT_PORT}"
+        elif Path(name).exists():
+            more = f"; the recording of that name is ./{name}"
+        raise NoSuchNode(node, hint=_who_is_up() + more)
     if card.state == "stale":
         raise NodeUnreachable(
             f"{node} has ended, and so has its probe (process {card.probe_pid})", hint=_who_is_up()

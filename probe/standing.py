@@ -117,6 +117,8 @@ class Standing:
                 continue
             if (name, other) in OF_ONE_AGENT and seen.condition.pid not in cause.condition.pids:
                 continue
+            if seen.condition.about and not seen.condition.about & cause.condition.about:
+                continue
             return f"{other}: {cause.condition.cause or cause.condition.text}"
         return ""
 

@@ -19,7 +19,7 @@ from observe.probe.cards import Card, NodeLock, node_directory, write_card
 from observe.probe.client import connect
 from observe.probe.doctor import STEPS, Check, Diagnosis, Step, diagnose
 from observe.probe.doctor_canary import CANARY_STEPS
-from observe.probe.errors import RemoteError
+from observe.probe.errors import NoSuchNode, RemoteError
 from observe.probe.keyfiles import CLIENT_KEY, NODE_KEY, make_key_pair
 from observe.probe.keys import new_key_pair
 from observe.probe.resolving import resolve
@@ -336,3 +336,20 @@ async def test_canaries_are_bounded_and_end_by_themselves(monkeypatch: pytest.Mo
         assert caught.value.code == "refused"
         await until(lambda: not any(isinstance(agent, Canary) for agent in node.agents.values()))
         assert (await client.canary()).done
+
+
+async def test_a_name_that_is_no_node_s_hints_at_tunnels_and_recordings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "rec").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, hint in (
+        ("shop@127.0.0.1", "tunnel is named with its port: shop@127.0.0.1:4370"),
+        ("rec", "./rec"),
+    ):
+        with pytest.raises(NoSuchNode) as caught:
+            resolve(name)
+        assert hint in (caught.value.hint or "")
+    with pytest.raises(NoSuchNode) as caught:
+        resolve("nowhere")
+    assert "./" not in (caught.value.hint or "")

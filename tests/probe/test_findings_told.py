@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from observe.probe.client import connect
 from observe.probe.diagnosis import checks
 from observe.probe.doings import Doings
 from observe.probe.finding_names import NAMES
-from observe.probe.frames import ConcernFrame, DurationsFrame, FindingFrame, VitalsFrame
+from observe.probe.frames import ConcernFrame, CrashFrame, DurationsFrame, FindingFrame, VitalsFrame
 from observe.probe.verbs_findings import StandingFinding
 from observe.runtime import Node
 from tests.probe.fake_service import FakeService
@@ -282,3 +283,26 @@ def test_an_agent_of_a_class_on_the_list_is_left_out_of_the_count() -> None:
     patient.agent(1, mailbox=1000)
     patient.picture.allowed = Allowed(["mailbox_grows:Session"])
     assert patient.looks(8) == []
+
+
+def crashed(pid: int, name: str) -> CrashFrame:
+    fields = {"at": time.time(), "pid": pid, "name": name, "class": "Payer", "child": name, "supervisor": 0}
+    text = {"reason": "ValueError: no", "kind": "ValueError", "traceback": "", "fingerprint": "f"}
+    return CrashFrame.model_validate(fields | text | {"seq": 1})
+
+
+@pytest.mark.parametrize(
+    ("target", "because"), [("payer", "one_cause: ValueError: no"), ("Payer 7", "one_cause"), ("nobody", "")]
+)
+def test_dead_letters_follow_from_crashes_of_whom_they_were_for_and_from_no_others(
+    target: str, because: str
+) -> None:
+    patient = Patient()
+    for pid in range(5):
+        patient.picture.crashed(crashed(pid, "payer"), 100)
+    letters = {"kind": "letters", "amount": 40.0, "text": target, "evidence": {"to": {target: 40}}}
+    patient.picture.troubles.concern(ConcernFrame.model_validate({"seq": 1, "at": 0.0, "pid": 0} | letters))
+    patient.looks(3)
+    found = {one["check"]: one for one in patient.standing.statement()["findings"]}
+    assert found["dead_letters"]["cause"].startswith(because)
+    assert bool(found["dead_letters"]["cause"]) == bool(because)
