@@ -49,13 +49,16 @@ NAMES: Final = (
     "supervisor",
     "child",
     "process",
+    "containment",
 )
 """The columns of the protocol, in the order in which this console keeps them."""
 
 PID, NAME, CLASS, STATUS, STATUS_S, MAILBOX, MAILBOX_MAX, HANDLED, RATE = range(9)
-REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD, PROCESS = range(9, 19)
+REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD, PROCESS, CONTAINMENT = (
+    range(9, 20)
+)
 
-TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child"})
+TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child", "containment"})
 """Sorted from a to z at first; all others from the largest."""
 
 MANY_WAITING = 100
@@ -81,6 +84,19 @@ STATUS_TONES: Final = {
     "exited": "bad",
     "holding": "bad",
 }
+
+
+UNCONTAINED: Final = ("none", "", None, 0)
+"""What stands for agents that nobody has contained; a node of an earlier version says nothing of it."""
+
+LEVEL_TONES: Final = {
+    "monitored": "info",
+    "restricted": "warn",
+    "isolated": "hot",
+    "suspended": "accent",
+    "killed": "bad",
+}
+"""How loudly a level of containment is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +160,17 @@ def _class(row: Row, width: int) -> list[Piece]:
 
 def _status(row: Row, width: int) -> list[Piece]:
     status = one_line(str(row[STATUS]))
+    if (
+        row[CONTAINMENT] not in UNCONTAINED
+    ):  # what it may do matters more than what it does; the glyph still says that
+        level = one_line(str(row[CONTAINMENT]))
+        return [(pad(f"{STATUS_GLYPHS.get(status, '?')} {level}", width), LEVEL_TONES.get(level, "hot"))]
     return [(pad(f"{STATUS_GLYPHS.get(status, '?')} {status}", width), STATUS_TONES.get(status, "text"))]
+
+
+def _containment(row: Row, width: int) -> list[Piece]:
+    level = one_line(str(row[CONTAINMENT] or "none"))
+    return [(pad(level, width), LEVEL_TONES.get(level, "dim"))]
 
 
 def _status_s(row: Row, width: int) -> list[Piece]:
@@ -273,6 +299,8 @@ COLUMNS: Final = (
            16, stretch=20),
     Column("process", "process", 5, "Number of the worker process in which it runs; none: the node's own.", _process,
            ONLY_SORTED, right=True, stretch=8, short="proc"),
+    Column("containment", "contained", 10, "How far it is fenced in: none, monitored, restricted, isolated, suspended or killed; shown "
+           "in the place of the status as well.", _containment, ONLY_SORTED),
 )  # fmt: skip
 """In the order in which they stand on the screen."""
 
@@ -288,7 +316,8 @@ def row_of(columns: Sequence[str], values: Sequence[Any]) -> Row:
         return tuple(values)
     given = dict(zip(columns, values, strict=False))
     return tuple(
-        given.get(name, "" if name in ("class", "status", "child") else _missing(name)) for name in NAMES
+        given.get(name, "" if name in ("class", "status", "child", "containment") else _missing(name))
+        for name in NAMES
     )
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Outcome = Acted | wire.Outcome
     """Both have `done`, `what`, `pid` and `took_s`."""
 
-Kind = Literal["json", "text", "agent", "choice", "messages", "number"]
+Kind = Literal["json", "text", "agent", "choice", "messages", "number", "list", "flag"]
+"""`list` is texts with commas between them, `flag` yes or no; both are options of the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,22 @@ DEEDS: Final[tuple[Deed, ...]] = (
         wants=(Want("approval", "number", "which, by its number; else the only one", needed=False),),
     ),
     Deed(
+        "contain", "contain", "I", "Contain…", "Contain this agent?", "Make {agent} {level}", "containing", "contained",
+        "Fence one agent in, or all below a supervisor: monitored, restricted, isolated, suspended or killed; none lets it out.",
+        "State and mailbox are kept. The fence outlives restarts of the agent. `restricted` lets only the listed activities begin and "
+        "messages go to the listed agents; patterns, with commas between them.\n\n\b\n"
+        'observe contain shop session-7 isolated --reason "runs away"\n'
+        "observe contain shop session-7 restricted --tools 'model:*,tool:search' --recipients ledger\n"
+        "observe contain shop sessions monitored --subtree --yes\n"
+        "observe contain shop session-7 none",
+        wants=(Want("level", "choice", "level: none, monitored, restricted, isolated, suspended or killed",
+                    ("none", "monitored", "restricted", "isolated", "suspended", "killed")),
+               Want("tools", "list", "of restricted: activities that may begin, such as model:*, tool:search", needed=False),
+               Want("recipients", "list", "of restricted: names or classes to which it may send", needed=False),
+               Want("subtree", "flag", "all below this supervisor, also those to come: yes or no", needed=False),
+               Want("two_person", "flag", "lowering it takes a second key: yes or no", needed=False)),
+    ),
+    Deed(
         "reset-budget", "reset_budget", "B", "Reset the budget…", "Let its budget begin anew?",
         "Reset the budget of {agent}", "resetting", "reset",
         "Let the budget of one agent, or of the tree below a supervisor, begin anew.",
@@ -285,6 +302,11 @@ def arguments_of(deed: Deed, said: Mapping[str, str]) -> dict[str, Any]:
         elif want.kind == "number":
             if text:
                 arguments[want.name] = _number(want, text)
+        elif want.kind == "list":
+            if text:
+                arguments[want.name] = [part.strip() for part in text.split(",") if part.strip()]
+        elif want.kind == "flag":
+            arguments[want.name] = _flag(want, text)
         elif text:
             arguments[want.name] = text
     return arguments
@@ -303,6 +325,14 @@ def _choice(want: Want, text: str) -> str:
         if choice.casefold() == text.casefold():
             return choice
     raise ValueError(f"{text!r} is none of {', '.join(want.choices)}")
+
+
+def _flag(want: Want, text: str) -> bool:
+    if text.casefold() in ("", "no", "n"):
+        return False
+    if text.casefold() in ("yes", "y"):
+        return True
+    raise ValueError(f"{want.name}: {text!r} is neither yes nor no")
 
 
 def messages_of(text: str) -> dict[str, Any]:

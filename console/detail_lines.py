@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from observe.console.columns import LONG_ACTIVITY_S, STATUS_TONES, Piece
+from observe.console.columns import LEVEL_TONES, LONG_ACTIVITY_S, STATUS_TONES, Piece
 from observe.console.conversation import conversation_lines
 from observe.console.format import (
     NOTHING,
@@ -58,6 +58,10 @@ def title_pieces(detail: Detail, width: int, gone: bool) -> list[list[Piece]]:
         doc = f"  {clip(one_line(detail.doc), width - used - len(state) - 4)}"
         first.append((doc, "faint"))
         used += len(doc)
+    level = one_line(str(agent.get("containment") or "none"))
+    if level != "none" and not gone:
+        first.append((f"  {level}", LEVEL_TONES.get(level, "hot")))
+        used += len(level) + 2
     first.append((pad(state, max(0, width - used), right=True), STATUS_TONES.get(status, "text")))
     return [first, _counters(agent, width)]
 

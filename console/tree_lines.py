@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from observe.console.columns import STATUS_TONES, Piece, mailbox_tone
+from observe.console.columns import LEVEL_TONES, STATUS_TONES, Piece, mailbox_tone
 from observe.console.format import STATUS_GLYPHS, bar, one_line, pad, plural, short_count
 from observe.console.lines import Folds, Line
 from observe.probe.wire import Branch
@@ -148,6 +148,8 @@ class _Maker:
             (label, "strong" if is_supervisor(branch) else "text"),
             (f"  {branch.class_name}", "dim"),
         ]
+        if branch.containment != "none":
+            pieces.append((f"  {one_line(branch.containment)}", LEVEL_TONES.get(branch.containment, "hot")))
         if branch.crashes:
             pieces.append((f"  {plural(branch.crashes, 'crash', 'crashes')}", "bad"))
         if branch.restarts:

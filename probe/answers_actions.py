@@ -17,6 +17,7 @@ from observe.probe.actions_elsewhere import (
     act_elsewhere,
     also_in_workers,
 )
+from observe.probe.answers_containment import contain
 from observe.probe.canary import Canaries
 from observe.probe.describe_names import line
 from observe.probe.editing import converted, find
@@ -54,6 +55,7 @@ class Actions:
             **{op: partial(self._on_node, action) for op, action in (actions.ON_NODE | ON_TASKS).items()},
             "edit": self._edit,
             "mailbox": self._mailbox,
+            "contain": partial(contain, node),
             "canary": lambda _request: canaries.release(),
         }
 

@@ -5,6 +5,7 @@ Each command names the incarnation that we know and expires, so that it never re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from observe.probe import wire_actions as actions
@@ -75,6 +76,30 @@ class ActionsClient:
     async def refuse(self, agent: int | str, approval: int = 0, reason: str = "") -> Acted:
         """Let it not begin."""
         return await self.act("refuse", agent=agent, approval=approval, reason=reason)
+
+    async def contain(
+        self,
+        agent: int | str,
+        level: Literal["none", "monitored", "restricted", "isolated", "suspended", "killed"],
+        *,
+        subtree: bool = False,
+        tools: Sequence[str] | None = None,
+        recipients: Sequence[str] | None = None,
+        two_person: bool = False,
+        reason: str = "",
+    ) -> Acted:
+        """Fence an agent in, or let it out with `none`; with `subtree` all below a supervisor. `done` is False where a second person has to
+        confirm that the level is lowered."""
+        return await self.act(
+            "contain",
+            agent=agent,
+            level=level,
+            subtree=subtree,
+            tools=None if tools is None else list(tools),
+            recipients=None if recipients is None else list(recipients),
+            two_person=two_person,
+            reason=reason,
+        )
 
     async def reset_budget(self, agent: int | str, reason: str = "") -> Acted:
         """Let the agent's budget begin anew."""

@@ -28,7 +28,14 @@ from observe.probe.audited import Fields
 from observe.probe.concerns import Concerns
 from observe.probe.outlet import Outlet
 from observe.probe.pace import Pace
-from observe.probe.reports import Report, finding_report, limit_report, rung_report
+from observe.probe.reports import (
+    Report,
+    containment_reports,
+    finding_report,
+    governed_report,
+    limit_report,
+    rung_report,
+)
 from observe.probe.span_telling import SpanTeller
 from observe.probe.telling import FeedLost, Teller, Telling
 from observe.probe.words import WORD_LOOP_NS, Words
@@ -38,6 +45,7 @@ from observe.runtime.children import Child
 from observe.runtime.errors import BudgetExceeded
 from observe.runtime.exits import Crash, ExitReason
 from observe.runtime.findings import Finding
+from observe.runtime.governing import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import Failure, Rung
 from observe.runtime.node import Node
@@ -231,6 +239,9 @@ class Emitter(Instrument):
     def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
         self._report(limit_report(owner, error))
 
+    def on_governed(self, event: Governed) -> None:
+        self._report(governed_report(event))
+
     def on_activity_start(self, agent: Agent, activity: Activity) -> None:
         self._concerns.activity_started(agent, activity)
 
@@ -367,6 +378,7 @@ class Emitter(Instrument):
             self._next_workers = 0.0
 
         yield from self._teller.tell_all(begun)
+        self._reports.extend(containment_reports(self._node))
         self._tell_vitals()
         self._next_tick = 0.0
 

@@ -30,6 +30,7 @@ from observe.probe.frames import (
     FarRowsFrame,
     FeedFrame,
     FindingFrame,
+    GovernedFrame,
     HelloFrame,
     LimitFrame,
     RestartFrame,
@@ -42,6 +43,7 @@ from observe.probe.frames import (
     VitalsFrame,
     WorkersFrame,
 )
+from observe.probe.governed import said
 from observe.probe.picture import Picture
 from observe.probe.streams import BUFFERED_EVENTS
 from observe.probe.table import Malformed, Table
@@ -87,6 +89,8 @@ class Feed:
         """Takes the events of trace sessions."""
         self.on_audited: Callable[[AuditedFrame], None] = _nobody
         """Takes changes of audited fields, for the record."""
+        self.on_governed: Callable[[GovernedFrame], None] = _nobody
+        """Takes what was decided about agents, for the record."""
         self.wants_events = False
         """Whether anybody watches events: they are not made otherwise."""
         self._filling = picture.table
@@ -215,12 +219,24 @@ class Feed:
                 self.picture.event("limit", frame.at, frame.text, pid=frame.pid, reason=frame.limit, **facts)
             case AuditedFrame():
                 self.on_audited(frame)
+            case GovernedFrame():
+                self._governed(frame)
             case TraceFrame():
                 self.on_trace(frame)
             case SpansFrame():
                 self.picture.spans.take(frame)
             case ByeFrame():
                 self.bye = frame
+
+    def _governed(self, frame: GovernedFrame) -> None:
+        if frame.what == "containment":
+            self._filling.contain(frame.pid, frame.on)
+        if frame.standing:
+            return
+        if frame.verdict or frame.what == "containment":  # what monitored agents do is for the record alone
+            facts = self._named(self.picture.table, frame.pid)
+            self.picture.event("governed", frame.at, said(frame), pid=frame.pid, reason=frame.policy, **facts)
+        self.on_governed(frame)
 
     def _begin(self, hello: HelloFrame) -> None:
         if hello.incarnation != self.picture.config.incarnation or hello.pid != self.picture.config.pid:
@@ -285,7 +301,7 @@ class Feed:
         return {"name": table.text("name", row), "class_name": table.text("class", row)}
 
 
-def _nobody(_frame: FeedFrame) -> None:
+def _nobody(_frame: object) -> None:
     """Of a recording, say: nobody is left who asked for them."""
 
 

@@ -26,6 +26,8 @@ def numbers(table: Table, column: str, rows: Rows | None, now_us: int) -> NDArra
         if column == "activity_s":
             seconds[_of(table.ints("activity"), rows) == 0] = 0.0
         return seconds
+    if column == "containment":
+        return table.containment(rows)
     if column in ("rate", "load"):
         return _of(table.floats(column), rows)
     return _of(table.ints(column), rows)

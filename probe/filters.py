@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from observe.probe.errors import Refusal
-from observe.probe.wire import COLUMNS, STATUS_NAMES, TEXT_COLUMNS
+from observe.probe.wire import COLUMNS, LEVELS, STATUS_NAMES, TEXT_COLUMNS
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~", "!~"]
 Kind = Literal["count", "seconds", "microseconds", "share", "bytes", "text"]
@@ -97,7 +97,9 @@ class Language:
         return "text" if column in self.text_columns else self.kinds.get(column, "count")
 
 
-AGENTS: Final = Language("agents table", COLUMNS, TEXT_COLUMNS, KINDS, {"status": STATUS_NAMES})
+AGENTS: Final = Language(
+    "agents table", COLUMNS, TEXT_COLUMNS, KINDS, {"status": STATUS_NAMES, "containment": LEVELS}
+)
 
 
 class FilterError(Refusal):
@@ -344,7 +346,8 @@ def complete(text: str, cursor: int | None = None, known: Known | None = None) -
         ]
     column = found[1].lower()
     begun = word[found.end() :].rpartition(",")[2]
-    offered = STATUS_NAMES[:-1] if column == "status" else (known or {}).get(column, ())
+    fixed = {"status": STATUS_NAMES[:-1], "containment": LEVELS}.get(column)
+    offered = fixed if fixed is not None else (known or {}).get(column, ())
     folded = begun.casefold().lstrip('"')
     at = start + len(word) - len(begun)
     values = [value for value in dict.fromkeys(offered) if value.casefold().startswith(folded)]

@@ -260,6 +260,24 @@ class LimitFrame(FeedFrame):
     text: str
 
 
+class GovernedFrame(FeedFrame):
+    """Something was decided about what an agent may do; or an agent that is monitored does something."""
+
+    at: float
+    pid: Pid
+    name: str | None = None
+    class_name: str = Field(alias="class")
+    what: str
+    """`activity`, `send`, `containment`, `violation`, `approval`; of a monitored agent `begin`, `end`, `handled`, `send`."""
+    on: str
+    """The activity, the recipient, the level."""
+    verdict: str = ""
+    reason: str = ""
+    policy: str = ""
+    standing: bool = False
+    """No news: how far the agent is contained, told again after a `hello`."""
+
+
 class VitalsFrame(FeedFrame):
     """Totals since the node started, but for `agents`, `run_queue` and `lag_us`."""
 
@@ -380,6 +398,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "rung": RungFrame,
     "limit": LimitFrame,
     "audited": AuditedFrame,
+    "governed": GovernedFrame,
     "concern": ConcernFrame,
     "durations": DurationsFrame,
     "vitals": VitalsFrame,

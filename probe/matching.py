@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from observe.probe.figures import STRING_COLUMNS, numbers
 from observe.probe.filters import Comparison, Term, Text, parse
 from observe.probe.table import Table
-from observe.probe.wire import STATUS_NAMES
+from observe.probe.wire import LEVELS, STATUS_NAMES
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -72,6 +72,8 @@ def _mentions(table: Table, text: str) -> Mask:
 
 
 def _contains(table: Table, column: str, text: str) -> Mask:
+    if column == "containment":
+        return np.array([text.casefold() in name for name in LEVELS])[table.containment()]
     if column == "status":
         return np.array([text.casefold() in name for name in STATUS_NAMES])[table.ints(column)]
     return _of_texts(table.strings.matching(text), table.ints(column), partial(digits_within, text))
@@ -111,6 +113,8 @@ def _equal_number(text: str, values: Ints) -> Mask:
 
 def _is(table: Table, term: Comparison, value: float | str, now_us: int) -> Mask:
     column = term.column
+    if column == "containment":
+        return np.array([name == str(value).casefold() for name in LEVELS])[table.containment()]
     if column == "status":
         return np.array([name == str(value).casefold() for name in STATUS_NAMES])[table.ints(column)]
     if column in STRING_COLUMNS:

@@ -16,7 +16,7 @@ from observe.probe.figures import STRING_COLUMNS, Rows, numbers
 from observe.probe.matching import matching
 from observe.probe.strings import LAST
 from observe.probe.table import Table
-from observe.probe.wire import COLUMNS, STATUS_NAMES, Page, Query
+from observe.probe.wire import COLUMNS, LEVELS, STATUS_NAMES, Page, Query
 
 STATUS_RANK: Final = np.array([sorted(STATUS_NAMES).index(name) for name in STATUS_NAMES])
 
@@ -76,6 +76,8 @@ def _values(table: Table, column: str, rows: Rows, now_us: int) -> list[Any]:
         return texts if column in ("name", "activity") else [text or "" for text in texts]
     if column == "status":
         return [STATUS_NAMES[number] for number in table.ints(column)[rows].tolist()]
+    if column == "containment":
+        return [LEVELS[number] for number in table.containment(rows).tolist()]
     values: list[Any] = numbers(table, column, rows, now_us).tolist()
     return values
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from observe.runtime.children import Child
     from observe.runtime.errors import BudgetExceeded
     from observe.runtime.findings import Finding
+    from observe.runtime.governing import Governed
     from observe.runtime.ladder import Failure, Rung
+    from observe.runtime.node import Node
 
 Report = tuple[str, dict[str, Any]]
 """The kind of frame and its fields, as docs/protocol.md, section 2, has them."""
@@ -49,6 +51,41 @@ def rung_report(child: Child, rung: Rung, failure: Failure) -> Report:
         "attempt": failure.attempt,
         "text": line(text),
     }
+
+
+def governed_report(event: Governed) -> Report:
+    """Something that was decided about an agent."""
+    return "governed", {
+        "at": event.at,
+        "pid": event.pid,
+        "name": None if event.name is None else line(event.name),
+        "class": line(event.class_name),
+        "what": event.what,
+        "on": line(event.on),
+        "verdict": event.verdict,
+        "reason": line(event.reason),
+        "policy": line(event.policy),
+    }
+
+
+def containment_reports(node: Node) -> list[Report]:
+    """How far agents are contained, for who has heard of nothing yet."""
+    if node.governing is None:
+        return []
+    return [
+        (
+            "governed",
+            {
+                "at": time.time(),
+                "pid": pid,
+                "class": "",
+                "what": "containment",
+                "on": level,
+                "standing": True,
+            },
+        )
+        for pid, level in node.governing.containment.levels().items()
+    ]
 
 
 def limit_report(owner: Agent, error: BudgetExceeded) -> Report:

@@ -37,6 +37,7 @@ from observe.probe.errors import BadFrame, Refusal
 from observe.probe.far_socket import FarSocket
 from observe.probe.feed import Feed
 from observe.probe.frames import Config
+from observe.probe.governed import GovernedRecords
 from observe.probe.holder_watch import HolderWatch
 from observe.probe.key_job import KeyJob
 from observe.probe.keyfiles import AuthorisedKeys
@@ -159,6 +160,8 @@ class Server:
         commands = CommandGate(
             self._scribe, config.incarnation, self._asks.on_behalf, reason_for=config.reason_for
         )
+        self._governed = GovernedRecords(self._scribe, config.incarnation)
+        self._feed.on_governed = self._governed.take
         self._desk = Desk(
             self._picture,
             self._keys,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from observe.probe.frames import OLD_SPAWN_WIDTH, ROWS_WIDTH, SPAWN_WIDTH
 from observe.probe.strings import Ints, Strings
-from observe.probe.wire import STATUS_NAMES
+from observe.probe.wire import LEVELS, STATUS_NAMES
 
 INTS: Final = (
     "pid", "class", "name", "supervisor", "child", "restarts", "crashes", "process", "status", "mailbox", "mailbox_max", "handled",
@@ -64,6 +64,8 @@ class Table:
         self._ints: dict[str, Ints] = {name: np.zeros(1024, dtype=np.int64) for name in INTS}
         self._floats: dict[str, NDArray[np.float64]] = {name: np.zeros(1024) for name in FLOATS}
         self._alive = np.zeros(1024, dtype=np.bool_)
+        self._contained: dict[int, int] = {}
+        """Level by pid, of those that are contained: few, so no column of the table's own."""
 
     def __len__(self) -> int:
         """Live agents."""
@@ -104,6 +106,28 @@ class Table:
         mask = named == numbers[0] if len(numbers) == 1 else np.isin(named, numbers)
         rows = np.flatnonzero(mask & self._alive[: self._size])
         return int(rows[-1]) if len(rows) else None
+
+    def contain(self, pid: int, level: str) -> None:
+        """So far is this agent contained. What is no level is one that a later version has: shown as the highest."""
+        if level == LEVELS[0]:
+            self._contained.pop(pid, None)
+        else:
+            self._contained[pid] = LEVELS.index(level) if level in LEVELS else len(LEVELS) - 1
+
+    def containment(self, rows: NDArray[np.intp] | None = None) -> Ints:
+        """The number of the level of these rows, or of all."""
+        levels = np.zeros(self._size if rows is None else len(rows), dtype=np.int64)
+        if not self._contained:
+            return levels
+        if rows is not None and len(rows) < len(self._contained):
+            pids = self.ints("pid")[rows].tolist()
+            return np.array([self._contained.get(pid, 0) for pid in pids], dtype=np.int64)
+        whole = np.zeros(self._size, dtype=np.int64)
+        for pid, level in self._contained.items():
+            row = self.row_of(pid)
+            if row is not None:
+                whole[row] = level
+        return whole if rows is None else whole[rows]
 
     def text(self, column: str, row: int) -> str | None:
         """The text of a column that holds numbers of strings."""
@@ -238,6 +262,9 @@ class Table:
         """
         pids = np.unique(self._read(count, data, 1)[:, 0])
         _, where = self._find(pids)
+        if self._contained:
+            for pid in pids.tolist():
+                self._contained.pop(pid, None)
         self._alive[where] = False
         self._dead += len(where)
         self.version += 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from observe.probe.errors import Refusal
 from observe.probe.table import Table
-from observe.probe.wire import STATUS_NAMES, Branch
+from observe.probe.wire import LEVELS, STATUS_NAMES, Branch
 
 MAX_BRANCHES: Final = 5000
 """Agents in one tree: about 1 MB. Upper levels come first; `children_total` tells of those left out."""
@@ -96,6 +96,7 @@ class Trees:
             intensity=intensity,
             period_s=period_s,
             restarts_within=within,
+            containment=LEVELS[int(table.containment(np.array([row]))[0])],
         )
 
 

@@ -13,7 +13,7 @@ from observe.probe.asks import Answer
 from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
 from observe.probe.errors import Refusal
 from observe.probe.holding import explain
-from observe.probe.wire_actions import Acted, DecideArgs, MailboxArgs
+from observe.probe.wire_actions import Acted, ContainArgs, DecideArgs, MailboxArgs
 from observe.probe.wire_base import Command
 
 _ENVELOPE = frozenset(Command.model_fields) - {"reason"}
@@ -67,6 +67,15 @@ def _act(hands: Hands, verb: str, client: Client, args: Command, reply: Reply, n
     if isinstance(args, DecideArgs):  # who it is comes from the transport's key
         holder = client.holder
         fields |= {"who": holder.fingerprint, "by": holder.name, "role": holder.role, "reason": args.reason}
+    if isinstance(args, ContainArgs):
+        # Who it is comes from the transport's key. A place that is kept empty has no live agent: the service knows it.
+        fields |= {
+            "agent": asked,
+            "who": client.holder.fingerprint,
+            "by": f"{client.holder.role} {client.holder.name}",
+        }
+        fields["reason"] = args.reason
+        missing = None
 
     def carry_out(done: Reply) -> None:
         def answered(result: Answer) -> None:

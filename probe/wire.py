@@ -59,11 +59,14 @@ STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "su
 
 COLUMNS: Final = (
     "pid", "name", "class", "status", "status_s", "mailbox", "mailbox_max", "handled", "rate", "reductions", "load",
-    "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child", "process",
+    "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child", "process", "containment",
 )  # fmt: skip
 """The columns of the agents table in their order. docs/protocol.md says what each means."""
 
-TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child"})
+TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child", "containment"})
+
+LEVELS: Final = ("none", "monitored", "restricted", "isolated", "suspended", "killed")
+"""Of containment, each further than the one before."""
 
 MAX_ROWS: Final = 1000
 """The most rows in one page: about 200 kB. A screen shows fifty."""
@@ -462,6 +465,7 @@ class Branch(Told):
     period_s: float | None = None
     restarts_within: int | None = None
     """Restarts within the last `period_s`. One more than `intensity`, and the supervisor gives up."""
+    containment: str = "none"
     children: list[Branch] = Field(default_factory=list)
     children_total: int = 0
     by_status: dict[str, int] = Field(default_factory=dict)
@@ -486,7 +490,7 @@ class Event(Told):
     seq: int
     at: float
     kind: str
-    """`spawn`, `exit`, `crash`, `restart`, `finding`, `rung`, `limit` or `node`."""
+    """`spawn`, `exit`, `crash`, `restart`, `finding`, `rung`, `limit`, `governed` or `node`."""
     pid: int = 0
     name: str | None = None
     class_name: str | None = Field(default=None, validation_alias="class", serialization_alias="class")

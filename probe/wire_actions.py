@@ -71,6 +71,22 @@ class DecideArgs(AgentCommand):
     """Which of the agent's, by its number; 0 for the only one."""
 
 
+class ContainArgs(AgentCommand):
+    level: Literal["none", "monitored", "restricted", "isolated", "suspended", "killed"]
+    subtree: bool = False
+    """The agent is a supervisor, and all below it are meant, also those to come."""
+    tools: list[Annotated[str, Field(min_length=1, max_length=256)]] | None = Field(
+        default=None, max_length=64
+    )
+    """Of `restricted`: patterns of activities that may begin; None for what the class says."""
+    recipients: list[Annotated[str, Field(min_length=1, max_length=256)]] | None = Field(
+        default=None, max_length=64
+    )
+    """Of `restricted`: patterns of names or classes of agents to which it may send; None for what the class says."""
+    two_person: bool = False
+    """Lowering the level later takes a second key."""
+
+
 class LogLevelArgs(Command):
     logger: str = Field(default="", max_length=256)
     """Empty for the root logger."""
@@ -122,6 +138,7 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "checkpoint": ("operator", AgentCommand),
     "approve": ("operator", DecideArgs),
     "refuse": ("operator", DecideArgs),
+    "contain": ("operator", ContainArgs),
     "reset_budget": ("operator", AgentCommand),
     "edit": ("admin", EditArgs),
     "log_level": ("operator", LogLevelArgs),

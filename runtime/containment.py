@@ -145,6 +145,23 @@ class Containment(Instrument):
         """What was ordered for its place itself."""
         return self._fences.get(agent._o_child)
 
+    def describe(self, agent: Agent) -> str:
+        """For people: `restricted by operator alice: pays too often (tools model:*; recipients none)`; empty for `none`."""
+        fenced = self.of(agent)
+        fences = fenced.fences if fenced is not None else tuple(filter(None, [self.fence_of(agent)]))
+        parts = []
+        for fence in fences:
+            by = f" by {fence.by}" if fence.by else ""
+            why = f": {fence.reason}" if fence.reason else ""
+            lists = ""
+            if fence.level == "restricted":
+                tools, recipients = ", ".join(fence.tools) or "none", ", ".join(fence.recipients) or "none"
+                lists = f" (tools {tools}; recipients {recipients})"
+            more = ", its subtree" if fence.subtree else ""
+            more += ", two people to lower it" if fence.two_person else ""
+            parts.append(f"{fence.level}{by}{why}{lists}{more}")
+        return "; ".join(parts)
+
     @property
     def empty(self) -> list[Child]:
         """Places to which nobody comes back until their containment is lowered."""

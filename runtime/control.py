@@ -144,6 +144,10 @@ class Control:
             spec |= agent._o_away.facts()
         if child.spec.plan is not None:
             spec |= _plan(agent, child.spec.plan)
+        if self._node.governing is not None:
+            fenced = self._node.governing.containment.describe(agent)
+            if fenced:
+                spec["containment"] = fenced
         children: list[Child] = []
         total = 0
         if isinstance(agent, Supervisor):

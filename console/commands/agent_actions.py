@@ -95,7 +95,9 @@ class OneOrMany(click.Command):
 
 
 def _example(deed: Deed) -> str:
-    wants = {"agent": " session-8", "messages": " --all"}
+    wants = {"agent": " session-8", "messages": " --all"} | (
+        {"choice": " isolated"} if deed.id == "contain" else {}
+    )
     more = "".join(
         wants.get(want.kind, {"message": " '\"stop\"'", "field": " limit", "value": " 20"}.get(want.name, ""))
         for want in deed.wants
@@ -141,6 +143,22 @@ def _parameter(want: Want) -> Any:
     match want.kind:
         case "messages":
             return _which_options
+        case "choice" if want.needed:
+            return click.argument(want.name, type=click.Choice(want.choices))
+        case "list":
+            return click.option(
+                f"--{want.name}",
+                want.name,
+                metavar="A,B",
+                help=f"{want.ask[0].upper()}{want.ask[1:]}. With commas between them; what its class says if left out.",
+            )
+        case "flag":
+            return click.option(
+                f"--{want.name.replace('_', '-')}",
+                want.name,
+                is_flag=True,
+                help=f"{want.ask[0].upper()}{want.ask[1:]}".removesuffix(": yes or no") + ".",
+            )
         case "choice":
             return click.option(
                 "--from",
@@ -181,6 +199,10 @@ def _arguments(deed: Deed, given: Mapping[str, Any], is_text: bool) -> dict[str,
     for want in deed.wants:
         if want.kind == "json" and not is_text:
             arguments[want.name] = json_value(arguments[want.name], f"the {want.name}")
+        elif want.kind == "list":
+            text = arguments.pop(want.name)
+            if text is not None:
+                arguments[want.name] = [part.strip() for part in text.split(",") if part.strip()]
         elif want.kind == "messages":
             chosen = {name: given[name] for name in CHOICES if given[name]}
             if len(chosen) != 1:

@@ -553,6 +553,7 @@ def _columns(number: int) -> dict[str, Any]:
         "supervisor": np.full(total, 2, dtype=np.int64),
         "child": np.array([f"s{i - 2}" for i in n], dtype=object),
         "process": np.zeros(total, dtype=np.int64),
+        "containment": np.array(["none"] * total, dtype=object),
     }
     for index, (name, kind, supervisor, child) in enumerate(
         [("root", "RootSupervisor", 0, ""), ("sessions", "Supervisor", 1, "sessions")]

@@ -59,10 +59,10 @@ async def test_order_columns_and_theme_come_back(tmp_path: Path) -> None:
     memory = Memory(tmp_path / "console.json")
     async with console(memory=memory) as driver:
         await driver.press("L", "o", "down", "space", "enter", "S", "end", "enter")
-        await driver.until(lambda: driver.app.table_view.sort == "process")
+        await driver.until(lambda: driver.app.table_view.sort == "containment")
         assert "status" not in driver.app.table_view.columns
     async with console(memory=memory) as driver:
-        await driver.until(lambda: driver.app.table_view.sort == "process")
+        await driver.until(lambda: driver.app.table_view.sort == "containment")
         assert driver.app.theme == "observe-light"
         assert "status" not in driver.line("mailbox  msg/s")
 

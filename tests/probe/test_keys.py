@@ -84,7 +84,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     assert may["viewer"] == reading
     acting = {
         "kill", "suspend", "resume", "stop", "restart", "next_rung", "send", "mailbox", "cancel_activity", "checkpoint",
-        "reset_budget", "approve", "refuse", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
+        "contain", "reset_budget", "approve", "refuse", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
     }  # fmt: skip
     assert may["operator"] == reading | acting
     assert may["admin"] == reading | acting | {"edit", "reload", "yield"} == set(VERBS)

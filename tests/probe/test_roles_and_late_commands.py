@@ -20,7 +20,7 @@ TABLE: Final = {
     "tree": "viewer", "crashes": "viewer", "deaths": "viewer", "findings": "viewer", "workers": "viewer", "consoles": "viewer", "watch": "viewer", "rewatch": "viewer",
     "credit": "viewer", "unwatch": "viewer", "where": "viewer", "kill": "operator", "suspend": "operator",
     "resume": "operator", "stop": "operator", "restart": "operator", "next_rung": "operator", "send": "operator",
-    "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "reset_budget": "operator",
+    "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "contain": "operator", "reset_budget": "operator",
     "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "canary": "operator", "yield": "admin",
     "reload": "admin", "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
     "groups": "viewer", "approvals": "viewer", "approve": "operator", "refuse": "operator", "control": "operator", "trace": "operator", "trace_function": "operator", "profile": "operator",
@@ -31,6 +31,7 @@ TABLE: Final = {
 MORE: Final[dict[str, dict[str, Any]]] = {
     "send": {"message": 1},
     "mailbox": {"do": "drop", "oldest": 1},
+    "contain": {"level": "isolated"},
     "cancel_activity": {"activity": "tool:search"},
     "edit": {"field": "count", "value": 1},
     "cancel_task": {"task": 1},

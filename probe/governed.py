@@ -1,0 +1,90 @@
+"""What was decided about agents, from the feed to the audit log: denials, containment, and all that monitored agents do.
+
+Nobody has asked for these records, so they wait for nobody and keep nobody waiting. There are at most `MOST_A_SECOND`; how many were
+left out stands in the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from observe.audit.log import AuditUnavailable
+from observe.audit.record import Phase, Who
+from observe.probe.frames import GovernedFrame
+from observe.probe.scribe import Scribe
+
+logger = logging.getLogger("observe.probe")
+
+MOST_A_SECOND: Final = 500
+"""An agent in a loop must not fill the disk with what it is denied; the log takes some 20,000 records a second."""
+
+
+class GovernedRecords:
+    """Writes them. Belongs to the probe's loop."""
+
+    def __init__(self, scribe: Scribe, incarnation: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._scribe = scribe
+        self._incarnation = incarnation
+        self._clock = clock
+        self._second = 0
+        self._count = 0
+        self._left_out = 0
+        self._is_failing = False
+        self.unrecorded = 0
+        """Left out since the probe began: too many at once, or the log could not be written."""
+
+    def take(self, frame: GovernedFrame) -> None:
+        """Have it written, if there is room."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count > MOST_A_SECOND:
+            self._left_out += 1
+            self.unrecorded += 1
+            return
+        target: dict[str, Any] = {
+            "pid": frame.pid,
+            "name": frame.name,
+            "class": frame.class_name,
+            "on": frame.on,
+        }
+        if self._left_out:
+            target["more_left_out"] = self._left_out
+            self._left_out = 0
+        phase: Phase = "denied" if frame.verdict == "deny" else "completed"
+        self._scribe.write(
+            phase,
+            self._written,
+            command_id="",
+            who=Who(key="", name=frame.policy or "runtime", role="policy", user=""),
+            what=f"governed_{frame.what}",
+            target=target,
+            reason=frame.reason,
+            incarnation=self._incarnation,
+            outcome={"verdict": frame.verdict, "policy": frame.policy},
+            control=False,
+        )
+
+    def _written(self, written: object) -> None:
+        if isinstance(written, AuditUnavailable):
+            self.unrecorded += 1
+            if not self._is_failing:  # once, and not with every message of a monitored agent
+                logger.error("what was decided about agents could not be recorded: %s", written)
+        self._is_failing = isinstance(written, AuditUnavailable)
+
+
+def said(frame: GovernedFrame) -> str:
+    """For people: `session-3 (pid 17): denied tool:refund by refunds: more than 100`."""
+    who = f"{frame.name or frame.class_name} (pid {frame.pid})"
+    why = f": {frame.reason}" if frame.reason else ""
+    by = f" by {frame.policy}" if frame.policy else ""
+    if frame.what == "containment":
+        return f"{who} is contained: {frame.on}{by}{why}"
+    word = {"deny": "denied", "allow": "allowed", "approve": "waits for approval of"}.get(
+        frame.verdict, frame.what
+    )
+    return f"{who}: {word} {frame.on}{by}{why}"
