@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
@@ -26,13 +26,15 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 
-from observe.tracing import open_spans
+from observe.tracing import environment, open_spans
 from observe.tracing.beside import beside
 from observe.tracing.context import hold, release
 from observe.tracing.errors import BadSetting
+from observe.tracing.exporters import SIGNALS, Protocol, exporters
 from observe.tracing.far import FarTracing
+from observe.tracing.message_spans import MessageRule, MessageSpans
 from observe.tracing.open_spans import OpenSpans
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
 from observe.tracing.spans import SpanMaker
@@ -40,18 +42,10 @@ from observe.tracing.spans import SpanMaker
 if TYPE_CHECKING:
     from observe.runtime.node import Node
 
-Protocol = Literal["http/protobuf", "grpc"]
-
-TIMEOUT_S: Final = 2.0
-"""For one request, its retries included, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise. The SDK's 10 s let a dead
-backend hold ten seconds' worth of spans in its hands."""
-
 SHUTDOWN_S: Final = 3.0
 """How long the end of the service may wait for the backend. The SDK waits 30 s."""
 
 METRICS_EVERY_S: Final = 15.0
-
-_PATHS: Final = {"traces": "v1/traces", "metrics": "v1/metrics", "logs": "v1/logs"}
 
 
 class _Spans(SpanProcessor):
@@ -123,6 +117,8 @@ class Tracing:
         queued: int,
         batch: int,
         delay_s: float,
+        messages: Sequence[MessageRule] | None,
+        signals: frozenset[str],
     ) -> None:
         sizes: dict[str, Any] = {"queued": queued, "batch": batch, "delay_s": delay_s}
         self._spans = _Spans(Outbox("traces", makers["traces"], SpanExportResult.FAILURE, **sizes))
@@ -132,15 +128,18 @@ class Tracing:
         """For other instrumentations, whose spans then nest under the agents'."""
         self.tracer_provider.add_span_processor(self._spans)
         self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-        self.logger_provider.add_log_record_processor(self._logs)
-        self._reader = PeriodicExportingMetricReader(
-            makers["metrics"](), export_interval_millis=METRICS_EVERY_S * 1000
-        )
-        self.meter_provider = MeterProvider(
-            metric_readers=[self._reader], resource=resource, shutdown_on_exit=False
-        )
+        if "logs" in signals:
+            self.logger_provider.add_log_record_processor(self._logs)
+        every_ms = environment.number("OTEL_METRIC_EXPORT_INTERVAL", METRICS_EVERY_S * 1000)
+        self._metrics_every_s = every_ms / 1000
+        readers = []
+        if "metrics" in signals:
+            readers = [PeriodicExportingMetricReader(makers["metrics"](), export_interval_millis=every_ms)]
+        self.meter_provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
         self._content = content
+        self._rules = None if messages is None else tuple(messages)
         self._makers: list[SpanMaker] = []
+        self._message_spans: list[MessageSpans] = []
         self._far: list[FarTracing] = []
         self.options: dict[str, Any] = {}
         """How `setup` was called, for the worker processes of its node."""
@@ -154,6 +153,10 @@ class Tracing:
         self._makers.append(maker)
         open_spans.register(node, self._spans.open, self)
         maker.start()
+        if self._rules is not None:
+            spans = MessageSpans(node, self.tracer_provider, self._rules)
+            self._message_spans.append(spans)
+            spans.start()
         self._spans.outbox.ready()
         self._logs.outbox.ready()
         if not node.is_worker:
@@ -164,9 +167,12 @@ class Tracing:
 
     def unplug(self) -> None:
         """Make no more spans of what agents do. On the thread of their loop, as `shutdown` may be elsewhere."""
+        for spans in self._message_spans:
+            spans.stop()
         for maker in self._makers:
             maker.stop()
         self._makers.clear()
+        self._message_spans.clear()
 
     def statistics(self) -> dict[str, Any]:
         """The account of spans and logs: started = exported + dropped, by reason + queued + in flight + open."""
@@ -176,7 +182,7 @@ class Tracing:
             "open": self._spans.started - ended,
             "spans": spans,
             "logs": self._logs.outbox.statistics(),
-            "metrics": {"interval_s": METRICS_EVERY_S},
+            "metrics": {"interval_s": self._metrics_every_s},
         }
 
     @property
@@ -204,6 +210,8 @@ class Tracing:
         deadline = time.monotonic() + timeout_s
         for far in self._far:
             far.stop()
+        for spans in self._message_spans:
+            spans.stop()
         for maker in self._makers:
             maker.stop()
         metrics_end = beside(self.meter_provider.shutdown, "observe:close-metrics")
@@ -234,11 +242,12 @@ def setup(
     service_name: str | None = None,
     attributes: Mapping[str, str] | None = None,
     sampler: Sampler | None = None,
+    messages: Sequence[MessageRule] | None = None,
     content: bool | None = None,
     set_global: bool = True,
-    queued: int = QUEUED,
-    batch: int = BATCH,
-    delay_s: float = DELAY_S,
+    queued: int | None = None,
+    batch: int | None = None,
+    delay_s: float | None = None,
     timeout_s: float | None = None,
 ) -> Tracing:
     """Export traces, metrics and logs by OTLP, and make spans of what `node`'s agents do.
@@ -250,34 +259,42 @@ def setup(
         protocol: `http/protobuf` (the default: faster and lighter, measured) or `grpc`.
         service_name: otherwise OTEL_SERVICE_NAME, or the node's name.
         attributes: further ones of the resource.
-        sampler: of traces that begin here; all, unless told otherwise.
+        sampler: of traces that begin here; otherwise OTEL_TRACES_SAMPLER, or all.
+        messages: which messages make spans; the first rule that means an agent decides. With an empty list those of
+            agents that a live session listens to; None: no messages.
         content: also export texts of prompts, arguments and results, masked. Otherwise
             OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; off by default.
         set_global: let other instrumentations of this process use the same providers, so that their spans nest.
-        queued, batch, delay_s, timeout_s: bounds of the outbox and of one request.
+        queued, batch, delay_s, timeout_s: bounds of the outbox and of one request; otherwise OTEL_BSP_MAX_QUEUE_SIZE,
+            OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY and OTEL_EXPORTER_OTLP_TIMEOUT.
 
     Raises:
         BadSetting: an argument or a variable makes no sense.
     """
-    chosen: Any = protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
-    if chosen not in get_args(Protocol):
-        raise BadSetting("protocol", chosen, "'http/protobuf' or 'grpc'")
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise BadSetting("endpoint", endpoint, "a URL such as http://127.0.0.1:4318")
-    if queued < 1 or batch < 1 or batch > queued:
-        raise BadSetting("batch", batch, f"at least 1 and at most queued ({queued})")
+    sizes: dict[str, Any] = {
+        "queued": int(environment.number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUED)) if queued is None else queued,
+        "batch": int(environment.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH)) if batch is None else batch,
+        "delay_s": environment.number("OTEL_BSP_SCHEDULE_DELAY", DELAY_S * 1000) / 1000
+        if delay_s is None
+        else delay_s,
+    }
+    if sizes["queued"] < 1 or sizes["batch"] < 1 or sizes["batch"] > sizes["queued"]:
+        raise BadSetting("batch", sizes["batch"], f"at least 1 and at most queued ({sizes['queued']})")
     if content is None:
         said = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
         content = said.lower() in ("true", "span_only", "event_only", "span_and_event")
-    makers = _makers(endpoint, chosen, dict(headers) if headers else None, timeout_s)
+    makers = exporters(endpoint, protocol, dict(headers) if headers else None, timeout_s)
+    signals = frozenset() if environment.is_disabled() else frozenset(filter(environment.exports, SIGNALS))
     tracing = Tracing(
         _resource(node, service_name, attributes),
-        sampler if sampler is not None else ParentBased(ALWAYS_ON),
+        (sampler or environment.sampler()) if "traces" in signals else ALWAYS_OFF,
         makers,
         content=content,
-        queued=queued,
-        batch=batch,
-        delay_s=delay_s,
+        messages=messages,
+        signals=signals,
+        **sizes,
     )
     tracing.options = {
         "endpoint": endpoint,
@@ -286,12 +303,11 @@ def setup(
         "service_name": service_name or (node.short_name if node is not None else None),
         "attributes": dict(attributes) if attributes else None,
         "sampler": sampler,
+        "messages": None if messages is None else list(messages),
         "content": content,
         "set_global": set_global,
-        "queued": queued,
-        "batch": batch,
-        "delay_s": delay_s,
         "timeout_s": timeout_s,
+        **sizes,
     }
     if set_global:
         trace.set_tracer_provider(tracing.tracer_provider)
@@ -310,46 +326,3 @@ def _resource(node: Node | None, service_name: str | None, more: Mapping[str, st
     if name:
         attributes["service.name"] = name
     return Resource.create(attributes)
-
-
-def exporters(
-    endpoint: str | None, protocol: str | None, headers: dict[str, str] | None, timeout_s: float | None
-) -> dict[str, Callable[[], Any]]:
-    """How to make the exporters of a process that called `setup` like this."""
-    chosen: Any = protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
-    return _makers(endpoint, chosen, headers, timeout_s)
-
-
-def _makers(
-    endpoint: str | None, protocol: Protocol, headers: dict[str, str] | None, timeout_s: float | None
-) -> dict[str, Callable[[], Any]]:
-    """How to make the exporter of each signal. gRPC is imported only when it is asked for."""
-    if timeout_s is None and not any(
-        name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("TIMEOUT") for name in os.environ
-    ):
-        timeout_s = TIMEOUT_S
-    options: dict[str, Any] = {"headers": headers, "timeout": timeout_s}
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
-
-        if endpoint is not None:
-            options |= {"endpoint": endpoint, "insecure": endpoint.startswith("http://")}
-        return {
-            "traces": lambda: GrpcSpans(**options),
-            "metrics": lambda: GrpcMetrics(**options),
-            "logs": lambda: GrpcLogs(**options),
-        }
-    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    def at(signal: str) -> str | None:
-        return None if endpoint is None else f"{endpoint.rstrip('/')}/{_PATHS[signal]}"
-
-    return {
-        "traces": lambda: OTLPSpanExporter(endpoint=at("traces"), **options),
-        "metrics": lambda: OTLPMetricExporter(endpoint=at("metrics"), **options),
-        "logs": lambda: OTLPLogExporter(endpoint=at("logs"), **options),
-    }

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.span import TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
-from observe.tracing.export import exporters
+from observe.tracing.exporters import exporters
 from observe.tracing.genai import END_REASON, ERROR_TYPE
 
 logger = logging.getLogger("observe.tracing")

@@ -22,6 +22,7 @@ from observe.runtime.clock import now_ns
 from observe.runtime.errors import ActionRefused
 from observe.runtime.instrument import Instrument
 from observe.runtime.taps import Handled, Kind, Tap, tap, untap
+from observe.tracing import message_spans
 from observe.tracing.errors import BadSelector
 from observe.tracing.kinds import clean
 from observe.tracing.masking import mask_text
@@ -137,6 +138,7 @@ class Session(Tap, Instrument):
         self._sink = sink
         self._rate = _Rate(bounds.rate)
         self._agents: dict[int, Agent] = {}
+        self._spans = message_spans.of_node(node)
         self._before: dict[int, dict[str, str]] = {}
         """States at the beginning of the message in hand, by pid."""
         self._pending: list[Event] = []
@@ -184,6 +186,8 @@ class Session(Tap, Instrument):
         self._node.instruments.remove(self)
         for agent in list(self._agents.values()):
             untap(agent, self)
+            if self._spans is not None:
+                self._spans.no_more(agent)
         self._agents.clear()
         for timer in (self._end_timer, self._flush_timer):
             if timer is not None:
@@ -198,6 +202,8 @@ class Session(Tap, Instrument):
         except ActionRefused:
             return  # it has ended, or runs in another process
         self._agents[agent._o_pid] = agent
+        if self._spans is not None:
+            self._spans.always(agent)
 
     # -- making events
 

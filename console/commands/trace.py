@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from observe.probe.tracing_client import Trace
     from observe.probe.wire_traces import TraceEvent
 
-FORMATS = ("rich", "json", "sequence", "mermaid", "svg", "otlp")
+FORMATS = ("rich", "json", "sequence", "waterfall", "mermaid", "svg", "otlp")
 SHOW = "show"
 PIPE_CELLS: Final = 120
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -83,6 +83,9 @@ class Wanted:
 )  # fmt: skip
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), default=None, metavar="FILE")
 @click.option("--format", "style", type=click.Choice(FORMATS), default=None)
+@click.option(
+    "--trace", "trace_id", default="", metavar="ID", help="With show: only this trace; the first digits do."
+)
 @reason_option
 @timeout_option
 def command(
@@ -96,6 +99,7 @@ def command(
     rate: float,
     output: Path | None,
     style: str | None,
+    trace_id: str,
     reason: str,
     timeout_s: float,
 ) -> None:
@@ -114,6 +118,7 @@ def command(
     observe trace shop cart-7 --events state --max 20
     observe trace shop under:carts --format sequence
     observe trace show FILE --format mermaid
+    observe trace show FILE --format waterfall --trace 4bf92f
     observe trace shop --function app.tools:search --max 20
     """
     if (selector is None) == (function is None):
@@ -127,14 +132,15 @@ def command(
         return
     assert selector is not None
     if node == SHOW:
-        _show(Path(selector), style or "rich", output)
+        _show(Path(selector), style or "rich", output, trace_id)
         return
     kinds: list[Any] | None = [one.strip() for one in events.split(",") if one.strip()] or None
     wanted = Wanted(selector, kinds, where, count, for_s, rate, reason)
     asyncio.run(_trace(node, wanted, output, style, timeout_s))
 
 
-def _show(path: Path, style: str, output: Path | None) -> None:
+def _show(path: Path, style: str, output: Path | None, trace_id: str) -> None:
+    from observe.console import waterfall
     from observe.console.trace_file import BadTraceFile, read
 
     try:
@@ -142,6 +148,8 @@ def _show(path: Path, style: str, output: Path | None) -> None:
     except BadTraceFile as error:
         complain(str(error))
         raise click.exceptions.Exit(REFUSED) from None
+    if trace_id:
+        events = waterfall.of_trace(events, trace_id)
     with _opened(output) as out:
         if style == "rich":
             from observe.console import render
@@ -210,22 +218,28 @@ def _shower() -> Any:
 
 
 def _document(style: str, node: str, events: list[TraceEvent]) -> str:
-    from observe.console import sequence
+    from observe.console import sequence, waterfall
     from observe.console.trace_file import as_otlp
 
     if style == "json":
         return "".join(json.dumps(event.to_wire(), ensure_ascii=False) + "\n" for event in events)
     if style == "otlp":
         return json.dumps(as_otlp(node, events), ensure_ascii=False) + "\n"
+    if style == "waterfall":
+        lines = waterfall.as_lines(waterfall.bars(events), _width())
+        return "".join(f"{line.plain}\n" for line in lines)
     drawn = sequence.chart(events)
     if style == "mermaid":
         return sequence.as_mermaid(drawn)
     if style == "svg":
         return sequence.as_svg(drawn)
+    return "\n".join(sequence.as_text(drawn, _width())) + "\n"
+
+
+def _width() -> int:
     from observe.console import render
 
-    width = render.console().width if sys.stdout.isatty() else PIPE_CELLS
-    return "\n".join(sequence.as_text(drawn, width)) + "\n"
+    return render.console().width if sys.stdout.isatty() else PIPE_CELLS
 
 
 @contextlib.contextmanager

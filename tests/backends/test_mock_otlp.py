@@ -12,7 +12,7 @@ import pytest
 from observe.runtime import Node
 from observe.runtime.testing import eventually, settled
 from observe.tracing import setup
-from observe.tracing.export import Protocol
+from observe.tracing.exporters import Protocol
 from tests.backends.mock_otlp import MockOtlp
 from tests.backends.working import SPANS_OF_WORK, crash, staff, work
 

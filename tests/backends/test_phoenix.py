@@ -18,7 +18,7 @@ import pytest
 
 from observe.runtime import Node
 from observe.tracing import setup
-from observe.tracing.export import Protocol
+from observe.tracing.exporters import Protocol
 from tests.backends.working import crash, staff, work
 from tests.probe.live import eventually
 
