@@ -491,7 +491,12 @@ def _value_line(key: str, value: Document) -> Text:
     else:
         line.append(one_line(value["text"]))
         if value.get("cut"):
-            of = f" of {size(value['size'])}" if value.get("size") else ""
+            is_text = value["type"] in (
+                "str",
+                "bytes",
+                "bytearray",
+            )  # the size of others is no number of bytes
+            of = f" of {size(value['size'])}" if value.get("size") and is_text else ""
             line.append(f" (cut{of})", "dim")
     return line
 

@@ -26,7 +26,9 @@ KEPT: Final = 100
 SHARE: Final = 50
 """After it took t, nothing is taken for so many t."""
 
-LIMITS: Final = Limits(items=20, depth=2, nodes=60, text=300, total_text=5_000, seconds=0.001, repr_s=0.0005)
+LIMITS: Final = Limits(
+    items=20, depth=3, nodes=120, text=300, total_text=10_000, seconds=0.001, repr_s=0.0005
+)
 """Of one frame."""
 
 
