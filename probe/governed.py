@@ -7,6 +7,7 @@ left out stands in the next one.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +18,9 @@ from observe.probe.frames import GovernedFrame
 from observe.probe.scribe import Scribe
 
 logger = logging.getLogger("observe.probe")
+
+_NUMBER: Final = re.compile(r"\((\d+)\)$")
+"""At the end of what an approval is about: `tool:refund (12)`."""
 
 MOST_A_SECOND: Final = 500
 """An agent in a loop must not fill the disk with what it is denied; the log takes some 20,000 records a second."""
@@ -56,10 +60,17 @@ class GovernedRecords:
             target["more_left_out"] = self._left_out
             self._left_out = 0
         phase: Phase = "denied" if frame.verdict == "deny" else "completed"
+        command_id = ""
+        if (
+            frame.what == "approval"
+        ):  # the records of one approval belong together, as those of one command do
+            phase = "requested" if frame.verdict in ("approve", "escalate") else phase
+            number = _NUMBER.search(frame.on)
+            command_id = f"approval-{number[1]}" if number else ""
         self._scribe.write(
             phase,
             self._written,
-            command_id="",
+            command_id=command_id,
             who=Who(key="", name=frame.policy or "runtime", role="policy", user=""),
             what=f"governed_{frame.what}",
             target=target,

@@ -61,6 +61,16 @@ def test_what_waits_is_listed_seen_and_granted_with_who_and_why_on_record(bank: 
     records = [json.loads(line) for line in out.splitlines()]
     assert [one["phase"] for one in records if one["what"] == "approve"] == ["requested", "completed"]
     assert records[0]["who"]["role"] == "admin"
+
+    def of_the_agent() -> list[dict[str, Any]]:
+        found = bank.observe("audit", "search", "bank", "--what", "governed_approval", "--json")[1]
+        lines = [json.loads(line) for line in found.splitlines()]
+        return [line for line in lines if line["command_id"] == f"approval-{one['number']}"]
+
+    bank.until(lambda: len(of_the_agent()) >= 3)
+    assert [(line["phase"], line["outcome"]["verdict"]) for line in of_the_agent()] == [
+        ("requested", "approve"), ("requested", "escalate"), ("completed", "allow"),
+    ]  # fmt: skip
     assert waiting(bank, "teller-0") is None
 
 
