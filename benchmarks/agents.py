@@ -27,7 +27,7 @@ class Idle(Agent):
         return message
 
 
-async def spawn(count: int, rare_full_gc: bool) -> dict[str, float]:
+async def spawn(count: int, rare_full_gc: bool | None) -> dict[str, float]:
     """Start `count` agents under one supervisor; seconds and bytes each."""
     async with Node("bench", rare_full_gc=rare_full_gc) as node:
         supervisor = await node.spawn(Supervisor, [])
@@ -64,4 +64,4 @@ def run() -> list[Result]:
 
 
 if __name__ == "__main__":
-    asyncio.run(spawn(int(sys.argv[1]), sys.argv[2] == "rare"))
+    asyncio.run(spawn(int(sys.argv[1]), True if sys.argv[2] == "rare" else None))

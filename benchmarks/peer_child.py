@@ -38,7 +38,7 @@ async def ours() -> dict[str, float]:
         }
 
 
-async def ours_agents(kind: str, rare_full_gc: bool) -> dict[str, float]:
+async def ours_agents(kind: str, rare_full_gc: bool | None) -> dict[str, float]:
     """A million agents under one supervisor, and one message to each."""
     async with Node("bench", rare_full_gc=rare_full_gc) as node:
         gc.collect()
@@ -219,9 +219,9 @@ PEERS: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
     "pykka": pykka,
     "xoscar": xoscar,
     "thespian": thespian,
-    "one_for_one": lambda: ours_agents("one_for_one", False),
+    "one_for_one": lambda: ours_agents("one_for_one", None),
     "one_for_one_rare": lambda: ours_agents("one_for_one", True),
-    "dynamic": lambda: ours_agents("dynamic", False),
+    "dynamic": lambda: ours_agents("dynamic", None),
     "dynamic_rare": lambda: ours_agents("dynamic", True),
 }
 

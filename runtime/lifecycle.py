@@ -30,6 +30,7 @@ from observe.runtime.errors import (
 )
 from observe.runtime.exits import KILLED, Crash, ExitReason, crash_reason
 from observe.runtime.groups import Groups
+from observe.runtime.growth import LOOK_EVERY, Growth
 from observe.runtime.instrument import Instruments
 from observe.runtime.mailbox import DeadMailbox
 from observe.runtime.step import Step
@@ -68,6 +69,8 @@ class Lifecycle:
         self.groups = Groups()
         self.workers: Workers | None = None
         """The node's worker processes; None while it has none."""
+        self.growth: Growth | None = None
+        """Lets full garbage collections wait while very many agents are started; None when it shall not."""
         self._next_pid = 1
         self._timers: dict[int, TimerHandle] = {}
         self._waiting: dict[int, list[Future[ExitReason]]] = {}
@@ -94,6 +97,8 @@ class Lifecycle:
         agent = cls.__new__(cls)
         pid = self._next_pid
         self._next_pid = pid + 1
+        if not pid % LOOK_EVERY and self.growth is not None:
+            self.growth.look()
         agent._o_pid = pid
         agent._o_scheduler = scheduler
         agent._o_child = child

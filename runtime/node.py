@@ -27,6 +27,7 @@ from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.findings import Findings
 from observe.runtime.frozen import Preemption
 from observe.runtime.groups import Groups
+from observe.runtime.growth import RARE_FULL_GC, Growth
 from observe.runtime.instrument import Instruments
 from observe.runtime.lifecycle import Lifecycle
 from observe.runtime.parking import Parking
@@ -55,9 +56,6 @@ DEAD_LETTERS_KEPT: Final = 1000
 
 STOP_TIMEOUT_S: Final = 10.0
 """How long `Node.stop` waits for the tree to end in order before it kills what is left."""
-
-RARE_FULL_GC: Final = 1000
-"""Collections of the middle generation between two full ones, where Python's default is 10."""
 
 S = TypeVar("S", bound=Supervisor)
 
@@ -106,9 +104,9 @@ class Node:
         watchdog_s: an agent whose slice takes longer is a finding; None for no watchdog.
         preempt: freeze steps that overrun and let others run in between (docs/preemption.md). Needs greenlet (which
             comes with the package on CPython) and the event loop in the main thread: `start` raises PreemptionUnavailable where that is not so.
-        rare_full_gc: make Python's full garbage collections rare while the node runs. It doubles the rate at which very
-            many agents are started. For the whole process, so off unless asked for: cyclic garbage that has grown old
-            stays longer.
+        rare_full_gc: left out, Python's full garbage collections wait while agents are started by the thousand, and a second
+            longer (docs/runtime.md, "Very many agents"). True makes them rare for as long as the node runs, so that cyclic garbage that has grown
+            old stays longer; False never touches Python's settings. They are those of the whole process.
         tasks: note who creates each asyncio task of the event loop, and when (docs/tasks.md). Tasks can be looked at without;
             then nothing of them is kept.
         watch: reload modules of the project when their files are saved (docs/reload.md). For development.
@@ -131,7 +129,7 @@ class Node:
         watchdog_s: float | None = LIMIT_S,
         preempt: bool | Preemption = False,
         preempt_tasks: bool = False,
-        rare_full_gc: bool = False,
+        rare_full_gc: bool | None = None,
         workers: int = 0,
         watch: bool = False,
         tasks: bool = False,
@@ -234,6 +232,8 @@ class Node:
         self._scheduler = self._make_scheduler(loop)
         self._lifecycle = self._make_lifecycle(self._scheduler)
         self._scheduler.lifecycle = self._lifecycle
+        if self._rare_full_gc is None:
+            self._lifecycle.growth = Growth(self._scheduler, self._lifecycle.agents)
         self._stopped = loop.create_future()
         self.tasks.open(record=self._record_tasks, preempt=self._preempt_tasks)
         if self._preemption is not None:
@@ -290,6 +290,9 @@ class Node:
         await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
 
     def _restore_gc(self) -> None:
+        if self._lifecycle is not None and self._lifecycle.growth is not None:
+            self._lifecycle.growth.close()
+            self._lifecycle.growth = None
         if self._gc_thresholds is not None:
             gc.set_threshold(*self._gc_thresholds)
             self._gc_thresholds = None

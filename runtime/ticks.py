@@ -34,8 +34,8 @@ IDLE_TICKS: Final = 3
 """Ticks without anything to run after which the timer is stopped. Starting it costs a microsecond, so that it is not
 stopped at the end of each drain."""
 
-BURST_NS: Final = 30_000_000
-"""How long a first freeze makes the quanta of steps shorter that have not been frozen yet. Loops that begin at the same time would
+BURST_QUANTA: Final = 20
+"""How many quanta long a first freeze makes the quanta of steps shorter that have not been frozen yet. Loops that begin at the same time would
 else have a whole one each, one after the other, and everybody else waits for all of them."""
 
 SHORTEST_S: Final = 0.0001
@@ -101,7 +101,7 @@ class Ticks:
         ten together take as much as three would."""
         now = now_ns()
         if now > self._burst_until_ns:
-            self._burst, self._burst_until_ns = 0, now + BURST_NS
+            self._burst, self._burst_until_ns = 0, now + int(BURST_QUANTA * self._quantum_s * 1e9)
         self._burst += 1
         self.go_on()
 

@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from observe.runtime import Activity, Agent, Crash, Instrument, Node, NoSuchAgent
+from observe.runtime import (
+    Activity,
+    Agent,
+    ChildSpec,
+    Crash,
+    DynamicSupervisor,
+    Instrument,
+    Node,
+    NoSuchAgent,
+)
 from observe.runtime.snapshot import ROW_WIDTH, STATUS_NAMES, row_values, spawn_facts
 from observe.runtime.testing import Recorder, eventually, settled
 
@@ -338,3 +347,72 @@ async def test_rare_full_collections_last_as_long_as_the_node() -> None:
     async with Node("many", rare_full_gc=True):
         assert gc.get_threshold() == (*before[:2], 1000)
     assert gc.get_threshold() == before
+
+
+class Small(Agent):
+    """Has no state."""
+
+
+async def test_full_collections_wait_while_agents_are_started_by_the_thousand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each would go over all that were started before. A second after the last of them Python's setting is back."""
+    monkeypatch.setattr("observe.runtime.growth.QUIET_S", 0.3)
+    before = gc.get_threshold()
+    async with Node("many") as node:
+        supervisor = await node.spawn(DynamicSupervisor, ChildSpec(Small, restart="temporary"))
+        for _ in range(3_000):
+            await supervisor.start_child()
+        assert gc.get_threshold() == before, "few agents need nothing of this"
+        for _ in range(10_000):
+            await supervisor.start_child()
+        assert gc.get_threshold() == (*before[:2], 1000)
+        await eventually(lambda: gc.get_threshold() == before)
+        for _ in range(10_000):
+            await supervisor.start_child()
+        assert gc.get_threshold() == (*before[:2], 1000)
+        gc.set_threshold(*before[:2], 77)
+        try:
+            await asyncio.sleep(0.4)
+            assert gc.get_threshold()[2] == 77, "what the application has set meanwhile is left as it is"
+        finally:
+            gc.set_threshold(*before)
+        for _ in range(10_000):
+            await supervisor.start_child()
+        assert gc.get_threshold() == (*before[:2], 1000)
+        supervisor.exit("killed")
+    assert gc.get_threshold() == before, "a node that stops leaves nothing behind"
+
+
+async def test_agents_that_come_and_go_put_no_collection_off() -> None:
+    """A node that starts as many as end does not grow, and its old garbage is collected as ever."""
+    before = gc.get_threshold()
+    async with Node("busy") as node:
+        supervisor = await node.spawn(DynamicSupervisor, ChildSpec(Small, restart="temporary"))
+        for _ in range(10_000):
+            (await supervisor.start_child()).exit("killed")
+        assert node.snapshot_vitals().agents < 5
+        assert gc.get_threshold() == before
+
+
+async def test_a_node_that_never_ceases_to_grow_has_full_collections_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is put off is not put off for ever; and who wants none of it says so."""
+    monkeypatch.setattr("observe.runtime.growth.LONGEST_S", 0.0)
+    before = gc.get_threshold()
+    async with Node("grows") as node:
+        supervisor = await node.spawn(DynamicSupervisor, ChildSpec(Small, restart="temporary"))
+        seen = [before]
+        for _ in range(25_000):
+            await supervisor.start_child()
+            if gc.get_threshold() != seen[-1]:
+                seen.append(gc.get_threshold())
+        assert seen[:3] == [before, (*before[:2], 1000), before]
+        supervisor.exit("killed")
+    async with Node("never", rare_full_gc=False) as node:
+        supervisor = await node.spawn(DynamicSupervisor, ChildSpec(Small, restart="temporary"))
+        for _ in range(10_000):
+            await supervisor.start_child()
+        assert gc.get_threshold() == before
+        supervisor.exit("killed")

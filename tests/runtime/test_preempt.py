@@ -232,13 +232,14 @@ async def test_loops_that_begin_together_share_their_first_quantum() -> None:
         while True:
             pass
 
-    async with preempting_node(preempt=Preemption(quantum_s=0.05)) as node:
+    async with preempting_node(preempt=Preemption(quantum_s=0.05, share=0.001)) as node:
         refs = [await node.spawn(Runs, shutdown_s=0.1) for _ in range(10)]
         for ref in refs:
             ref.cast(endless)
         await eventually(lambda: len(began) == 10)
-        # Of the processor's time, so that a busy machine only makes it less. Whole quanta would make 0.05 to 0.1 s of each.
-        assert began[9] - began[4] < 0.25
+        # Of the processor's time, so that a busy machine only makes it less: 0.06 s at most, and a turn of one that was
+        # frozen. Whole quanta, from one tick to the next but one, would make half a second.
+        assert began[9] - began[4] < 0.3
         for ref in refs:
             node.control.kill(ref.pid)
 
@@ -254,13 +255,17 @@ async def test_a_step_that_needs_little_more_does_not_wait_for_loops_that_never_
     await eventually(lambda: all(one.turns for one in held))
     ref = await node.spawn(Runs)
 
-    def until_resumed() -> int:
+    def until_resumed() -> tuple[int, int]:
         before = sum(one.turns for one in held)
-        while not any(one.agent._o_pid == ref.pid and one.turns for one in preempter.frozen):
-            pass
-        return sum(one.turns for one in held) - before
+        while True:
+            for one in preempter.frozen:
+                if one.agent._o_pid == ref.pid and one.turns:
+                    return one.turns, sum(other.turns for other in held) - before
 
-    assert await ref.call(until_resumed) <= 3
+    own, others = await ref.call(until_resumed)
+    assert others <= 2 + len(loops) * (
+        own - 1
+    )  # more than one of its own only where the machine took the first away
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
