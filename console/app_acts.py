@@ -10,12 +10,15 @@ from observe.console.deeds import BY_ID, DEEDS, Deed, do
 from observe.console.format import clock, plural
 from observe.console.keys import find, permitted
 from observe.console.node_view import CONTROL_S, Taken
+from observe.console.pages.traces import TracesPage
 from observe.console.state import Identity
+from observe.console.trace_asked import selector_of
 from observe.console.widgets.cancel_dialog import CancelDialog
 from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.deed_dialog import DeedDialog
 from observe.console.widgets.deed_menu import DeedMenu
 from observe.console.widgets.deeds_dialog import DeedsDialog
+from observe.console.widgets.trace_dialog import SEVERAL, TraceDialog
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire_tasks import TaskLine
 
@@ -172,6 +175,17 @@ class ActingApp(PlacesApp):
             self.say(refused, "warn")
         else:
             self.push_screen(CancelDialog(task, self.attachment, self._why))
+
+    def action_trace(self) -> None:
+        """Ask what to listen to; the agents chosen here are in the field already."""
+        refused = self.why_not(BY_ID["kill"])
+        if refused:
+            self.say(refused.replace("killing", "tracing"), "warn")
+            return
+        page = self.pages["traces"]
+        assert isinstance(page, TracesPage)
+        chosen = SEVERAL.join(selector_of(one) for one in self.page.targets())
+        self.push_screen(TraceDialog(chosen, self._why, page.start))
 
     def _done_to_many(self, _result: None) -> None:
         self.agents_page.action_unmark()

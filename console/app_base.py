@@ -37,6 +37,7 @@ from observe.console.pages.findings import FindingsPage
 from observe.console.pages.groups import GroupsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
+from observe.console.pages.traces import TracesPage
 from observe.console.pages.tree import TreePage
 from observe.console.palette import ActionCommands
 from observe.console.plain import AsciiFilter, wanted
@@ -110,6 +111,7 @@ class ConsoleApp(App[None]):
             "findings": FindingsPage(),
             "tasks": TasksScreen(),
             "groups": GroupsPage(),
+            "traces": TracesPage(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()

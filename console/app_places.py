@@ -99,6 +99,10 @@ class PlacesApp(ConsoleApp):
         """The agents in groups; from there, back."""
         self._toggle("groups")
 
+    def action_show_traces(self) -> None:
+        """The trace sessions; from there, back."""
+        self._toggle("traces")
+
     def show_filtered(self, text: str, sort: str | None = None) -> None:
         """The agents that match a filter, in the table."""
         self.visit(Place("agents"))

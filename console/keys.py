@@ -11,7 +11,7 @@ from typing import Final, Literal
 from observe.console.deeds import DEEDS
 
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "agent",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "agent",
     "fleet", "nodes", "fleet_agents", "replay",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
@@ -74,6 +74,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("show_nodes", "app", ("n",), "Nodes", "All nodes of the fleet, when the console was opened on several."),
     Action("show_groups", "app", ("b", "7"), "Groups", "Agents in groups with totals: by class, supervisor, status, activity or process."),
     Action("show_tasks", "app", ("T", "6"), "Tasks", "The asyncio tasks of the service, of agents or not."),
+    Action("show_traces", "app", ("8",), "Traces", "What chosen agents send, receive, answer and do: sessions of this console."),
+    Action("trace", "app", ("Y",), "Trace…", "Listen to the chosen or marked agents, or to whom you name, within bounds.", "operator"),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
         "finding",
@@ -150,6 +152,14 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("next_by", "groups", ("o",), "Group by the next", "By class, supervisor, status, activity and process in turn.", footer="group by"),
     Action("next_sort", "groups", ("S",), "Sort by the next column", "By each column in turn, the largest first.", footer="sort"),
     Action("copy", "groups", ("y",), "Copy", "Put the line on the clipboard."),
+    # trace sessions
+    Action("open", "traces", ("enter",), "Open", "From a session to its events; there, open the agent.", footer="open"),
+    Action("filter", "traces", ("slash",), "Filter", "Show only the events whose lines have all these words, and none of those after a -.", footer="filter"),
+    Action("chart", "traces", ("o",), "Chart or lines", "Draw the events as a sequence chart with agents as lanes, or as lines.", footer="chart"),
+    Action("order", "traces", ("S",), "Newest first or last", "Turn the order of the events round."),
+    Action("stop", "traces", ("X",), "Stop or forget", "End the chosen session; take one that has ended off the list.", footer="stop"),
+    Action("save", "traces", ("s",), "Save the events…", "What the session keeps, and passes the filter, as a file of `observe trace`, or as a drawing."),
+    Action("copy", "traces", ("y",), "Copy", "Put the line on the clipboard."),
     # a recording: everywhere
     Action("play", "replay", ("vertical_line",), "Play or pause", "Let the recording go on, or stand still."),
     Action("back_10", "replay", ("left_parenthesis",), "Ten seconds back", "Show the node as it was ten seconds before."),
@@ -245,6 +255,10 @@ GLOBAL_FOOTER: Final = ("show_agents", "show_tree", "show_crashes")
 """Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
 
 
+BUSY_PAGES: Final[frozenset[Page]] = frozenset({"traces"})
+"""Pages whose own keys fill the footer."""
+
+
 def key_name(key: str) -> str:
     """A key as it is written for people: `?`, `Enter`, `ctrl+p`."""
     return KEY_NAMES.get(key, key)
@@ -322,12 +336,17 @@ def footer(page: Page) -> list[tuple[str, str, Action]]:
     if page == "agents":
         kill = find("agent", "kill")
         own.append((key_name(kill.keys[0]), "kill", kill))
+    if page == "traces":
+        begin = find("app", "trace")
+        own.insert(0, (key_name(begin.keys[0]), "trace", begin))
     if page in AGENT_PAGES:
         deeds = find("app", "deeds")
         own.append((key_name(deeds.keys[0]), "act", deeds))
     words = {"show_agents": "agents", "show_tree": "tree", "show_crashes": "crashes"}
     shared = []
     for action in on_page("app"):
+        if action.id in GLOBAL_FOOTER and page in BUSY_PAGES:
+            continue  # they have so many keys of their own
         if action.id == "show_agents" and page != "overview":
             continue  # Esc leads there from most pages; the line is short
         if action.id in GLOBAL_FOOTER and action.id != f"show_{page}":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final, Literal
 
-PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups"]
+PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces"]
 
 FIRST_SCREEN: Final[PageName] = "overview"
 """Where a person who was woken begins: is anything wrong, and what?"""
@@ -18,6 +18,7 @@ SCREENS: Final[tuple[PageName, ...]] = (
     "findings",
     "tasks",
     "groups",
+    "traces",
 )
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 

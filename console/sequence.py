@@ -56,7 +56,7 @@ def chart(events: Sequence[TraceEvent], max_lanes: int = MAX_LANES) -> Chart:
     steps = [step for event in events if (step := _step(event, traced)) is not None]
     counts: dict[str, int] = {}
     for step in steps:
-        for lane in {step.source, step.target}:
+        for lane in dict.fromkeys((step.source, step.target)):  # a set would order lanes anew in each process
             counts[lane] = counts.get(lane, 0) + 1
     kept = list(counts)
     if len(kept) > max_lanes:

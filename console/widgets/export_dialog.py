@@ -20,14 +20,19 @@ class ExportDialog(Question[str]):
     ExportDialog > Vertical { margin: 0; }
     """
 
-    def __init__(self, name: str, write: Callable[[Path], int]) -> None:
+    def __init__(
+        self, name: str, write: Callable[[Path], int],
+        title: str = "Write what is on the screen into a file",
+        hint: str = "its end says what: .json .csv the list, .txt .svg the screen    Enter writes",
+    ) -> None:  # fmt: skip
         super().__init__()
+        self._title, self._hint = title, hint
         self._name = name
         self._write = write
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="careful")
-        box.border_title = "Write what is on the screen into a file"
+        box.border_title = self._title
         with box:
             yield Input(self._name, id="path", compact=True, select_on_focus=False)
             yield Static(id="hint")
@@ -35,7 +40,7 @@ class ExportDialog(Question[str]):
     def on_mount(self) -> None:
         """The keys go to the name."""
         self.query_one(Input).focus()
-        self._say("its end says what: .json .csv the list, .txt .svg the screen    Enter writes", "dim")
+        self._say(self._hint, "dim")
 
     def _say(self, text: str, tone: str) -> None:
         self.put("hint", [[(text, tone)]])

@@ -33,6 +33,7 @@ TITLES = {
     "findings": "Findings",
     "groups": "Groups",
     "tasks": "Tasks",
+    "traces": "Trace sessions",
     "replay": "The recording",
     "nodes": "The nodes of a fleet",
     "fleet_agents": "The agents of all nodes",

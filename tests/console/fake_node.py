@@ -43,6 +43,7 @@ from observe.probe.wire_actions import Acted, Change
 from observe.probe.wire_console import GroupLine, GroupList
 from observe.probe.wire_tasks import TaskDetail, TaskLine, TasksPage
 from observe.probe.wire_workers import WorkerLine, WorkerList
+from tests.console.fake_pages import FakePages
 from tests.console.fake_standing import standing_of
 
 AT = 1_700_000_000.0
@@ -80,7 +81,7 @@ class FakeWatch(Generic[T]):
 
 
 @dataclass
-class FakeNode:
+class FakeNode(FakePages):
     """See the module's docstring. `async with` it, as one does with what `connect` returns."""
 
     number: int = 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from observe.console.keys import find
 from observe.console.screens import SCREENS, PageName
 from observe.console.signs import Signs
 from tests.console.driving import LARGE, Driver, console
@@ -126,5 +127,5 @@ async def test_the_console_opens_on_the_screen_that_is_asked_for(screen: PageNam
     """`observe attach shop --screen tree`; and each has a number key."""
     async with console(screen=screen) as driver:
         assert driver.app.page.page_name == screen
-        await driver.press(str(SCREENS.index("agents") + 1), str(SCREENS.index(screen) + 1))
+        await driver.press(find("app", "show_agents").keys[-1], find("app", f"show_{screen}").keys[-1])
         assert driver.app.page.page_name in (screen, "agents")

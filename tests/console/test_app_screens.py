@@ -9,6 +9,7 @@ from textual.filter import Monochrome
 
 from tests.console.driving import LARGE, SMALL, Driver, console
 from tests.console.fake_node import FakeNode
+from tests.console.fake_pages import talk
 from tests.console.snapshots import assert_snapshot
 
 SIZES = {"80x24": SMALL, "200x60": LARGE}
@@ -31,6 +32,15 @@ def troubled() -> FakeNode:
 
 OVERVIEW_READY = "JSONDecodeError"
 
+
+def listens(driver: Driver) -> bool:
+    """A session has heard agents talk."""
+    if driver.node.traces and not driver.node.traces[0].told:
+        driver.node.traces[0].told = True
+        driver.node.traces[0].push(*talk())
+    return driver.shows("no lamp")
+
+
 SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "agents": ([], lambda driver: driver.shows("crashes in the last minute")),
     "filter": (["slash", *"waiting"], lambda driver: driver.shows("match waiting")),
@@ -41,6 +51,8 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "findings": (["f"], lambda driver: driver.shows("do            what to do about mailbox_grows")),
     "tasks": (["T", "down"], lambda driver: driver.shows("order = await orders.get()")),
     "groups": (["b"], lambda driver: driver.shows("3 groups by class")),
+    "traces": (["8", "Y", *"class:Session", "enter"], listens),
+    "trace": (["down", "Y"], lambda driver: driver.shows("Listen to agents")),
     "menu": (["down", "A"], lambda driver: driver.shows("Act on 1 agent")),
     "send": (["down", "i"], lambda driver: driver.shows("0 messages wait")),
     "columns": (["o"], lambda driver: driver.shows("Space shows or hides")),
@@ -60,6 +72,17 @@ async def test_screen(screen: str, size: str) -> None:
         await driver.press(*keys)
         await driver.until(lambda: ready(driver))
         assert_snapshot(driver.app, f"{screen}-{size}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_screen_of_a_sequence_chart(size: str) -> None:
+    """Agents as lanes, time going down."""
+    async with console(troubled(), size=SIZES[size]) as driver:
+        await driver.press("8", "Y", *"class:Session", "enter")
+        await driver.until(lambda: listens(driver))
+        await driver.press("o")
+        await driver.until(lambda: driver.shows("▶"))
+        assert_snapshot(driver.app, f"chart-{size}")
 
 
 async def test_screen_in_the_light() -> None:

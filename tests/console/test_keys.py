@@ -29,6 +29,7 @@ from observe.console.pages.fleet import FleetAgentsPage, NodesPage
 from observe.console.pages.groups import GroupsPage
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
+from observe.console.pages.traces import TracesPage
 from observe.console.pages.tree import TreePage
 from observe.console.replay_app import ReplayApp
 from observe.console.widgets.help import help_lines
@@ -44,6 +45,7 @@ OWNERS: dict[str, type] = {
     "findings": FindingsPage,
     "groups": GroupsPage,
     "tasks": TasksScreen,
+    "traces": TracesPage,
     "replay": ReplayApp,
     "fleet": FleetApp,
     "nodes": NodesPage,
@@ -59,6 +61,7 @@ PAGES: tuple[Page, ...] = (
     "findings",
     "tasks",
     "groups",
+    "traces",
     "nodes",
     "fleet_agents",
 )
