@@ -5,7 +5,7 @@
 
 In an agent's step each item is an agent of its own below a `FanOut` supervisor, so that it is seen, killed and charged like any
 other:  root -> FanOut (linked in one direction to the caller) -> one FanOutItem per item under way.  In plain asyncio code
-each item is a task. Either way no item outlives the caller.
+each item is a task, or with `node` an agent. In any case no item outlives the caller.
 """
 
 from __future__ import annotations
@@ -17,10 +17,16 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from types import CoroutineType, TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from observe.runtime.lifecycle import KILL_GRACE_S
 from observe.runtime.scheduler import current_agent
+
+if TYPE_CHECKING:
+    from observe.runtime.children import Isolation
+    from observe.runtime.fanout_agents import AgentRun
+    from observe.runtime.node import Node
+    from observe.runtime.workers.limits import Limits
 
 logger = logging.getLogger("observe.runtime")
 
@@ -63,6 +69,9 @@ def supervised_map(
     max_concurrency: int = MAX_CONCURRENCY,
     timeout: float | None = TIMEOUT_S,
     ordered: bool = False,
+    isolation: Isolation | None = None,
+    limits: Limits | None = None,
+    node: Node | None = None,
 ) -> SupervisedMap[T, Any]:
     """Call `fn` with each item, and iterate over the outcomes as they come, or in the order of the items.
 
@@ -81,15 +90,33 @@ def supervised_map(
         max_concurrency: how many at a time.
         timeout: seconds for each item, from its own beginning; None for no limit.
         ordered: give the outcomes in the order of the items.
+        isolation: `"worker"` runs each item in one of the node's worker processes, `"process"` in a process of its own. Function,
+            items and results are pickled then. Left out, or `"none"`: where the caller runs.
+        limits: of each item's own process.
+        node: in plain asyncio code, the node whose agents the items are to be; `isolation` needs one. In an agent's step it is
+            the agent's.
 
     Raises:
-        ValueError: `max_concurrency` is less than 1, or `timeout` not above 0.
+        ValueError: `max_concurrency` is less than 1, `timeout` not above 0, or there is no node for `isolation`.
     """
     if max_concurrency < 1 or (timeout is not None and not timeout > 0):
         raise ValueError(
             f"max_concurrency must be 1 or more and timeout above 0 s, not {max_concurrency!r} and {timeout!r}"
         )
-    return SupervisedMap(fn, items, max_concurrency, timeout, ordered)
+    if isolation not in (None, "none", "worker", "process"):
+        raise ValueError(f"isolation must be 'none', 'worker' or 'process', not {isolation!r}")
+    if limits is not None and isolation != "process":
+        raise ValueError("limits are those of a process of an item's own: isolation='process'")
+    found: SupervisedMap[T, Any] = SupervisedMap(fn, items, max_concurrency, timeout, ordered)
+    if isolation is not None and isolation != "none":
+        found.place = isolation, limits
+        if node is None and current_agent() is None:
+            raise ValueError(
+                f"isolation={isolation!r} needs a node, whose processes they are. Outside of an agent's step, say which:\n"
+                "  supervised_map(..., node=node)"
+            )
+    found.node = node
+    return found
 
 
 class SupervisedMap(Generic[T, R]):
@@ -108,6 +135,9 @@ class SupervisedMap(Generic[T, R]):
         self._max = max_concurrency
         self._timeout = timeout
         self._ordered = ordered
+        self.place: tuple[Isolation, Limits | None] | None = None
+        """Where the items run, when that is another process."""
+        self.node: Node | None = None
         self._run: Run | None = None
         self._next_index = 0
         self._taken = 0
@@ -136,7 +166,7 @@ class SupervisedMap(Generic[T, R]):
 
     async def _take(self) -> Outcome[T, R]:
         if self._run is None:
-            self._run = await _begin(self._fn, self._timeout)
+            self._run = await self._begin()
         run = self._run
         while True:
             await self._fill(run)
@@ -149,6 +179,29 @@ class SupervisedMap(Generic[T, R]):
                     raise CancelledError  # somebody ended the supervisor of the items
                 raise StopAsyncIteration
             await run.wait()
+
+    async def _begin(self) -> Run:
+        caller = current_agent()
+        if caller is not None and not caller._o_is_alive():
+            caller = None
+        node = caller._o_node if caller is not None else self.node
+        if node is None:
+            return _TaskRun(self._fn, self._timeout)
+        run: AgentRun
+        if self.place is None:
+            from observe.runtime.fanout_agents import AgentRun  # not where nobody fans out
+
+            run = AgentRun(self._fn, self._timeout, caller, node)
+        else:
+            from observe.runtime.workers.far_fanout import FarRun  # nor where nobody has workers
+
+            run = FarRun(self._fn, self._timeout, caller, node, *self.place)
+        try:
+            await run.begin()
+        except BaseException:
+            run.abandon()
+            raise
+        return run
 
     async def _fill(self, run: Run) -> None:
         while (
@@ -246,17 +299,6 @@ class Run:
 def timed_out(index: int, item: Any, timeout: float | None) -> Outcome[Any, Any]:
     error = TimeoutError(f"item {index} did not end within {timeout:g} s")
     return Outcome(index, item, error=error, timed_out=True)
-
-
-async def _begin(fn: Callable[[Any], Any], timeout: float | None) -> Run:
-    caller = current_agent()
-    if caller is None or not caller._o_is_alive():
-        return _TaskRun(fn, timeout)
-    from observe.runtime.fanout_agents import AgentRun
-
-    run = AgentRun(fn, timeout, caller)
-    await run.begin()
-    return run
 
 
 # -- In plain asyncio code: tasks

@@ -21,6 +21,7 @@ from observe.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from observe.runtime.children import Child
+    from observe.runtime.node import Node
 
 
 class FanOut(Supervisor):
@@ -31,7 +32,8 @@ class FanOut(Supervisor):
     def init(self, run: AgentRun) -> Any:
         self._o_run = run
         self._o_caller = run.caller
-        bonds.monitor(self, run.caller)
+        if run.caller is not None:
+            bonds.monitor(self, run.caller)
         return ()
 
     async def handle(self, message: Any) -> None:
@@ -79,33 +81,56 @@ class FanOutItem(Agent):
 
 
 class AgentRun(Run):
-    def __init__(self, fn: Callable[[Any], Any], timeout: float | None, caller: Agent) -> None:
+    def __init__(
+        self, fn: Callable[[Any], Any], timeout: float | None, caller: Agent | None, node: Node
+    ) -> None:
         super().__init__(fn, timeout)
         self.caller = caller
+        """The agent whose step it is; None in plain asyncio code."""
+        self.node = node
         self.carried = carried_now()
         self.results: dict[int, Outcome[Any, Any]] = {}
         """Of items whose function is over, until their agents have ended."""
         self._timers: dict[int, TimerHandle] = {}
         self._late: set[int] = set()
         self._supervisor: FanOut | None = None
+        self._task = None if caller is not None else asyncio.current_task()
+        """In plain asyncio code, whose end is the end of it all."""
+        if self._task is not None:
+            self._task.add_done_callback(self._caller_ended)
+
+    @property
+    def supervisor(self) -> FanOut:
+        """Whose children the items are, from `begin` on."""
+        assert self._supervisor is not None
+        return self._supervisor
 
     async def begin(self) -> None:
-        node = self.caller._o_node
+        """Start the supervisor of the items."""
         spec = ChildSpec(FanOut, (self,), restart="temporary", shutdown_s=KILL_GRACE_S + 1.0)
-        supervisor = await node._start_fan_out(spec)
+        supervisor = await self.node._start_fan_out(spec)
         assert isinstance(supervisor, FanOut)
         self._supervisor = supervisor
 
     async def start(self, index: int, item: Any) -> None:
-        supervisor = self._supervisor
-        assert supervisor is not None
         spec = ChildSpec(
-            FanOutItem, (self, index, item), id=f"{name_of(self.fn)}[{index}]", restart="temporary"
+            FanOutItem,
+            (self, index, item),
+            id=f"{name_of(self.fn)}[{index}]",
+            restart="temporary",
+            isolation="none" if self.node.lifecycle.workers is not None else None,  # it belongs to its caller
         )
-        child = supervisor._o_add(spec)
-        self.under_way[index] = agent = await supervisor._o_start(child)
+        child = self.supervisor._o_add(spec)
+        self.under_way[index] = agent = await self.supervisor._o_start(child)
+        self.arm(index, agent)
+
+    def arm(self, index: int, agent: Agent) -> None:
+        """The item has begun: its time runs."""
         if self.timeout is not None:
             self._timers[index] = self.loop.call_later(self.timeout, self._too_late, index, agent)
+
+    def _caller_ended(self, _: Any) -> None:
+        self.abandon()
 
     def _too_late(self, index: int, agent: Agent) -> None:
         self._late.add(index)
@@ -146,6 +171,8 @@ class AgentRun(Run):
 
     def abandon(self) -> None:
         self.is_stopped = True
+        if self._task is not None:
+            self._task.remove_done_callback(self._caller_ended)
         supervisor = self._supervisor
         if supervisor is not None and not self.loop.is_closed() and supervisor._o_is_alive():
             supervisor._o_scheduler.lifecycle.exit(supervisor, SHUTDOWN)

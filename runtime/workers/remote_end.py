@@ -174,6 +174,11 @@ class RemoteEnd:
         care = bonds.care if bonds is not None else None
         return care if isinstance(care, FarCare) else None
 
+    @property
+    def has_started(self) -> bool:
+        """Whether its `init` is done."""
+        return self.started.done() and not self.started.cancelled() and not self.started.exception()
+
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Start the agent in its process. First of all, so that no message overtakes it.
 
@@ -213,6 +218,10 @@ class RemoteEnd:
         """
         self._is_over = True
         agent = self._agent
+        if self.has_started and agent._o_step is not None and agent._o_step.kind == "init":
+            # It has ended at once, and whoever waits for its start has not been told yet: first things first.
+            self.process.loop.call_soon(self.ended, reason, message, has_message, is_ours)
+            return
         if agent._o_status == EXITED or (agent._o_status == STARTING and self._ending is None):
             return
         call: Call | None = None
@@ -233,8 +242,7 @@ class RemoteEnd:
     def leave_in_hand(self, has_first: bool) -> None:
         """The agent is ended from here, perhaps in the middle of a message; or has not started, and not handled the
         one that it was to begin with (`has_first`)."""
-        has_started = self.started.done() and not self.started.cancelled() and not self.started.exception()
-        if (self._in_hand and not self._is_over) or (has_first and not has_started):
+        if (self._in_hand and not self._is_over) or (has_first and not self.has_started):
             call, _ = self._take_in_hand()
             if call is not None:
                 call.fail(AgentExited(self._agent._o_text(), self._agent._o_exit or KILLED))

@@ -93,7 +93,30 @@ class Fan(Agent):
             case "wait":
                 async for _ in supervised_map(sleep_long, range(3)):
                     pass
+            case ("elsewhere", isolation):
+                return {
+                    one.value
+                    async for one in supervised_map(where, range(4), isolation=isolation, timeout=60)
+                }
         return None
+
+
+def where(_: int) -> int:
+    return os.getpid()
+
+
+def vary(number: int) -> Any:
+    """Ends as variously as functions do."""
+    match number:
+        case 0:
+            return number
+        case 1:
+            ctypes.string_at(0)
+        case 2:
+            raise ValueError("no")
+        case 3:
+            return lambda: None
+    return None
 
 
 async def double(number: int) -> int:
@@ -182,3 +205,13 @@ class Newest(Odd):
 
     mailbox_limit = 3
     overflow = "drop_newest"
+
+
+class Brief(Agent):
+    """Ends as soon as it has begun."""
+
+    def init(self) -> None:
+        self.ref.cast("end")
+
+    def handle(self, message: Any) -> None:
+        self.stop()
