@@ -186,7 +186,7 @@ class StandIn:
     async def _every_second(self) -> AsyncIterator[Any]:
         while True:
             await asyncio.sleep(1.0)
-            yield type("Push", (), {"data": await self.vitals()})
+            yield type("Push", (), {"data": await self.vitals(), "dropped": 0})
 
     async def watch_events(self) -> Any:
         return self._never()
