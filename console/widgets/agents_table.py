@@ -154,6 +154,9 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.paint_row(index)
             return
         after = self._cells_of(index, row)
+        if len(after) != len(before[1]):  # other columns, or a table grouped otherwise
+            self.paint_row(index)
+            return
         differ = [place for place, (old, new) in enumerate(zip(before[1], after, strict=True)) if old != new]
         if differ:
             ends = list(accumulate((cells + GAP for _, cells in self._columns), initial=MARGIN))

@@ -117,11 +117,12 @@ _COUNTS = [name for name, one in VitalsFrame.model_fields.items() if one.default
 
 def crowded(classes: int, agents: int = 1) -> Picture:
     picture = Patient().picture
-    picture.table.strings.add(4, [f"Class{number}" for number in range(classes)])
+    first = len(picture.table.strings)
+    picture.table.strings.add(first, [f"Class{number}" for number in range(classes)])
     pids = iter(range(1, classes * agents + 1))
     for number in range(classes):
         for _ in range(agents):
-            row = array("q", [next(pids), 4 + number, 0, 0, 0, 0, 0, 0]).tobytes()
+            row = array("q", [next(pids), first + number, 0, 0, 0, 0, 0, 0]).tobytes()
             picture.table.spawn(1, row, 1)
     picture.vitals.take(VitalsFrame.model_validate(dict.fromkeys(_COUNTS, 0) | {"seq": 1}))
     return picture
