@@ -75,7 +75,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         return self.lines[self.cursor] if 0 <= self.cursor < len(self.lines) else None
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines. The cursor stays on the line with the same key, at the same height of the screen."""
+        """Show these lines. The cursor stays on the line with the same key, at the same height of the screen; whoever has
+        not moved from the first line sees what comes above it."""
         if not self.is_mounted:
             return
         old, current = self.lines, self.current
@@ -83,7 +84,9 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         anchor = (
             current if current is not None and top <= self.cursor < top + self.line_count_in_sight else None
         )
-        if anchor is None and 0 <= top < len(old):
+        if top == 0 and self.cursor == 0:
+            current = anchor = None
+        elif anchor is None and 0 <= top < len(old):
             anchor = old[top]  # the cursor is out of sight: keep what is read in its place
         self.lines = list(lines)
         places = {line.key: index for index, line in enumerate(self.lines)}

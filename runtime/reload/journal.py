@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import Enum
 from types import CellType
 from typing import Any, Final
@@ -76,6 +77,12 @@ def _put(kind: str, holder: Any, name: str, value: Any) -> None:
             type.__delattr__(holder, name)
         else:
             type.__setattr__(holder, name, value)
+    elif name == "__code__":
+        with warnings.catch_warnings():
+            # From 3.13 on it is deprecated that a function becomes a coroutine function in this way. There is no other
+            # for a handler that becomes `async` and that tables, timers and subclasses refer to.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            holder.__code__ = value
     elif value is MISSING:
         delattr(holder, name)
     else:
