@@ -53,7 +53,7 @@ def test_a_file_shows_again_what_was_heard_in_every_form(running: Running, tmp_p
     assert first["selector"] == "class:*er"
     assert len(events) == 12
     for style, holds in {
-        "rich": "answerer", "sequence": "▶", "waterfall": "├", "mermaid": "sequenceDiagram", "svg": "<svg", "json": '"kind"', "otlp": "resourceSpans",
+        "rich": "answerer", "sequence": "▶", "waterfall": "{'question': ", "mermaid": "sequenceDiagram", "svg": "<svg", "json": '"kind"', "otlp": "resourceSpans",
     }.items():  # fmt: skip
         status, out, _ = running.observe("trace", "show", str(path), "--format", style)
         assert status == 0, style

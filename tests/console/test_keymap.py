@@ -27,7 +27,7 @@ def keys(tmp_path: Path, text: str) -> Path:
 async def test_other_keys_do_what_ours_did_and_are_shown_everywhere(tmp_path: Path) -> None:
     """In the footer, the help and the menu; the old key does nothing."""
     rebind(
-        load(keys(tmp_path, '"agents.filter" = ["f6", "ctrl+f"]\n"agent.suspend" = "Y"\n"app.quit" = "Q"'))
+        load(keys(tmp_path, '"agents.filter" = ["f6", "ctrl+f"]\n"agent.suspend" = "H"\n"app.quit" = "Q"'))
     )
     async with console() as driver:
         assert driver.shows("f6 filter")
@@ -39,8 +39,8 @@ async def test_other_keys_do_what_ours_did_and_are_shown_everywhere(tmp_path: Pa
         await driver.press("escape")
         await driver.until(lambda: driver.app.agents_page.table.has_focus)
         await driver.press("down", "A")
-        await driver.until(lambda: "Suspend" in driver.line("Y Suspend"))
-        await driver.press("Y")
+        await driver.until(lambda: "Suspend" in driver.line("H Suspend"))
+        await driver.press("H")
         await driver.until(lambda: driver.shows("Suspend this agent?"))
         await driver.press("escape", "question_mark")
         await driver.until(lambda: driver.shows("f6 ctrl+f"))

@@ -139,7 +139,8 @@ async def test_who_holds_a_worker_is_seen_while_it_does() -> None:
             holder.cast(60.0)
 
             async def held() -> Held | None:
-                return (await client.workers()).workers[0].held
+                workers = (await client.workers()).workers
+                return workers[0].held if workers else None
 
             seen = await eventually(held, lambda found: found is not None and found.where == "python")
             assert seen is not None
