@@ -8,12 +8,20 @@ import pickle
 import runpy
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from observe.runtime.errors import NodeDown
 from observe.runtime.workers.limits import Limits
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
+
+KEEP_APART: Final = (
+    "a node cannot be started in a worker. When this comes from the main module, keep what it does apart:\n"
+    '  if __name__ == "__main__":\n'
+    "      asyncio.run(main())"
+)
+"""The main module is run again in a worker that is asked for a class of it."""
 
 
 def boot_bytes(node: Node, number: int, serial: int, limits: Limits | None) -> bytes:
@@ -73,6 +81,10 @@ class MainFinder:
             run: Any = runpy.run_module if kind == "name" else runpy.run_path
             options = {"alter_sys": True} if kind == "name" else {}
             module.__dict__.update(run(where, run_name="__mp_main__", **options))
+        except RuntimeError as error:
+            if "running event loop" not in str(error):
+                raise
+            raise NodeDown(KEEP_APART) from error
         finally:
             self.is_running = False
         sys.modules["__main__"] = sys.modules["__mp_main__"] = module

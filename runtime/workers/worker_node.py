@@ -18,6 +18,7 @@ from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
 from observe.runtime.supervisor_ref import SupervisorRef
 from observe.runtime.workers import requests, store_requests
+from observe.runtime.workers.boot import KEEP_APART
 from observe.runtime.workers.far_store import FarParking, FarStore
 from observe.runtime.workers.packing import pack
 from observe.runtime.workers.stubs import Stub, Target
@@ -156,11 +157,7 @@ class WorkerNode(Node):
         self.lifecycle.groups = WorkerGroups(self.inside)
 
     async def start(self) -> Self:
-        raise NodeDown(
-            "a node cannot be started in a worker. When this comes from the main module, keep what it does apart:\n"
-            '  if __name__ == "__main__":\n'
-            "      asyncio.run(main())"
-        )
+        raise NodeDown(KEEP_APART)
 
     def _make_scheduler(self, loop: AbstractEventLoop) -> Scheduler:
         return WorkerScheduler(self, loop)

@@ -370,6 +370,30 @@ def test_workers_run_on_uvloop_when_the_node_does() -> None:
         runner.run(main())
 
 
+def test_a_main_module_that_runs_when_it_is_imported_is_told_what_to_do(tmp_path: Path) -> None:
+    script = tmp_path / "service.py"
+    script.write_text(
+        textwrap.dedent("""
+        import asyncio
+        from observe.runtime import Agent, InitFailed, Node
+
+        class Mine(Agent):
+            pass
+
+        async def main():
+            async with Node("mine") as node:
+                try:
+                    await node.spawn(Mine, isolation="process")
+                except InitFailed as error:
+                    print(error)
+
+        asyncio.run(main())
+        """)
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert 'if __name__ == "__main__":' in done.stdout
+
+
 def test_agents_of_the_main_module_are_found(tmp_path: Path) -> None:
     script = tmp_path / "service.py"
     script.write_text(
