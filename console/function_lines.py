@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from observe.console.format import clock_ms, duration
+from observe.console.output_file import opened
 
 if TYPE_CHECKING:
     from observe.probe.wire_code import FunctionCall
@@ -69,7 +69,7 @@ async def follow(
         click.echo(f"Listening to {trace.place} in {client.info.name}; Ctrl-C ends it.", err=True)
         seen = 0
         async with trace:
-            with _opened(output) as out:
+            with opened(output) as out:
                 async for call in trace.calls():
                     seen += 1
                     if style == "json" or out is not sys.stdout:
@@ -79,17 +79,3 @@ async def follow(
                         render.show(line(call, name))
         left_out = f"; {trace.dropped:,} more were left out" if trace.dropped else ""
         click.echo(f"{seen:,} calls ({trace.ended or 'interrupted'}){left_out}", err=True)
-
-
-@contextlib.contextmanager
-def _opened(output: Path | None) -> Any:
-    if output is None:
-        yield sys.stdout
-        return
-    file: IO[str]
-    try:
-        file = output.open("w", encoding="utf-8")
-    except OSError as error:
-        raise click.BadParameter(f"{output} cannot be written: {error.strerror}", param_hint="-o") from None
-    with file:
-        yield file

@@ -5,35 +5,21 @@ They have happened when they are told, so nobody waits for their record; what ca
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from observe.audit.log import AuditUnavailable
 from observe.audit.record import Who
+from observe.probe.agent_records import AgentRecords
 from observe.probe.frames import AuditedFrame
-from observe.probe.scribe import Scribe
-
-logger = logging.getLogger("observe.probe")
 
 MOST_A_SECOND: Final = 1000
 """An agent that changes a field with each of 10,000 messages a second must not fill the disk."""
 
 
-class AuditedRecords:
+class AuditedRecords(AgentRecords):
     """Writes them. Belongs to the probe's loop."""
 
-    def __init__(self, scribe: Scribe, incarnation: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._scribe = scribe
-        self._incarnation = incarnation
-        self._clock = clock
-        self._second = 0
-        self._count = 0
-        self._left_out = 0
-        self._is_failing = False
-        self.unrecorded = 0
-        """Left out since the probe began: too many at once, or the log could not be written."""
+    most_a_second = MOST_A_SECOND
+    complaint = "a change of an audited field could not be recorded"
 
     def statistics(self) -> dict[str, int]:
         """How many changes are not on record."""
@@ -41,18 +27,9 @@ class AuditedRecords:
 
     def take(self, frame: AuditedFrame) -> None:
         """Have it written, if there is room."""
-        second = int(self._clock())
-        if second != self._second:
-            self._second, self._count = second, 0
-        self._count += 1
-        if self._count > MOST_A_SECOND:
-            self._left_out += 1
-            self.unrecorded += 1
+        if not self._has_room():
             return
-        target: dict[str, Any] = {"pid": frame.pid, "name": frame.name, "class": frame.class_name}
-        if self._left_out:
-            target["more_left_out"] = self._left_out
-            self._left_out = 0
+        target = self._about(**{"pid": frame.pid, "name": frame.name, "class": frame.class_name})
         self._scribe.write(
             "completed",
             self._written,
@@ -67,10 +44,3 @@ class AuditedRecords:
             outcome={"diff": frame.diff},
             control=False,
         )
-
-    def _written(self, written: object) -> None:
-        if isinstance(written, AuditUnavailable):
-            self.unrecorded += 1
-            if not self._is_failing:
-                logger.error("a change of an audited field could not be recorded: %s", written)
-        self._is_failing = isinstance(written, AuditUnavailable)

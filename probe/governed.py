@@ -6,18 +6,12 @@ left out stands in the next one.
 
 from __future__ import annotations
 
-import logging
 import re
-import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from observe.audit.log import AuditUnavailable
 from observe.audit.record import Phase, Who
+from observe.probe.agent_records import AgentRecords
 from observe.probe.frames import GovernedFrame
-from observe.probe.scribe import Scribe
-
-logger = logging.getLogger("observe.probe")
 
 _NUMBER: Final = re.compile(r"\((\d+)\)$")
 """At the end of what an approval is about: `tool:refund (12)`."""
@@ -26,39 +20,19 @@ MOST_A_SECOND: Final = 500
 """An agent in a loop must not fill the disk with what it is denied; the log takes some 20,000 records a second."""
 
 
-class GovernedRecords:
+class GovernedRecords(AgentRecords):
     """Writes them. Belongs to the probe's loop."""
 
-    def __init__(self, scribe: Scribe, incarnation: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._scribe = scribe
-        self._incarnation = incarnation
-        self._clock = clock
-        self._second = 0
-        self._count = 0
-        self._left_out = 0
-        self._is_failing = False
-        self.unrecorded = 0
-        """Left out since the probe began: too many at once, or the log could not be written."""
+    most_a_second = MOST_A_SECOND
+    complaint = "what was decided about agents could not be recorded"
 
     def take(self, frame: GovernedFrame) -> None:
         """Have it written, if there is room."""
-        second = int(self._clock())
-        if second != self._second:
-            self._second, self._count = second, 0
-        self._count += 1
-        if self._count > MOST_A_SECOND:
-            self._left_out += 1
-            self.unrecorded += 1
+        if not self._has_room():
             return
-        target: dict[str, Any] = {
-            "pid": frame.pid,
-            "name": frame.name,
-            "class": frame.class_name,
-            "on": frame.on,
-        }
-        if self._left_out:
-            target["more_left_out"] = self._left_out
-            self._left_out = 0
+        target = self._about(
+            **{"pid": frame.pid, "name": frame.name, "class": frame.class_name, "on": frame.on}
+        )
         phase: Phase = "denied" if frame.verdict == "deny" else "completed"
         command_id = ""
         if (
@@ -79,13 +53,6 @@ class GovernedRecords:
             outcome={"verdict": frame.verdict, "policy": frame.policy},
             control=False,
         )
-
-    def _written(self, written: object) -> None:
-        if isinstance(written, AuditUnavailable):
-            self.unrecorded += 1
-            if not self._is_failing:  # once, and not with every message of a monitored agent
-                logger.error("what was decided about agents could not be recorded: %s", written)
-        self._is_failing = isinstance(written, AuditUnavailable)
 
 
 def said(frame: GovernedFrame) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from observe.console.acting import reason_option
 from observe.console.exits import REFUSED, complain
 from observe.console.options import node_argument, timeout_option
+from observe.console.output_file import opened
 
 if TYPE_CHECKING:
     from observe.probe.tracing_client import Trace
@@ -150,7 +150,7 @@ def _show(path: Path, style: str, output: Path | None, trace_id: str) -> None:
         raise click.exceptions.Exit(REFUSED) from None
     if trace_id:
         events = waterfall.of_trace(events, trace_id)
-    with _opened(output) as out:
+    with opened(output) as out:
         if style == "rich":
             from observe.console import render
             from observe.console.trace_lines import line
@@ -186,7 +186,7 @@ async def _follow(trace: Trace, node: str, selector: str, output: Path | None, s
 
     kept: list[TraceEvent] = []
     count = 0
-    with _opened(output) as out:
+    with opened(output) as out:
         as_lines = style == "json" or (style is None and output is not None)
         if as_lines and output is not None:
             out.write(json.dumps(head(node, selector)) + "\n")
@@ -240,17 +240,3 @@ def _width() -> int:
     from observe.console import render
 
     return render.console().width if sys.stdout.isatty() else PIPE_CELLS
-
-
-@contextlib.contextmanager
-def _opened(output: Path | None) -> Any:
-    if output is None:
-        yield sys.stdout
-        return
-    file: IO[str]
-    try:
-        file = output.open("w", encoding="utf-8")
-    except OSError as error:
-        raise click.BadParameter(f"{output} cannot be written: {error.strerror}", param_hint="-o") from None
-    with file:
-        yield file
