@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 
@@ -50,7 +51,8 @@ class Rule:
     agents: Sequence[str] = ("*",)
     """Patterns of the agent's name or class; one must fit."""
     where: Mapping[str, str] = field(default_factory=dict)
-    """Of arguments by their names: a pattern for the text, or `>100`, `<=2`. All must hold, and an argument that is not there fits nothing."""
+    """Of arguments by their names: a pattern for the text, or `>100`, `<=2`. All must hold, and an argument that is not there fits nothing.
+    A value that is no number, where numbers are compared, fits a rule that denies or asks, and none that allows."""
     hours: str = ""
     """`18:00-08:00`: only then, by the local clock; always if empty."""
     reason: str = ""
@@ -71,8 +73,8 @@ class Rule:
             comparison = _comparison(wanted)
             if comparison is not None:
                 try:
-                    float(comparison[1])
-                except ValueError:
+                    Decimal(comparison[1])
+                except InvalidOperation:
                     raise ValueError(
                         f"{self.policy}: {name} is compared with {comparison[1]!r}, which is no number"
                     ) from None
@@ -102,7 +104,11 @@ class Rule:
             if comparison is None:
                 if not fnmatchcase(str(value), wanted):
                     return False
-            elif not isinstance(value, int | float) or not ORDER[comparison[0]](value, float(comparison[1])):
+            elif not _is_number(value):
+                # What cannot be compared must not slip past a rule that denies or asks, nor be let through by one that allows.
+                if self.effect == "allow":
+                    return False
+            elif not ORDER[comparison[0]](value, Decimal(comparison[1])):
                 return False
         return True
 
@@ -115,6 +121,12 @@ class Rule:
                 self.policy, self.reason, tuple(self.approvers), self.timeout_s, self.on_timeout
             )
         return Decision("allow", self.reason, self.policy)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return not value.is_nan()
+    return isinstance(value, int | float) and value == value  # noqa: PLR0124  # not NaN
 
 
 class Policies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+from decimal import Decimal
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -44,6 +45,23 @@ async def test_the_first_rule_that_fits_decides(node: Node) -> None:
     with pytest.raises(Exception, match="tool:refund; too much for a machine"):
         await session.call(("refund", 101))
     assert policies.hits == {"small": 1, "refunds": 1}
+
+
+@pytest.mark.parametrize("amount", [Decimal("100.01"), "500", float("nan"), Decimal("NaN"), None, 101])
+async def test_what_cannot_be_compared_does_not_slip_past_a_limit(node: Node, amount: object) -> None:
+    """Money is a Decimal, and a model may write a number as text."""
+    limit = Rule("limit", "deny", "tool:refund", where={"amount": ">100"})
+    node.govern().set_judges((Policies([limit]),))
+    with pytest.raises(Exception, match="tool:refund"):
+        await (await node.spawn(Session)).call(("refund", amount))
+    assert await (await node.spawn(Session)).call(("refund", Decimal("99.99"))) == "refunded"
+    only = [
+        Rule("small", "allow", "tool:refund", where={"amount": "<=100"}),
+        Rule("else", "deny", "tool:refund"),
+    ]
+    node.govern().set_judges((Policies(only),))
+    with pytest.raises(Exception, match="tool:refund"):
+        await (await node.spawn(Session)).call(("refund", amount))
 
 
 async def test_what_is_revoked_is_cancelled_where_it_waits(node: Node) -> None:
