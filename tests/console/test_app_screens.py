@@ -43,7 +43,7 @@ def listens(driver: Driver) -> bool:
 
 SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "agents": ([], lambda driver: driver.shows("crashes in the last minute")),
-    "filter": (["slash", *"waiting"], lambda driver: driver.shows("match waiting")),
+    "filter": (["slash", *"waiting"], lambda driver: driver.shows("match waiting") and driver.shows("▌")),
     "detail": (["down", "down", "down", "enter"], lambda driver: driver.shows("State")),
     "tree": (["t"], lambda driver: driver.shows("sessions #2")),
     "crashes": (["c", "right"], lambda driver: driver.shows("json.loads")),
