@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,20 @@ async def attached() -> AsyncIterator[NodeClient]:
         yield node
 
 
-def ask(live: LiveService) -> None:
-    """Let the agent ask, until the probe has been told of the call that is open."""
+async def ask(live: LiveService) -> None:
+    """Let the agent ask, until the probe has been told of the call that is open, and knows where spans go."""
     live.do("cast", "asker", "hello")
-    time.sleep(1.0)  # it is not told earlier
+    await asyncio.sleep(1.0)  # it is not told earlier
     wait_until(lambda: "chat m" in live.do("open")["told"], "the open call is told")
+    live.do("cast", "bystander", "what is told comes in order")
+    async with attached() as node:
+        await eventually(lambda: node.agents(filter="name=bystander handled=1"), lambda page: page.matched)
+        await node.inspect("asker")  # answers come in order, too
+
+
+def kinds(runtime: Path, pattern: str) -> list[str]:
+    """Of files below the runtime directory: how their names end."""
+    return [path.suffix for path in runtime.rglob(pattern)]
 
 
 def recorded(directory: Path) -> bool:
@@ -88,7 +97,7 @@ def check(backend: Receiver, incarnation: str, cause: str) -> None:
 
 async def test_after_kill_nine_the_probe_ends_what_was_open(runtime: Path, backend: Receiver) -> None:
     with service(runtime, backend) as live:
-        ask(live)
+        await ask(live)
         wait_until(lambda: names(backend) == ["execute_tool look-up"], "the child that ended is sent")
         async with attached() as node:
             watch = await node.watch_events()
@@ -102,22 +111,26 @@ async def test_after_kill_nine_the_probe_ends_what_was_open(runtime: Path, backe
         assert attributes(event)["observe.signal"] == signal.SIGKILL
 
 
-def test_a_span_that_waited_to_be_sent_keeps_the_end_that_it_had(runtime: Path, backend: Receiver) -> None:
+async def test_a_span_that_waited_to_be_sent_keeps_the_end_that_it_had(
+    runtime: Path, backend: Receiver
+) -> None:
     """The outbox dies with its process."""
     with service(runtime, backend, delay_s=600.0) as live:
-        ask(live)
+        await ask(live)
         assert backend.spans == []
         live.kill()
         wait_until(lambda: len(backend.spans) == 3)
         check(backend, live.facts["incarnation"], "SIGKILL")
         tool, chat = backend.span("execute_tool look-up"), backend.span("chat m")
         assert tool.end_time_unix_nano <= chat.start_time_unix_nano
-        assert not list(runtime.rglob("ends-*"))
+        assert not kinds(runtime, "ends-*")
 
 
-def test_what_the_backend_did_not_take_is_ended_by_the_next_start(runtime: Path, backend: Receiver) -> None:
+async def test_what_the_backend_did_not_take_is_ended_by_the_next_start(
+    runtime: Path, backend: Receiver
+) -> None:
     with service(runtime, backend) as live:
-        ask(live)
+        await ask(live)
         wait_until(lambda: names(backend) == ["execute_tool look-up"])
         backend.status = 503
         incarnation = live.facts["incarnation"]
@@ -126,10 +139,10 @@ def test_what_the_backend_did_not_take_is_ended_by_the_next_start(runtime: Path,
         backend.status = 200
         os.kill(live.probe_pid, signal.SIGTERM)
         wait_until(lambda: is_gone(live.probe_pid))
-        left = [path.suffix for path in runtime.rglob("orphans/*")]
+        left = kinds(runtime, "orphans/*")
         with service(runtime, backend):
             wait_until(lambda: len(backend.spans) == 3)
-            wait_until(lambda: not list(runtime.rglob("orphans/*")))
+            wait_until(lambda: not kinds(runtime, "orphans/*"))
             check(backend, incarnation, "SIGKILL")
         assert left in ([".json"], [])  # the lingering probe may have tried once more in between
 
@@ -139,7 +152,7 @@ async def test_when_the_probe_dies_too_the_flight_recorder_knows(
 ) -> None:
     """As when a container is killed whole."""
     with service(runtime, backend, record=str(tmp_path)) as live:
-        ask(live)
+        await ask(live)
         wait_until(lambda: names(backend) == ["execute_tool look-up"])
         wait_until(lambda: recorded(tmp_path), "the recorder has it")
         incarnation = live.facts["incarnation"]
@@ -160,14 +173,14 @@ async def test_when_the_probe_dies_too_the_flight_recorder_knows(
     assert any("together with its probe" in mark.text for mark in past.deaths)
 
 
-def test_an_end_on_purpose_leaves_nothing_to_be_ended(runtime: Path, backend: Receiver) -> None:
+async def test_an_end_on_purpose_leaves_nothing_to_be_ended(runtime: Path, backend: Receiver) -> None:
     """The service ends its spans itself."""
     with service(runtime, backend) as live:
-        ask(live)
+        await ask(live)
         live.tell("return")
         live.wait()
         wait_until(lambda: is_gone(live.probe_pid))
     assert names(backend) == NAMES
     assert {attributes(span).get("error.type") for span in backend.spans} != {"node_death"}
-    assert not list(runtime.rglob("orphans/*"))
-    assert not list(runtime.rglob("ends-*"))
+    assert not kinds(runtime, "orphans/*")
+    assert not kinds(runtime, "ends-*")

@@ -26,6 +26,12 @@ class Asker(Agent):
             await asyncio.sleep(3600)
 
 
+class Bystander(Agent):
+    """What it has done is told after what was told before."""
+
+    def handle(self, message: Any) -> None: ...
+
+
 async def main(name: str, settings: dict[str, Any]) -> None:
     """Serve until told to end."""
     endpoint, delay_s = settings.pop("endpoint"), settings.pop("delay_s", 0.1)
@@ -36,6 +42,7 @@ async def main(name: str, settings: dict[str, Any]) -> None:
         with tracing.setup(node, endpoint=endpoint, delay_s=delay_s, headers={"x-key": "k"}) as traced:
             async with Probe(node, **settings):
                 await node.spawn(Asker, name="asker")
+                await node.spawn(Bystander, name="bystander")
                 say(pid=os.getpid(), incarnation=node.incarnation)
                 while line := await reader.readline():
                     command, *args = json.loads(line)
