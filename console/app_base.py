@@ -30,6 +30,7 @@ from observe.console.memory import Memory
 from observe.console.navigation import History, Place
 from observe.console.node_view import NodeView
 from observe.console.pages.agents import AgentsPage
+from observe.console.pages.approvals import ApprovalsPage
 from observe.console.pages.base import ConsolePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
@@ -112,6 +113,7 @@ class ConsoleApp(App[None]):
             "tasks": TasksScreen(),
             "groups": GroupsPage(),
             "traces": TracesPage(),
+            "approvals": ApprovalsPage(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()

@@ -32,14 +32,18 @@ class PlacesApp(ConsoleApp):
 
     def visit_pid(self, pid: int) -> None:
         """Open the agent with this pid."""
-        self.run_worker(self._visit(Identity(pid, None, "", 0, "")), group="visit", exclusive=True)
+        self.visit_agent(Identity(pid, None, "", 0, ""))
+
+    def visit_agent(self, agent: Identity) -> None:
+        """Open this agent, or whoever has taken its place."""
+        self.run_worker(self._visit(agent), group="visit", exclusive=True)
 
     def visit_crashed(self, crash: Crash) -> None:
         """Open the agent that crashed, or whoever has taken its place."""
         agent = Identity(
             crash.restarted or crash.pid, crash.name, crash.class_name, crash.supervisor, crash.child
         )
-        self.run_worker(self._visit(agent), group="visit", exclusive=True)
+        self.visit_agent(agent)
 
     async def _visit(self, agent: Identity) -> None:
         row = await self.attachment.row_of(agent)
@@ -102,6 +106,10 @@ class PlacesApp(ConsoleApp):
     def action_show_traces(self) -> None:
         """The trace sessions; from there, back."""
         self._toggle("traces")
+
+    def action_show_approvals(self) -> None:
+        """What waits for a person; from there, back."""
+        self._toggle("approvals")
 
     def show_filtered(self, text: str, sort: str | None = None) -> None:
         """The agents that match a filter, in the table."""

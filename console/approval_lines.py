@@ -1,29 +1,47 @@
-"""What waits for a person, as lines of text. Pure."""
+"""What waits for a person, and what was decided lately, as lines: of `observe approvals` and of the console's page. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from observe.console.format import clip, duration, one_line, pad
+from observe.console.columns import ACTIVITY, ACTIVITY_S, CHILD, CLASS, NAME, PID, Piece, Row
+from observe.console.format import ago, clip, clock, duration, one_line, pad, plural
+from observe.console.lines import Folds, Line, heading, wrap
+from observe.probe.wire_approvals import DecidedApproval, WaitingApproval, WaitingApprovals
 
 TITLES: Final = (("no", 4), ("agent", 20), ("activity", 22), ("waits", 6), ("left", 6))
 """The columns and their cells; what is asked follows, as long as it is."""
 
 TO_THE_RIGHT: Final = frozenset({"no", "waits", "left"})
 
+SOON_S: Final = 60.0
+"""Seconds before an approval ends by itself from which on that is said loudly."""
+
+WIDE: Final = 120
+
+OUTCOMES: Final = {
+    "granted": ("●", "good"),
+    "refused": ("✕", "bad"),
+    "expired": ("▲", "warn"),
+    "given up": ("○", "dim"),
+}
+"""Sign and tone of each way in which an approval ends."""
+
+
+# -- the command line
+
 
 def table(approvals: Sequence[dict[str, Any]]) -> list[str]:
     """A heading, and one line for each."""
     heading = " ".join(pad(title, cells, right=title in TO_THE_RIGHT) for title, cells in TITLES)
-    return [f"{heading}  asked", *map(_line, approvals)]
+    return [f"{heading}  asked", *map(_text, approvals)]
 
 
-def _line(one: dict[str, Any]) -> str:
-    who = f"{one_line(one['name'] or one['class'])} #{one['pid']}"
+def _text(one: dict[str, Any]) -> str:
     cells = (
         str(one["number"]),
-        who,
+        _who(one["name"] or one["class"], one["pid"]),
         one_line(one["activity"]),
         duration(one["waited_s"]),
         duration(one["left_s"]),
@@ -33,6 +51,28 @@ def _line(one: dict[str, Any]) -> str:
         for cell, (title, width) in zip(cells, TITLES, strict=True)
     )
     return f"{shown}  {asked(one)}"
+
+
+def past_lines(decided: Sequence[dict[str, Any]], total: int) -> list[str]:
+    """What was decided lately, one line each, below how much there was."""
+    if not decided:
+        return ["nothing was decided since the start"]
+    return [
+        f"{plural(total, 'decision')} since the start"
+        + (f", the newest {len(decided)}:" if total > len(decided) else ":"),
+        *(
+            " ".join(
+                (
+                    clock(one["at"]),
+                    pad(str(one["number"]), 4, right=True),
+                    pad(_who(one["name"] or one["class"], one["pid"]), 20),
+                    pad(one_line(one["activity"]), 22),
+                    outcome(DecidedApproval.model_validate(one)),
+                )
+            )
+            for one in decided
+        ),
+    ]
 
 
 def asked(one: dict[str, Any]) -> str:
@@ -51,3 +91,229 @@ def asked(one: dict[str, Any]) -> str:
     if one["on_timeout"] == "allow":
         parts.append("granted by itself in the end")
     return "; ".join(parts)
+
+
+def _who(name: str, pid: int) -> str:
+    return f"{one_line(name)} #{pid}"
+
+
+def outcome(one: DecidedApproval) -> str:
+    """What has become of it: `granted by operator ann: a known customer`."""
+    by = f" by {one_line(one.by)}" if one.by else ""
+    if one.outcome == "expired":
+        return f"nobody answered: {'granted' if one.allowed else 'refused'} by itself"
+    if one.outcome == "given up":
+        return one_line(one.reason).removeprefix("it was ") or one.outcome
+    return f"{one.outcome}{by}" + (f": {one_line(one.reason)}" if one.reason else "")
+
+
+# -- the console's page
+
+
+def page_lines(found: WaitingApprovals, folds: Folds, width: int, now: float) -> list[Line]:
+    """What waits, the longest first; below it what was decided, the newest first."""
+    waiting = found.approvals
+    note = (
+        plural(found.total, "activity waits", "activities wait") if waiting else "nothing waits for a person"
+    )
+    lines = [heading("waiting", "Waiting for a person", folds, note, "warn" if waiting else "good")]
+    if waiting and lines[0].open:
+        cells = _cells(width)
+        titles: list[Piece] = [(_cell(title, *shape), "dim") for title, shape in cells.items()]
+        lines.append(Line("titles", (*titles, ("asked", "dim")), 1))
+        lines += [_waiting_line(one, cells, width) for one in waiting]
+        if found.total > len(waiting):
+            more = f"and {found.total - len(waiting):,} more, that wait less long"
+            lines.append(Line("waiting/more", ((more, "faint"),), 1))
+    note = f"{found.decided_total:,} since the start" if found.decided_total else "none since the start"
+    lines.append(heading("decided", "Decided lately", folds, note))
+    if found.decided and lines[-1].open:
+        lines += [_decided_line(one, width, now) for one in found.decided]
+    return lines
+
+
+def number_of(line: Line | None) -> tuple[str, int]:
+    """What a line is about: `waiting` or `decided` and the number, 0 for none."""
+    section, _, rest = (line.key if line is not None else "").partition("/")
+    return section, int(rest) if rest.isdigit() else 0
+
+
+def _cells(width: int) -> dict[str, tuple[int, bool]]:
+    wide = width >= WIDE
+    cells = {"no": (4, True), "agent": (24 if wide else 16, False), "activity": (24 if wide else 13, False)}
+    if wide:
+        cells["since"] = (8, False)
+    return cells | {"waits": (6, True), "left": (6, True), "then": (4, False)}
+
+
+def _cell(text: str, cells: int, right: bool) -> str:
+    return pad(clip(text, cells), cells, right=right) + "  "
+
+
+def _waiting_line(one: WaitingApproval, cells: dict[str, tuple[int, bool]], width: int) -> Line:
+    granted = one.on_timeout == "allow"
+    shown: dict[str, Piece] = {
+        "no": (str(one.number), "dim"),
+        "agent": (_who(one.name or one.class_name, one.pid), "strong"),
+        "activity": (one_line(one.activity), "info"),
+        "since": (clock(one.since), "dim"),
+        "waits": (duration(one.waited_s), "text"),
+        "left": (duration(one.left_s), "bad" if one.left_s < SOON_S else "text"),
+        "then": ("yes" if granted else "no", "warn" if granted else "dim"),
+    }
+    pieces = [(_cell(shown[title][0], *shape), shown[title][1]) for title, shape in cells.items()]
+    people = one.needed + len(one.granted_by)
+    if people > 1:
+        pieces.append((f"{len(one.granted_by)} of {people} agreed  ", "warn"))
+    pieces.append((one_line(one.ask or one.said), "text"))
+    return Line(
+        f"waiting/{one.number}", tuple(pieces), 1, full=f"{one.activity} of {shown['agent'][0]}: {one.ask}"
+    )
+
+
+def _decided_line(one: DecidedApproval, width: int, now: float) -> Line:
+    glyph, tone = OUTCOMES.get(one.outcome, ("?", "text"))
+    wide = width >= WIDE
+    pieces: list[Piece] = [
+        (f"{glyph} ", tone),
+        (_cell(ago(max(0.0, now - one.at)), 11, False), "dim"),
+        (_cell(_who(one.name or one.class_name, one.pid), 24 if wide else 16, False), "text"),
+        (_cell(one_line(one.activity), 24 if wide else 13, False), "info"),
+        (outcome(one), tone),
+    ]
+    if wide and one.ask:
+        pieces.append((f"  {one_line(one.ask)}", "dim"))
+    return Line(f"decided/{one.number}", tuple(pieces), 1, full=outcome(one))
+
+
+def waiting_detail(one: WaitingApproval, width: int, now: float, why_not: str) -> list[Line]:
+    """All that is known of one that waits; `why_not` says why this person cannot decide it now."""
+    who = _who(one.name or one.class_name, one.pid)
+    hint: Piece = (
+        (one_line(why_not), "warn")
+        if why_not
+        else ("O approves it, V refuses it; both ask first, and go on record", "dim")
+    )
+    lines = [
+        _title(one.activity, who, one.number),
+        Line("keys", (hint,)),
+        *_facts("asked", one.ask or "nothing beyond the name", width, "strong"),
+        *_facts("given", one.said, width),
+        *_facts("ends", _ending(one, now), width, "bad" if one.left_s < SOON_S else "text"),
+    ]
+    if one.granted_by:
+        agreed = f"{', '.join(one.granted_by)}; {one.needed} more must agree, with another key"
+        lines += _facts("agreed", agreed, width, "warn")
+    if one.told:
+        lines += _facts("escalated", f"to {', '.join(one.told)}", width, "warn")
+    return [
+        *lines,
+        *_facts("granted by", _takes(one), width),
+        *_facts("waits", f"{duration(one.waited_s)}, since {clock(one.since)}", width),
+        *_facts("asked by", _asker(one.policy), width, "dim"),
+        _agent(who, one.class_name, one.pid),
+    ]
+
+
+def _title(activity: str, who: str, number: int) -> Line:
+    pieces: tuple[Piece, ...] = ((f"{one_line(activity)} of {who}", "title"), (f"  approval {number}", "dim"))
+    return Line("title", pieces, heading=True)
+
+
+def _asker(policy: str) -> str:
+    return f"the policy {policy}" if policy else "the agent's own code"
+
+
+def _agent(who: str, class_name: str, pid: int) -> Line:
+    return Line("agent", ((f"{'agent':<14}", "key"), (f"{who} ({one_line(class_name)})", "info")), pid=pid)
+
+
+def _ending(one: WaitingApproval, now: float) -> str:
+    then = "granted" if one.on_timeout == "allow" else "refused"
+    return f"in {duration(one.left_s)}, at {clock(now + one.left_s)}: {then} by itself, if nobody answers"
+
+
+def _takes(one: WaitingApproval) -> str:
+    whom = " or ".join(one.approvers) or "any operator"
+    people = one.needed + len(one.granted_by)
+    return f"{whom}, {people} people with different keys" if people > 1 else whom
+
+
+def decided_detail(one: DecidedApproval, width: int, now: float) -> list[Line]:
+    """All that is known of one that was decided."""
+    who = _who(one.name or one.class_name, one.pid)
+    _, tone = OUTCOMES.get(one.outcome, ("?", "text"))
+    waited = f"after it had waited for {duration(one.waited_s)}"
+    return [
+        _title(one.activity, who, one.number),
+        *_facts("outcome", outcome(one), width, tone),
+        *_facts("decided", f"{clock(one.at)}, {ago(max(0.0, now - one.at))}, {waited}", width),
+        *_facts("asked", one.ask, width),
+        *_facts("given", one.said, width),
+        *_facts("asked by", _asker(one.policy), width, "dim"),
+        _agent(who, one.class_name, one.pid),
+        *_facts("on record", f"observe audit search NODE approval-{one.number}", width, "dim"),
+    ]
+
+
+def _facts(name: str, text: str, width: int, tone: str = "text") -> list[Line]:
+    if not text:
+        return []
+    return [
+        Line(f"{name}|{number}", ((f"{name if not number else '':<14}", "key"), (part, tone)), full=text)
+        for number, part in enumerate(wrap(text, width - 16))
+    ]
+
+
+# -- elsewhere
+
+
+WAIT_FOR_A_PERSON: Final = "activity~approval:"
+"""The filter of the agents table for all that wait: the probe knows them, and nobody has to ask the service each second."""
+
+SIGNS: Final = 3
+"""Lines of the overview at most; the page has them all."""
+
+
+def sign_lines(rows: Sequence[Row], total: int, folds: Folds) -> list[Line]:
+    """On the overview, when agents wait for a person: how many, and who waits longest."""
+    if not total:
+        return []
+    note = f"{plural(total, 'agent waits', 'agents wait')} for a person: J shows what they ask"
+    title = heading("approvals", "Approvals", folds, note, "warn")
+    if not title.open:
+        return [title]
+    return [
+        title,
+        *(
+            Line(
+                f"approvals/{row[PID]}",
+                (
+                    ("? ", "warn"),
+                    (pad(duration(row[ACTIVITY_S]), 6, right=True) + "  ", "text"),
+                    (f"{one_line(row[NAME] or row[CHILD] or row[CLASS])} #{row[PID]}", "text"),
+                    (f"  asks for {one_line(str(row[ACTIVITY])).removeprefix('approval:')}", "info"),
+                ),
+                1,
+                pid=row[PID],
+            )
+            for row in rows[:SIGNS]
+        ),
+    ]
+
+
+def question_facts(approvals: Sequence[WaitingApproval], number: int) -> list[list[Piece]]:
+    """For the question before one is decided: what the agent waits to do, each on its lines."""
+    chosen = [one for one in approvals if number in (0, one.number)]
+    if not chosen:
+        return [[(f"{'asks':<12}", "dim"), ("nothing: it does not wait for that any more", "warn")]]
+    rows: list[list[Piece]] = []
+    for one in chosen[:3]:
+        rows.append(
+            [(f"{'asks':<12}", "dim"), (f"{one_line(one.activity)} ", "info"), (f"({one.number})", "dim")]
+        )
+        rows += [[(" " * 12, "dim"), (part, "strong")] for part in wrap(one.ask, 52)[:3] if part]
+        rows += [[(" " * 12, "dim"), (part, "text")] for part in wrap(one.said, 52)[:3] if part]
+    if len(chosen) > 3:
+        rows.append([(" " * 12, "dim"), (f"and {len(chosen) - 3:,} more", "dim")])
+    return rows

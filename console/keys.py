@@ -11,7 +11,7 @@ from typing import Final, Literal
 from observe.console.deeds import DEEDS
 
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "agent",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "approvals", "agent",
     "fleet", "nodes", "fleet_agents", "replay",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
@@ -51,7 +51,9 @@ class Action:
     """Whether the palette offers it; moving a cursor by name would help nobody."""
 
 
-AGENT_PAGES: Final[frozenset[Page]] = frozenset({"overview", "agents", "detail", "tree", "findings"})
+AGENT_PAGES: Final[frozenset[Page]] = frozenset(
+    {"overview", "agents", "detail", "tree", "findings", "approvals"}
+)
 """Where a line is about an agent that can be acted on."""
 
 ACTIONS: Final[tuple[Action, ...]] = (
@@ -75,6 +77,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("show_groups", "app", ("b", "7"), "Groups", "Agents in groups with totals: by class, supervisor, status, activity or process."),
     Action("show_tasks", "app", ("T", "6"), "Tasks", "The asyncio tasks of the service, of agents or not."),
     Action("show_traces", "app", ("8",), "Traces", "What chosen agents send, receive, answer and do: sessions of this console."),
+    Action("show_approvals", "app", ("J", "9"), "Approvals", "What waits until a person agrees, and what was decided lately."),
     Action("trace", "app", ("Y",), "Trace…", "Listen to the chosen or marked agents, or to whom you name, within bounds.", "operator"),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
@@ -160,6 +163,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("stop", "traces", ("X",), "Stop or forget", "End the chosen session; take one that has ended off the list.", footer="stop"),
     Action("save", "traces", ("s",), "Save the events…", "What the session keeps, and passes the filter, as a file of `observe trace`, or as a drawing."),
     Action("copy", "traces", ("y",), "Copy", "Put the line on the clipboard."),
+    # what waits for a person
+    Action("open", "approvals", ("enter",), "To the details", "Move to the details of the chosen line; there, open its agent.", footer="details"),
+    Action("open_agent", "approvals", ("o",), "Open agent", "Open the agent that asks, or that asked.", footer="agent"),
+    Action("copy", "approvals", ("y",), "Copy", "Put the line on the clipboard."),
     # a recording: everywhere
     Action("play", "replay", ("vertical_line",), "Play or pause", "Let the recording go on, or stand still."),
     Action("back_10", "replay", ("left_parenthesis",), "Ten seconds back", "Show the node as it was ten seconds before."),
@@ -255,7 +262,7 @@ GLOBAL_FOOTER: Final = ("show_agents", "show_tree", "show_crashes")
 """Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
 
 
-BUSY_PAGES: Final[frozenset[Page]] = frozenset({"traces"})
+BUSY_PAGES: Final[frozenset[Page]] = frozenset({"traces", "approvals"})
 """Pages whose own keys fill the footer."""
 
 
@@ -336,6 +343,10 @@ def footer(page: Page) -> list[tuple[str, str, Action]]:
     if page == "agents":
         kill = find("agent", "kill")
         own.append((key_name(kill.keys[0]), "kill", kill))
+    if page == "approvals":
+        for verdict in ("refuse", "approve"):
+            act = find("agent", verdict)
+            own.insert(0, (key_name(act.keys[0]), verdict, act))
     if page == "traces":
         begin = find("app", "trace")
         own.insert(0, (key_name(begin.keys[0]), "trace", begin))

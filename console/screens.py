@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Final, Literal
 
-PageName = Literal["overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces"]
+PageName = Literal[
+    "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "approvals"
+]
 
 FIRST_SCREEN: Final[PageName] = "overview"
 """Where a person who was woken begins: is anything wrong, and what?"""
@@ -19,6 +21,7 @@ SCREENS: Final[tuple[PageName, ...]] = (
     "tasks",
     "groups",
     "traces",
+    "approvals",
 )
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from observe.runtime.approvals_decided import Decided, Outcome, Past, plain
 from observe.runtime.clock import now_ns, wall_s
 from observe.runtime.errors import ActionRefused, ApprovalRefused
 from observe.runtime.governing import ALLOW, APPROVAL_S, Attempt, Decision, deny
@@ -124,6 +125,8 @@ class Approvals:
         self._governing = governing
         self._waiting: dict[int, Waiting] = {}
         self._last = 0
+        self.past = Past()
+        """What was decided lately."""
         self.refused_full = 0
         """Refused because too many waited. Above 0, agents ask for more than people can answer."""
 
@@ -195,7 +198,9 @@ class Approvals:
         except BaseException as raised:
             fault = waits._translate(raised)
             error = fault or raised
-            self._tell(one, "deny", f"it was given up: {error or type(raised).__name__}", "")
+            why = f"it was given up: {error or type(raised).__name__}"
+            self._tell(one, "deny", why, "")
+            self._keep(one, "given up", False, "", why)
             if fault is not None:
                 raise fault from raised
             raise
@@ -211,6 +216,7 @@ class Approvals:
         why = f"nobody has answered within {one.asked.timeout_s:g} s"
         verdict = one.asked.on_timeout
         self._tell(one, verdict, why, "time-out")
+        self._keep(one, "expired", verdict == "allow", "", why)
         refusal = self._refusal(activity, why, expired=True)
         one.answer.set_result(ALLOW if verdict == "allow" else deny(why, one.policy, refusal))
 
@@ -238,6 +244,7 @@ class Approvals:
         activity_name = one.name
         if not granted:
             self._tell(one, "deny", reason, str(person))
+            self._keep(one, "refused", False, str(person), reason)
             why = f"{person} has refused it" + (f": {reason}" if reason else "")
             refusal = ApprovalRefused(agent._o_text(), agent._o_pid, activity_name, why, str(person))
             one.answer.set_result(deny(why, str(person), refusal))
@@ -257,6 +264,7 @@ class Approvals:
             return f"{where} waits for a second person, with another key"
         names = " and ".join(one.granted_by.values())
         self._tell(one, "allow", reason, names)
+        self._keep(one, "granted", True, names, reason)
         one.answer.set_result(Decision("allow", reason, names))
         return f"{where} was granted"
 
@@ -275,6 +283,15 @@ class Approvals:
 
     def _tell(self, one: Waiting, verdict: str, reason: str, policy: str) -> None:
         self._governing.report(one.agent, "approval", f"{one.name} ({one.number})", verdict, reason, policy)
+
+    def _keep(self, one: Waiting, outcome: Outcome, is_allowed: bool, by: str, reason: str) -> None:
+        agent = one.agent
+        self.past.add(
+            Decided(
+                one.number, agent._o_pid, agent._o_child.name, type(agent).__name__, one.name, plain(one.said),
+                one.asked.ask, one.policy, outcome, is_allowed, by, reason, one.waited_s, wall_s(),
+            )
+        )  # fmt: skip
 
 
 def _may(person: Person, approvers: Sequence[str]) -> bool:

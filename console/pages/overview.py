@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
+from observe.console.approval_lines import SIGNS, WAIT_FOR_A_PERSON, sign_lines
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece, Row, row_of
 from observe.console.crash_groups import Group, group
@@ -53,6 +54,9 @@ class OverviewPage(ConsolePage):
         self.total = 0
         self.death: Death | None = None
         self.processes: list[dict[str, Any]] = []
+        self.asking: list[Row] = []
+        self.asking_total = 0
+        """Agents that wait for a person: the first few, and how many."""
         self.left = LineView(self.folds)
         self.right = LineView(self.folds, id="beside")
 
@@ -87,6 +91,10 @@ class OverviewPage(ConsolePage):
             page = await attachment.ask(lambda node, query=query: node.agents(query))  # type: ignore[misc]  # bound now
             if page is not None:
                 self.tops[top.key] = [row_of(page.columns, row) for row in page.rows]
+        asking = Query(sort="activity_s", filter=WAIT_FOR_A_PERSON, limit=SIGNS)
+        page = await attachment.ask(lambda node: node.agents(asking))
+        if page is not None:
+            self.asking, self.asking_total = [row_of(page.columns, row) for row in page.rows], page.matched
         crashes = await attachment.ask(lambda node: node.crashes(CRASHES))
         if crashes is not None:
             self.groups, self.total = group(crashes.crashes), crashes.total
@@ -117,7 +125,11 @@ class OverviewPage(ConsolePage):
         now = node.node_now(node.clock())
         two = self.size.width >= WIDE
         width = self.left.text_width
-        first = [*death_lines(self.death, self.folds), *finding_lines(node, self.folds, width)]
+        first = [
+            *death_lines(self.death, self.folds),
+            *finding_lines(node, self.folds, width),
+            *sign_lines(self.asking, self.asking_total, self.folds),
+        ]
         crashes = crash_group_lines(self.groups, self.total, self.folds, now)
         above = first if two else [*first, *crashes]
         room = self.left.line_count_in_sight - len(above) - len(TOPS)
@@ -166,7 +178,9 @@ class OverviewPage(ConsolePage):
         if line is None:
             return
         section, _, rest = line.key.partition("/")
-        if line.pid is not None:
+        if section == "approvals":
+            self.observer.visit(Place("approvals"))
+        elif line.pid is not None:
             self.observer.visit_pid(line.pid)
         elif section == "findings" and rest.isdigit() and int(rest) < len(self.observer.node.findings):
             self.observer.show_finding(int(rest))

@@ -21,8 +21,9 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, Static
 
+from observe.console.approval_lines import question_facts
 from observe.console.attachment import Attachment, Poller
-from observe.console.columns import PID, Row
+from observe.console.columns import PID, Piece, Row
 from observe.console.deeds import BY_ID, Deed, arguments_of, do
 from observe.console.format import clip, duration, one_line
 from observe.console.stakes import facts, restart_type
@@ -31,6 +32,7 @@ from observe.console.widgets.question import Question, field_of, said_in
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire import Detail
 from observe.probe.wire_actions import Acted, Change
+from observe.probe.wire_approvals import WaitingApproval, WaitingApprovals
 
 if TYPE_CHECKING:
     from observe.console.deeds import Outcome
@@ -41,6 +43,9 @@ SUCCESSOR_WITHIN_S = 10.0
 """How long we look for a successor; a supervisor restarts at once unless it backs off."""
 
 LOOK_EVERY_S = 0.15
+
+DECIDES = ("approve", "refuse")
+"""Deeds that answer an agent which waits for a person: what it asks stands in the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class DeedDialog(Question[None]):
         self._on = on
         self._detail: Detail | None = None
         self._row: Row | None = None
+        self._asks: list[WaitingApproval] | None = None
         self._trouble = ""
         self._ended = False
         self._undo: tuple[Deed, dict[str, Any]] | None = None
@@ -154,6 +160,8 @@ class DeedDialog(Question[None]):
             self._draw()
         try:
             self._detail = await node.inspect(agent.pid, max_items=0)
+            if self.deed.id in DECIDES:
+                self._take(await node.approvals(), agent.pid)
             self._trouble = ""
         except RemoteError as error:
             if error.code == "no_such_agent":
@@ -166,6 +174,20 @@ class DeedDialog(Question[None]):
             self._trouble = str(error)
         self._draw()
 
+    def _take(self, found: WaitingApprovals, pid: int) -> None:
+        """What it asks. The number of the only one is filled in: what is decided is what stands here, also when the agent
+        goes on meanwhile and asks for something else."""
+        first, self._asks = self._asks is None, [one for one in found.approvals if one.pid == pid]
+        field = self.query_one("#want-approval", Input)
+        if first and len(self._asks) == 1 and not field.value:
+            field.value = str(self._asks[0].number)
+
+    def _asked(self) -> list[list[Piece]]:
+        if self._asks is None:
+            return []
+        said = self.query_one("#want-approval", Input).value.strip()
+        return question_facts(self._asks, int(said) if said.isascii() and said.isdigit() else 0)
+
     def _draw(self) -> None:
         if not self.query("#facts"):
             return  # an answer that came after the dialog had been left
@@ -173,7 +195,8 @@ class DeedDialog(Question[None]):
             self.put("facts", [[(f"{'node':<12}", "dim"), (self._node_name, "title")],
                                [(f"{'':<12}", "dim"), (clip(self.deed.description, 54), "text")]])  # fmt: skip
         else:
-            self.put("facts", facts(self.deed, self.agent, self._detail, self._row, self._trouble, self._on))
+            about = facts(self.deed, self.agent, self._detail, self._row, self._trouble, self._on)
+            self.put("facts", about + self._asked())
         asking = self.stage == "asking"
         for name in ("buttons", "reason", *(f"want-{want.name}" for want in self.deed.wants)):
             self.query_one(f"#{name}").display = asking

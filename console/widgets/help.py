@@ -34,6 +34,7 @@ TITLES = {
     "groups": "Groups",
     "tasks": "Tasks",
     "traces": "Trace sessions",
+    "approvals": "Approvals",
     "replay": "The recording",
     "nodes": "The nodes of a fleet",
     "fleet_agents": "The agents of all nodes",

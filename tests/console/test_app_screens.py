@@ -9,7 +9,7 @@ from textual.filter import Monochrome
 
 from tests.console.driving import LARGE, SMALL, Driver, console
 from tests.console.fake_node import FakeNode
-from tests.console.fake_pages import talk
+from tests.console.fake_pages import asked_things, talk
 from tests.console.snapshots import assert_snapshot
 
 SIZES = {"80x24": SMALL, "200x60": LARGE}
@@ -83,6 +83,20 @@ async def test_screen_of_a_sequence_chart(size: str) -> None:
         await driver.press("o")
         await driver.until(lambda: driver.shows("▶"))
         assert_snapshot(driver.app, f"chart-{size}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_screen_of_approvals(size: str) -> None:
+    """What waits for a person, with the longest waiting chosen; and its sign on the overview."""
+    node = troubled()
+    asked_things(node)
+    async with console(node, size=SIZES[size], screen="overview") as driver:
+        await driver.until(lambda: driver.shows("3 agents wait for a person") and driver.shows("Busiest"))
+        await driver.until(lambda: driver.shows(OVERVIEW_READY))
+        assert_snapshot(driver.app, f"overview-asked-{size}")
+        await driver.press("J")
+        await driver.until(lambda: driver.shows("approval 12"))
+        assert_snapshot(driver.app, f"approvals-{size}")
 
 
 async def test_screen_in_the_light() -> None:

@@ -82,6 +82,14 @@ def test_what_is_refused_is_not_done_and_the_agent_learns_why(bank: Running) -> 
     assert bank.json("refuse", "bank", "teller-1", str(number), "--reason", "twice the price")["done"]
     bank.until(lambda: "twice the price" in done(bank, "teller-1"))
     assert "refunded" not in done(bank, "teller-1")
+    newest = bank.json("approvals", "bank")["decided"][0]
+    assert (newest["number"], newest["outcome"], newest["allowed"], newest["reason"]) == (
+        number, "refused", False, "twice the price",
+    )  # fmt: skip
+    assert "sk-secret" not in json.dumps(newest)
+    _, out, _ = bank.observe("approvals", "bank", "--past")
+    assert "refused by admin" in out
+    assert ": twice the price" in out
 
 
 def test_one_key_is_not_two_people(bank: Running) -> None:

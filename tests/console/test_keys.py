@@ -22,6 +22,7 @@ from observe.console.keys import (
     permitted,
 )
 from observe.console.pages.agents import AgentsPage
+from observe.console.pages.approvals import ApprovalsPage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
@@ -46,6 +47,7 @@ OWNERS: dict[str, type] = {
     "groups": GroupsPage,
     "tasks": TasksScreen,
     "traces": TracesPage,
+    "approvals": ApprovalsPage,
     "replay": ReplayApp,
     "fleet": FleetApp,
     "nodes": NodesPage,
@@ -62,6 +64,7 @@ PAGES: tuple[Page, ...] = (
     "tasks",
     "groups",
     "traces",
+    "approvals",
     "nodes",
     "fleet_agents",
 )

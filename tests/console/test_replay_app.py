@@ -59,7 +59,7 @@ async def replayed(path: Path, screen: PageName = "overview", at: str = "") -> A
             yield Replayed(app, pilot)
 
 
-@pytest.mark.parametrize("screen", [screen for screen in SCREENS if screen != "tasks"])
+@pytest.mark.parametrize("screen", [screen for screen in SCREENS if screen not in ("tasks", "approvals")])
 async def test_every_screen_shows_the_past(recorded: Path, screen: PageName) -> None:
     async with replayed(recorded, screen, at="end") as console:
         await console.until(console.app.first_paint.is_set)
@@ -82,9 +82,12 @@ async def test_the_overview_of_a_dead_node_says_how_it_died(recorded: Path) -> N
 
 
 async def test_what_is_not_in_a_recording_is_said_to_be_missing(recorded: Path) -> None:
-    """Tasks are asked of the service, and there is none."""
+    """Tasks and approvals are asked of the service, and there is none."""
     async with replayed(recorded, "tasks", at="end") as console:
         await console.until(lambda: console.shows("there is no service to ask"))
+        await console.pilot.press("J")
+        await console.until(lambda: console.app.page.page_name == "approvals")
+        await console.until(lambda: console.shows("there is no service to ask") and console.shows("asking"))
 
 
 async def test_semicolon_goes_to_the_crash_and_then_to_the_death(recorded: Path) -> None:

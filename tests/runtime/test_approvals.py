@@ -21,6 +21,7 @@ from observe.runtime import (
     actions,
 )
 from observe.runtime.approvals import Person
+from observe.runtime.approvals_decided import KEPT, plain
 from observe.runtime.governing import ALLOW, Attempt, Decision, Governed, deny, need_approval
 from observe.runtime.instrument import Instrument
 from observe.runtime.testing import eventually
@@ -251,3 +252,33 @@ def test_an_approval_that_makes_no_sense_is_refused_where_it_is_written(
 ) -> None:
     with pytest.raises(error):
         Approval("?", **fields)
+
+
+async def test_what_was_decided_is_remembered_without_keeping_anybody_alive() -> None:
+    """Who comes to the desk sees what the last one did; a node that decides for years does not grow by it."""
+    async with Node("t") as node:
+        approvals = node.govern().approvals
+        for person, granted in ((ANN, True), (BOB, False)):
+            _, answer = await asks(node, "ten to ann")
+            decide(node, person, granted, "known")
+            await answer
+        teller, answer = await asks(node, Approval("ten to ann", timeout_s=0.01, on_timeout="allow"))
+        await answer
+        teller, answer = await asks(node, "ten to ann")
+        node.control.find(teller.pid).ref.exit("killed")
+        with pytest.raises(AgentExited):
+            await answer
+        await eventually(lambda: approvals.past.total == 4)
+        assert [(one.outcome, one.is_allowed, one.by) for one in approvals.past.newest(10)] == [
+            ("given up", False, ""), ("expired", True, ""), ("refused", False, "operator bob"), ("granted", True, "operator ann"),
+        ]  # fmt: skip
+        newest = approvals.past.newest(1)[0]
+        assert (newest.activity, newest.said, newest.pid) == ("tool:refund", {"amount": 10}, teller.pid)
+        for _ in range(300):
+            approvals.past.add(newest)
+        assert (len(approvals.past.newest(1000)), approvals.past.total) == (KEPT, 304)
+
+
+def test_of_what_an_activity_was_given_only_small_plain_values_are_kept() -> None:
+    assert plain({"a": "x" * 1000, "b": 3, "c": [1], "d": None}) == {"a": "x" * 200, "b": 3, "d": None}
+    assert len(plain({str(number): number for number in range(100)})) == 8
