@@ -12,7 +12,7 @@ from observe.runtime.bonds import Bonds, Monitor, Timer
 from observe.runtime.care import Care, care_of
 from observe.runtime.exits import NORMAL, ExitReason
 from observe.runtime.mailbox import Overflow, SpecialMailbox, bounded_first
-from observe.runtime.ref import Ref
+from observe.runtime.ref import Ref, carried_now
 
 if TYPE_CHECKING:
     from observe.runtime.approvals import Approval
@@ -253,7 +253,7 @@ class Agent:
         Returns:
             The timer, whose `cancel()` stops it.
         """
-        return Timer(self, to._agent if to is not None else self, message, delay_s)
+        return Timer(self, to._agent if to is not None else self, message, delay_s, carried_now("timer"))
 
     # What follows is the runtime's.
 

@@ -11,12 +11,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from observe.runtime.calls import envelope
 from observe.runtime.errors import Denied
 from observe.runtime.exits import NOPROC, ExitReason
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.budget import Spending
+    from observe.runtime.calls import Carried
     from observe.runtime.care import Care
     from observe.runtime.ref import Ref
     from observe.runtime.taps import Tapped
@@ -64,12 +66,15 @@ class Monitor:
 class Timer:
     """A message to be sent later. Dies with the agent that set it, and with the one it is for."""
 
-    __slots__ = ("_agent", "_handle", "_message", "_owner")
+    __slots__ = ("_agent", "_carried", "_handle", "_message", "_owner")
 
-    def __init__(self, owner: Agent, agent: Agent, message: Any, delay_s: float) -> None:
+    def __init__(
+        self, owner: Agent, agent: Agent, message: Any, delay_s: float, carried: Carried | None
+    ) -> None:
         self._owner = owner
         self._agent = agent
         self._message = message
+        self._carried = carried
         bonds_of(owner).timers.add(self)
         self._handle: TimerHandle | None = owner._o_scheduler.loop.call_later(delay_s, self._fire)
 
@@ -109,7 +114,8 @@ class Timer:
                 self._owner._o_node.dead_letter(self._agent, self._message)
                 return
         if self._agent._o_is_alive():
-            self._agent._o_deliver(self._message)
+            carried, message = self._carried, self._message
+            self._agent._o_deliver(message if carried is None else envelope(message, self._agent, carried))
 
 
 class Bonds:

@@ -81,6 +81,14 @@ class Call:
         return self.value
 
 
+def envelope(message: Any, agent: Agent, carried: Carried) -> Call:
+    """A cast of `message` that takes `carried` along."""
+    cast = Call(message, agent)
+    cast.carried = carried
+    cast.is_cast = True
+    return cast
+
+
 class Deadlines:
     """Time-outs of calls: a queue for each length, so that arming one is an append and most are never looked at.
 

@@ -88,7 +88,7 @@ class AgentRun(Run):
         self.caller = caller
         """The agent whose step it is; None in plain asyncio code."""
         self.node = node
-        self.carried = carried_now()
+        self.carried = carried_now("map")
         self.results: dict[int, Outcome[Any, Any]] = {}
         """Of items whose function is over, until their agents have ended."""
         self._timers: dict[int, TimerHandle] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from observe.runtime.bonds import bonds_of
+from observe.runtime.calls import envelope
 from observe.runtime.errors import NoSuchAgent
-from observe.runtime.ref import carried_now, carried_to, envelope, is_tapped
+from observe.runtime.ref import carried_now, carried_to, is_tapped
 
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
@@ -56,7 +57,7 @@ class Groups:
     def publish(self, group: str, message: Any) -> int:
         """Cast `message` to every member, once for each membership. Returns to how many."""
         sent = 0
-        carried, tapped = carried_now(), is_tapped()
+        carried, tapped = carried_now("cast"), is_tapped()
         for agent, count in list(self._members.get(group, {}).items()):
             for _ in range(count):
                 if tapped:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from observe.runtime.findings import Finding
     from observe.runtime.governing import Governed
     from observe.runtime.ladder import Failure, Rung
+    from observe.runtime.reload.reloader import Reloaded
     from observe.runtime.workers.process import WorkerProcess
 
 logger = logging.getLogger("observe.runtime")
@@ -67,6 +68,9 @@ class Instrument:
     def on_governed(self, event: Governed) -> None:
         """Something was decided about what an agent may do, or an agent that is monitored does something."""
 
+    def on_reload(self, reloaded: Reloaded, agents: list[Agent]) -> None:
+        """Code was exchanged, or put back, and these agents go on with the new one."""
+
     def on_finding(self, finding: Finding) -> None:
         """The node has diagnosed something, or (`finding.cleared`) it is over.
 
@@ -100,6 +104,7 @@ class Instruments:
     on_checkpoint: tuple[Callable[[Agent, int], None], ...]
     on_worker: tuple[Callable[[WorkerProcess], None], ...]
     on_governed: tuple[Callable[[Governed], None], ...]
+    on_reload: tuple[Callable[[Reloaded, list[Agent]], None], ...]
     on_finding: tuple[Callable[[Finding], None], ...]
 
     def __init__(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Thread, get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from observe.runtime.bonds import signal
-from observe.runtime.calls import Call, Carried, wait_future
+from observe.runtime.calls import Call, Carried, envelope, wait_future
 from observe.runtime.errors import CallingSelf, NoSuchAgent, NotSendable
 from observe.runtime.exits import KILLED, ExitReason
 from observe.runtime.mailbox import has_room, overfull_of
@@ -38,9 +38,16 @@ _guarding: set[object] = set()
 """Who wants it."""
 
 
-def _carry() -> Carried | None:
-    """What a message takes along; `set_carrier` replaces it."""
+Way = Literal["cast", "call", "timer", "map"]
+"""How something is sent: `map` is an item of `supervised_map`."""
+
+
+def _nothing(way: Way) -> Carried | None:
     return None
+
+
+_carry: Callable[[Way], Carried | None] = _nothing
+"""What a message takes along; `set_carrier` replaces it."""
 
 
 def _always() -> bool:
@@ -48,9 +55,9 @@ def _always() -> bool:
 
 
 def set_carrier(
-    ambient: Callable[[], object] | None, carry: Callable[[], Carried | None] | None = None
+    ambient: Callable[[], object] | None, carry: Callable[[Way], Carried | None] | None = None
 ) -> None:
-    """Let messages of this process take along what `carry` returns. It is asked in the sender's context, and only where
+    """Let messages of this process take along what `carry` returns for the way they go. It is asked in the sender's context, and only where
     `ambient` returns something true. For tracing, which sets it only while there is a trace to be continued."""
     global _ambient, _in_trace, _carry  # a look-up in the hot path would cost each message more
     if carry is not None:
@@ -91,25 +98,17 @@ def carried_to(target: Agent, message: Any, is_call: bool = False) -> Carried | 
         _guard(target, message)
     if _tapped is not None:
         _tapped(target, message, is_call)
-    return carried_now()
+    return carried_now("call" if is_call else "cast")
 
 
-def carried_now() -> Carried | None:
-    """What a message sent now would take along."""
-    return _carry() if _in_trace is not None and _in_trace() else None
+def carried_now(way: Way) -> Carried | None:
+    """What a message sent now in this way would take along."""
+    return _carry(way) if _in_trace is not None and _in_trace() else None
 
 
 def is_tapped() -> bool:
     """Whether somebody listens to what is sent now, or guards it."""
     return _tapped is not None or _guard is not None
-
-
-def envelope(message: Any, agent: Agent, carried: Carried) -> Call:
-    """A cast of `message` that takes `carried` along."""
-    cast = Call(message, agent)
-    cast.carried = carried
-    cast.is_cast = True
-    return cast
 
 
 def _enveloped(message: Any, agent: Agent) -> Any:

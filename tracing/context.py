@@ -1,6 +1,10 @@
 """Trace context across messages and over HTTP.
 
-    sender's current span --> envelope (cast, call, items of supervised_map) --> current while the message is handled
+    sender's current span --> envelope (cast, call, timer, items of supervised_map) --> current while the message is handled
+
+What is sent continues the trace (its handling is a child), or, as `configure` has it for casts and timers, begins one with a
+link. So do timers in any case when a trace has gone through too many of them: an agent that wakes itself for ever must not have
+one trace for ever.
 
 In the process a context travels as it is, baggage included. Between processes it travels as W3C headers.
 """
@@ -9,19 +13,53 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context as Variables
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final, Literal
 
 from opentelemetry import context as otel
 from opentelemetry import propagate, trace
+from opentelemetry.trace import INVALID_SPAN, Link, SpanContext
 
 from observe.runtime.carrying import set_reader
-from observe.runtime.ref import set_carrier
+from observe.runtime.ref import Way, set_carrier
+
+Relation = Literal["child", "link"]
+"""How the handling of a message stands to its sending: in the same trace, or in one of its own that points to it."""
+
+TIMERS: Final = 20
+TIMERS_S: Final = 60.0
+"""Through so many timers in a row, or after so long, a message no longer belongs to the trace in which the first was set."""
+
+_LINK: Final = otel.create_key("observe-link")
+"""A `SpanContext` to which the next root span links."""
+_TIMERS: Final = otel.create_key("observe-timers")
+"""Through how many timers a trace has gone, and when the first was set, in Unix time."""
+LINK_HEADER: Final = "observe-link"
+TIMERS_HEADER: Final = "observe-timers"
+"""The same between the processes of a node, where W3C has no headers for them."""
+
+
+@dataclass(slots=True)
+class _Ways:
+    casts: Relation = "child"
+    timers: Relation = "child"
+    carries_all: bool = False
+    """Also traces that are not sampled: their spans may be kept in the end."""
+
+
+_ways: Final = _Ways()
+
+
+def configure(*, casts: Relation, timers: Relation, carries_all: bool) -> None:
+    """How messages of this process continue traces; the newest `setup` decides."""
+    _ways.casts, _ways.timers, _ways.carries_all = casts, timers, carries_all
 
 
 def _reader() -> Callable[[], object]:
@@ -74,7 +112,7 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-def carry() -> Callable[[], object] | None:
+def carry(way: Way) -> Callable[[], object] | None:
     """The current context, for a message to take along; None when there is no sampled span that still runs. An agent that
     keeps sending to itself after its span has ended begins a new trace, lest one grows without end."""
     context = otel.get_current()
@@ -82,9 +120,44 @@ def carry() -> Callable[[], object] | None:
         return None
     span = trace.get_current_span(context)
     known = span.get_span_context()
-    if not known.trace_flags.sampled or not (span.is_recording() or known.is_remote):
+    if not (known.trace_flags.sampled or (_ways.carries_all and known.is_valid)):
         return None
+    if not (span.is_recording() or known.is_remote):
+        return None
+    if way == "timer":
+        context = _by_timer(context, known)
+    elif way == "cast" and _ways.casts == "link":
+        context = _linking(context, known)
     return _Carried(otel.attach, context)
+
+
+def _by_timer(context: otel.Context, known: SpanContext) -> otel.Context:
+    count, since = _timers_of(context)
+    now = time.time()
+    if _ways.timers == "link" or count >= TIMERS or now - since > TIMERS_S:
+        return otel.set_value(_TIMERS, None, _linking(context, known))
+    return otel.set_value(_TIMERS, (count + 1, since), context)
+
+
+def _timers_of(context: otel.Context) -> tuple[int, float]:
+    found: Any = otel.get_value(_TIMERS, context)
+    return found if found is not None else (0, time.time())
+
+
+def _linking(context: otel.Context, known: SpanContext) -> otel.Context:
+    """The same but for its span, to which the next one links. Baggage stays."""
+    return otel.set_value(_LINK, known, trace.set_span_in_context(INVALID_SPAN, context))
+
+
+def links_of(context: otel.Context) -> list[Link]:
+    """To what a root span that begins in this context links."""
+    known: Any = otel.get_value(_LINK, context)
+    return [] if known is None else [Link(known, {"observe.link": "message"})]
+
+
+def linked(context: otel.Context) -> otel.Context:
+    """The context for what is below such a span: the link is made."""
+    return context if otel.get_value(_LINK, context) is None else otel.set_value(_LINK, None, context)
 
 
 class _Carried(partial[object]):
@@ -93,13 +166,29 @@ class _Carried(partial[object]):
     def headers(self) -> dict[str, str]:
         """The context as text."""
         carrier: dict[str, str] = {}
-        propagate.inject(carrier, self.args[0])
+        context = self.args[0]
+        propagate.inject(carrier, context)
+        known: Any = otel.get_value(_LINK, context)
+        if known is not None:
+            link: dict[str, str] = {}
+            propagate.inject(link, trace.set_span_in_context(trace.NonRecordingSpan(known), otel.Context()))
+            carrier[LINK_HEADER] = link.get("traceparent", "")
+        if otel.get_value(_TIMERS, context) is not None:
+            count, since = _timers_of(context)
+            carrier[TIMERS_HEADER] = f"{count} {since:.3f}"
         return carrier
 
 
 def _read(incoming: Mapping[str, str]) -> _Carried:
     """What a message from another process of the node carries."""
     context = propagate.extract(incoming)
+    if incoming.get(LINK_HEADER):
+        link = propagate.extract({"traceparent": incoming[LINK_HEADER]}, otel.Context())
+        known = trace.get_current_span(link).get_span_context()
+        context = otel.set_value(_LINK, known if known.is_valid else None, context)
+    count, _, since = incoming.get(TIMERS_HEADER, "").partition(" ")
+    if count:
+        context = otel.set_value(_TIMERS, (int(count), float(since)), context)
     # No span of this process stands for it: what is sent takes the context along for as long as anybody is in it.
     hold()
     weakref.finalize(context, release).atexit = False

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
@@ -26,18 +26,20 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_OFF, Sampler
 
 from observe.tracing import environment, open_spans
 from observe.tracing.beside import beside
-from observe.tracing.context import hold, release
+from observe.tracing.context import Relation, configure, hold, release
 from observe.tracing.errors import BadSetting
 from observe.tracing.exporters import SIGNALS, Protocol, exporters
 from observe.tracing.far import FarTracing
+from observe.tracing.happenings import Happenings
 from observe.tracing.message_spans import MessageRule, MessageSpans
 from observe.tracing.open_spans import OpenSpans
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
 from observe.tracing.spans import SpanMaker
+from observe.tracing.tail import Deciding, Tail, TailKeep
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -47,13 +49,18 @@ SHUTDOWN_S: Final = 3.0
 
 METRICS_EVERY_S: Final = 15.0
 
+TAIL: Final = TailKeep()
+"""Traces with an error are kept."""
+
 
 class _Spans(SpanProcessor):
     """Counts spans that start, and puts those that end into the outbox."""
 
-    def __init__(self, outbox: Outbox[ReadableSpan]) -> None:
+    def __init__(self, outbox: Outbox[ReadableSpan], rule: TailKeep | None) -> None:
         self.outbox = outbox
         self.open = OpenSpans()
+        self.tail = Tail(rule, self._keep)
+        self.tail.on_open = self.open.started
         outbox.on_leave = self.open.leaving
         self.started = 0
         self.ended = 0
@@ -65,12 +72,16 @@ class _Spans(SpanProcessor):
         self._lock = threading.Lock()
         self.started = self.ended = 0
         self.open.forked()
+        self.tail.forked()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if span.context.trace_flags.sampled:
             with self._lock:
                 self.started += 1
             self.open.started(span)
+            hold()
+        elif self.tail.rule is not None:
+            self.tail.started(span)
             hold()
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -80,6 +91,17 @@ class _Spans(SpanProcessor):
             release()
             self.open.ended(span)
             self.outbox.put(span)
+        elif span.context is not None and self.tail.rule is not None:
+            release()
+            self.tail.ended(span)
+
+    def _keep(self, span: ReadableSpan) -> None:
+        """It had not been sampled, and has ended."""
+        with self._lock:
+            self.started += 1
+            self.ended += 1
+        self.open.ended(span)
+        self.outbox.put(span)
 
 
 class _Logs(LogRecordProcessor):
@@ -117,14 +139,19 @@ class Tracing:
         queued: int,
         batch: int,
         delay_s: float,
-        messages: Sequence[MessageRule] | None,
+        messages: Sequence[MessageRule],
+        tail: TailKeep | None,
         signals: frozenset[str],
     ) -> None:
         sizes: dict[str, Any] = {"queued": queued, "batch": batch, "delay_s": delay_s}
-        self._spans = _Spans(Outbox("traces", makers["traces"], SpanExportResult.FAILURE, **sizes))
+        self._spans = _Spans(Outbox("traces", makers["traces"], SpanExportResult.FAILURE, **sizes), tail)
+        self.tail = self._spans.tail
+        """Traces that were sampled out, until it is known whether to keep them."""
         self._logs = _Logs(Outbox("logs", makers["logs"], LogRecordExportResult.FAILURE, **sizes))
         self.resource = resource
-        self.tracer_provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        self.tracer_provider = TracerProvider(
+            sampler=Deciding(sampler, self.tail), resource=resource, shutdown_on_exit=False
+        )
         """For other instrumentations, whose spans then nest under the agents'."""
         self.tracer_provider.add_span_processor(self._spans)
         self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
@@ -137,9 +164,10 @@ class Tracing:
             readers = [PeriodicExportingMetricReader(makers["metrics"](), export_interval_millis=every_ms)]
         self.meter_provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
         self._content = content
-        self._rules = None if messages is None else tuple(messages)
+        self._rules = tuple(messages)
         self._makers: list[SpanMaker] = []
         self._message_spans: list[MessageSpans] = []
+        self._happenings: list[Happenings] = []
         self._far: list[FarTracing] = []
         self.options: dict[str, Any] = {}
         """How `setup` was called, for the worker processes of its node."""
@@ -147,32 +175,41 @@ class Tracing:
 
     def plug_in(self, node: Node) -> SpanMaker:
         """Make spans of what `node`'s agents do from now on."""
+        messages = MessageSpans(node, self.tracer_provider, self._rules, self.tail)
         maker = SpanMaker(
-            node, self.tracer_provider, self.logger_provider, self.meter_provider, content=self._content
-        )
+            node, self.tracer_provider, self.logger_provider, self.meter_provider, messages, self.tail,
+            content=self._content,
+        )  # fmt: skip
+        happenings = Happenings(node, maker.note, messages)
         self._makers.append(maker)
         open_spans.register(node, self._spans.open, self)
         maker.start()
-        if self._rules is not None:
-            spans = MessageSpans(node, self.tracer_provider, self._rules)
-            self._message_spans.append(spans)
-            spans.start()
+        self._message_spans.append(messages)
+        messages.start()
+        self._happenings.append(happenings)
+        happenings.start()
         self._spans.outbox.ready()
         self._logs.outbox.ready()
         if not node.is_worker:
-            far = FarTracing(node, self.options)
+            far = FarTracing(node, self.options, self.tail)
             self._far.append(far)
             far.start()
         return maker
 
     def unplug(self) -> None:
         """Make no more spans of what agents do. On the thread of their loop, as `shutdown` may be elsewhere."""
+        self._unplug()
+        self._makers.clear()
+        self._message_spans.clear()
+        self._happenings.clear()
+
+    def _unplug(self) -> None:
+        for happenings in self._happenings:
+            happenings.stop()
         for spans in self._message_spans:
             spans.stop()
         for maker in self._makers:
             maker.stop()
-        self._makers.clear()
-        self._message_spans.clear()
 
     def statistics(self) -> dict[str, Any]:
         """The account of spans and logs: started = exported + dropped, by reason + queued + in flight + open."""
@@ -182,6 +219,8 @@ class Tracing:
             "open": self._spans.started - ended,
             "spans": spans,
             "logs": self._logs.outbox.statistics(),
+            "tail": self.tail.statistics(),
+            "passed_over": sum(one.passed_over for one in self._message_spans),
             "metrics": {"interval_s": self._metrics_every_s},
         }
 
@@ -210,10 +249,7 @@ class Tracing:
         deadline = time.monotonic() + timeout_s
         for far in self._far:
             far.stop()
-        for spans in self._message_spans:
-            spans.stop()
-        for maker in self._makers:
-            maker.stop()
+        self._unplug()
         metrics_end = beside(self.meter_provider.shutdown, "observe:close-metrics")
         done = self._spans.outbox.close(max(0.0, deadline - time.monotonic()))
         done = self._logs.outbox.close(max(0.0, deadline - time.monotonic())) and done
@@ -242,7 +278,10 @@ def setup(
     service_name: str | None = None,
     attributes: Mapping[str, str] | None = None,
     sampler: Sampler | None = None,
-    messages: Sequence[MessageRule] | None = None,
+    messages: Sequence[MessageRule] = (),
+    casts: Relation = "child",
+    timers: Relation = "child",
+    tail: TailKeep | None = TAIL,
     content: bool | None = None,
     set_global: bool = True,
     queued: int | None = None,
@@ -260,8 +299,11 @@ def setup(
         service_name: otherwise OTEL_SERVICE_NAME, or the node's name.
         attributes: further ones of the resource.
         sampler: of traces that begin here; otherwise OTEL_TRACES_SAMPLER, or all.
-        messages: which messages make spans; the first rule that means an agent decides. With an empty list those of
-            agents that a live session listens to; None: no messages.
+        messages: which messages make spans; the first rule that means an agent decides. Those of agents that a live session
+            listens to, or that are contained at `monitored` or above, always do.
+        casts, timers: whether what a cast or a timer leads to is a `child` in its sender's trace, or begins a trace with a
+            `link` to it.
+        tail: which traces are kept although they were sampled out; None: none, which makes them cheaper.
         content: also export texts of prompts, arguments and results, masked. Otherwise
             OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; off by default.
         set_global: let other instrumentations of this process use the same providers, so that their spans nest.
@@ -285,14 +327,19 @@ def setup(
     if content is None:
         said = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "")
         content = said.lower() in ("true", "span_only", "event_only", "span_and_event")
+    for name, relation in (("casts", casts), ("timers", timers)):
+        if relation not in get_args(Relation):
+            raise BadSetting(name, relation, "'child' or 'link'")
     makers = exporters(endpoint, protocol, dict(headers) if headers else None, timeout_s)
     signals = frozenset() if environment.is_disabled() else frozenset(filter(environment.exports, SIGNALS))
+    chosen = (sampler or environment.sampler()) if "traces" in signals else ALWAYS_OFF
     tracing = Tracing(
         _resource(node, service_name, attributes),
-        (sampler or environment.sampler()) if "traces" in signals else ALWAYS_OFF,
+        chosen,
         makers,
         content=content,
         messages=messages,
+        tail=None if chosen in (ALWAYS_OFF, DEFAULT_OFF) else tail,  # off means off
         signals=signals,
         **sizes,
     )
@@ -303,12 +350,16 @@ def setup(
         "service_name": service_name or (node.short_name if node is not None else None),
         "attributes": dict(attributes) if attributes else None,
         "sampler": sampler,
-        "messages": None if messages is None else list(messages),
+        "messages": list(messages),
+        "casts": casts,
+        "timers": timers,
+        "tail": tail,
         "content": content,
         "set_global": set_global,
         "timeout_s": timeout_s,
         **sizes,
     }
+    configure(casts=casts, timers=timers, carries_all=tracing.tail.rule is not None)
     if set_global:
         trace.set_tracer_provider(tracing.tracer_provider)
         metrics.set_meter_provider(tracing.meter_provider)

@@ -25,7 +25,8 @@ from observe.tracing.masking import mask_text
 from observe.tracing.outflow import Outflow
 from observe.tracing.payload import encode, encode_fields
 from observe.tracing.peek import type_name
-from observe.tracing.sessions import MESSAGE, _Rate, _said
+from observe.tracing.rates import Rate
+from observe.tracing.sessions import MESSAGE, _said
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -64,7 +65,7 @@ class FunctionSession:
         self._count = count
         self._for_s = for_s
         self._until = 0.0
-        self._rate = _Rate(rate)
+        self._rate = Rate(rate)
         self._out = Outflow(node.loop, sink)
         self._hook: Hook | None = None
         self._key = ""

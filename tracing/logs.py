@@ -17,8 +17,10 @@ from opentelemetry._logs import SeverityNumber
 from observe.runtime.scheduler import current_agent
 from observe.tracing import genai
 from observe.tracing.masking import mask_text
+from observe.tracing.spans import agent_here
 
 if TYPE_CHECKING:
+    from observe.runtime import Agent
     from observe.tracing.export import Tracing
 
 BODY: Final = 4000
@@ -30,7 +32,7 @@ _OURS: Final = ("observe.tracing", "opentelemetry")
 
 def where() -> dict[str, Any]:
     """`agent`, `pid`, `trace_id`, `span_id` of the code that runs; an empty text, or 0, for what there is not."""
-    agent = current_agent()
+    agent = _agent()
     span = trace.get_current_span().get_span_context()
     return {
         "agent": "" if agent is None else agent.ref.name or type(agent).__name__,
@@ -38,6 +40,11 @@ def where() -> dict[str, Any]:
         "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else "",
         "span_id": trace.format_span_id(span.span_id) if span.is_valid else "",
     }
+
+
+def _agent() -> Agent | None:
+    """Whose code runs: the step's, or of another task or thread that has its context, the agent in whose activity it began."""
+    return current_agent() or agent_here()
 
 
 class AgentFilter(logging.Filter):
@@ -68,7 +75,7 @@ class LogHandler(logging.Handler):
             return
         try:
             attributes: dict[str, Any] = {"code.lineno": record.lineno, "logger.name": record.name}
-            agent = current_agent()
+            agent = _agent()
             if agent is not None:
                 attributes |= genai.whose(agent)
             if record.exc_info and record.exc_info[0] is not None:

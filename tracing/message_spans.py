@@ -6,7 +6,7 @@
 
 Names and attributes follow OpenTelemetry's messaging conventions: the processing links to the sending, which works for any
 structure, and is a child of the sender's span as well, which gives a readable tree. A message that carries a sampled trace
-belongs to it; one that carries none begins a trace, or not, by the ratio. Only agents that a rule means are tapped: the
+belongs to it; one that carries none begins a trace, or not, by the ratio; one that fails makes a span all the same. Only agents that a rule means are tapped: the
 messages of all others cost what they cost without this. All of it belongs to the scheduler's thread.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 import weakref
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -30,8 +31,11 @@ from observe.runtime.errors import ActionRefused
 from observe.runtime.instrument import Instrument
 from observe.runtime.taps import Handled, Tap, tap, untap
 from observe.tracing import genai
+from observe.tracing.context import linked, links_of
 from observe.tracing.errors import BadSetting
 from observe.tracing.masking import mask_text
+from observe.tracing.rates import Rate
+from observe.tracing.tail import Tail, always
 
 if TYPE_CHECKING:
     from observe.runtime import Agent, ExitReason, Node
@@ -40,6 +44,10 @@ MOST_SENT: Final = 10_000
 """Messages that wait for their receiver and would be linked to. The oldest are forgotten first."""
 
 SYSTEM: Final = "observe"
+
+ALWAYS_RATE: Final = 500.0
+"""Messages a second of agents that are traced live or contained which make spans, in all: some 3% of a core. What is beyond is
+counted (`passed_over`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +74,26 @@ class MessageRule:
         )
 
 
-_ALWAYS: Final = MessageRule()
-
-
 class MessageSpans(Tap, Instrument):
     """Makes them for one node."""
 
-    def __init__(self, node: Node, tracers: TracerProvider, rules: tuple[MessageRule, ...]) -> None:
+    def __init__(
+        self, node: Node, tracers: TracerProvider, rules: tuple[MessageRule, ...], tail: Tail
+    ) -> None:
         """The first rule that means an agent decides."""
         self._node = node
         self._tracer = tracers.get_tracer("observe.messages")
         self._given = rules
+        self._tail = tail
+        self._rate = Rate(ALWAYS_RATE)
+        self.passed_over = 0
+        """Messages of agents under a session or in containment that made no span, by `ALWAYS_RATE`."""
         self._rules: dict[int, MessageRule] = {}
         self._always: Counter[int] = Counter()
         self._agents: dict[int, Agent] = {}
         self._open: dict[int, tuple[Span, Context]] = {}
+        self._unmade: dict[int, tuple[int, Context]] = {}
+        """Messages in hand that make a span only if they fail: since when, and in which context."""
         self._sent: dict[tuple[int, int], deque[SpanContext]] = {}
 
     def start(self) -> None:
@@ -106,22 +119,31 @@ class MessageSpans(Tap, Instrument):
             untap(agent, self)
         for span, _ in self._open.values():
             span.end()
-        for kept in (self._agents, self._open, self._rules, self._sent):
+        for kept in (self._agents, self._open, self._unmade, self._rules, self._sent, self._always):
             kept.clear()
 
     def always(self, agent: Agent) -> None:
-        """A live session listens to it: all its messages make spans, until `no_more`."""
+        """A live session listens to it, or it is contained: all that it does makes spans, until `no_more`."""
         self._always[agent._o_pid] += 1
         self._listen(agent)
 
     def no_more(self, agent: Agent) -> None:
-        """That session has ended."""
+        """That session has ended, or it is out again."""
         pid = agent._o_pid
         self._always[pid] -= 1
         if self._always[pid] <= 0:
             del self._always[pid]
             if pid not in self._rules and self._agents.pop(pid, None) is not None:
                 untap(agent, self)
+
+    def is_always(self, pid: int) -> bool:
+        """Whether all that it does is sampled."""
+        return pid in self._always
+
+    def open_span(self, pid: int) -> Span | None:
+        """That of the message which it handles now."""
+        opened = self._open.get(pid)
+        return opened[0] if opened is not None else None
 
     # -- what the node tells
 
@@ -133,9 +155,12 @@ class MessageSpans(Tap, Instrument):
         self._agents.pop(pid, None)
         self._rules.pop(pid, None)
         self._always.pop(pid, None)
+        self._unmade.pop(pid, None)
         left = self._open.pop(pid, None)
         if left is not None:
             left[0].set_attribute(genai.END_REASON, mask_text(str(reason))[0])
+            if not reason.is_orderly:
+                left[0].set_status(Status(StatusCode.ERROR, mask_text(str(reason))[0]))
             left[0].end()
 
     def _consider(self, agent: Agent) -> None:
@@ -153,7 +178,7 @@ class MessageSpans(Tap, Instrument):
 
     def on_send(self, agent: Agent, target: Agent, message: Any, is_call: bool) -> None:
         current = trace.get_current_span()
-        if not (current.is_recording() and current.get_span_context().trace_flags.sampled):
+        if not current.is_recording():  # sampled, or held until it is known
             return
         where = type(target).__name__
         span = self._tracer.start_span(
@@ -167,25 +192,41 @@ class MessageSpans(Tap, Instrument):
 
     def on_begin(self, agent: Agent, message: Any) -> None:
         pid = agent._o_pid
-        rule = self._rules.get(pid, _ALWAYS) if pid not in self._always else _ALWAYS
-        before = otel.get_current()
+        rule = self._rules.get(pid)
+        before = inside = otel.get_current()
         parent = trace.get_current_span(before).get_span_context()
         sent = self._take_sent(pid, message)
-        if parent.is_valid:
-            if rule.roots or not parent.trace_flags.sampled:
+        if pid in self._always and self._rate.take():
+            inside = always(before)
+        elif rule is None:
+            self.passed_over += 1
+            return
+        elif parent.is_valid:
+            if rule.roots or not (parent.trace_flags.sampled or self._tail.rule is not None):
                 return
         elif random.random() >= rule.ratio:
+            if self._tail.rule is not None and self._tail.rule.errors:
+                self._unmade[pid] = time.time_ns(), before
             return
-        where = type(agent).__name__
-        span = self._tracer.start_span(
-            f"process {where}", before, SpanKind.CONSUMER, _facts("process", where) | genai.whose(agent),
-            links=[Link(sent)] if sent is not None else [],
-        )  # fmt: skip
+        span = self._begun(agent, inside, sent)
         self._open[pid] = span, before
-        otel.attach(trace.set_span_in_context(span, before))
+        otel.attach(trace.set_span_in_context(span, linked(inside)))
+
+    def _begun(
+        self, agent: Agent, inside: Context, sent: SpanContext | None, since_ns: int | None = None
+    ) -> Span:
+        where = type(agent).__name__
+        links = [*([Link(sent)] if sent is not None else []), *links_of(inside)]
+        facts = _facts("process", where) | genai.whose(agent)
+        return self._tracer.start_span(
+            f"process {where}", inside, SpanKind.CONSUMER, facts, links, start_time=since_ns
+        )
 
     def on_end(self, agent: Agent, handled: Handled) -> None:
         opened = self._open.pop(agent._o_pid, None)
+        unmade = self._unmade.pop(agent._o_pid, None)
+        if unmade is not None and handled.error is not None:
+            opened = self._begun(agent, always(unmade[1]), None, unmade[0]), unmade[1]
         if opened is None:
             return
         span, before = opened

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from asyncio import TimerHandle
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
@@ -29,6 +29,7 @@ from observe.tracing.masking import mask_text
 from observe.tracing.payload import Limits, Value, encode
 from observe.tracing.payload import encode_fields as encode_state
 from observe.tracing.peek import length, type_name
+from observe.tracing.rates import Rate
 from observe.tracing.selecting import Selector
 from observe.tracing.where import Condition, plain
 
@@ -106,27 +107,6 @@ class Bounds:
     condition: Condition | None = None
 
 
-@dataclass(slots=True)
-class _Rate:
-    """A token bucket that holds a second's worth."""
-
-    rate: float
-    tokens: float = 0.0
-    at: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.tokens = max(1.0, self.rate)
-
-    def take(self) -> bool:
-        now = time.monotonic()
-        self.tokens = min(max(1.0, self.rate), self.tokens + (now - self.at) * self.rate)
-        self.at = now
-        if self.tokens < 1.0:
-            return False
-        self.tokens -= 1.0
-        return True
-
-
 class Session(Tap, Instrument):
     """One session of one node. Made, `start`ed, and ended by itself or by `stop`."""
 
@@ -136,7 +116,7 @@ class Session(Tap, Instrument):
         self._bounds = bounds
         self._kinds = bounds.kinds
         self._sink = sink
-        self._rate = _Rate(bounds.rate)
+        self._rate = Rate(bounds.rate)
         self._agents: dict[int, Agent] = {}
         self._spans = message_spans.of_node(node)
         self._before: dict[int, dict[str, str]] = {}

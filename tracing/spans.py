@@ -23,15 +23,19 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, TracerProvider
 
 from observe.runtime import Crash, ExitReason
+from observe.runtime.errors import Contained
 from observe.runtime.exits import one_line
 from observe.runtime.instrument import Instrument
 from observe.tracing import genai
+from observe.tracing.context import linked, links_of
 from observe.tracing.masking import mask_text
+from observe.tracing.tail import Tail, always
 
 if TYPE_CHECKING:
     from observe.runtime import Activity, Agent, Node
     from observe.runtime.children import Child
     from observe.runtime.ladder import Failure, Rung
+    from observe.tracing.message_spans import MessageSpans
 
 OPEN_AFTER_S: Final = 5.0
 """An activity that is open for so long is told to the backend, which otherwise sees it only when it ends."""
@@ -41,7 +45,10 @@ TOLD_AT_ONCE: Final = 200
 """Open activities told in one look, so that it stays under 5 ms; the others in the next."""
 
 PREDECESSORS: Final = 10_000
-"""Crashed runs to which a successor may still link."""
+"""Crashed runs to which a successor may still link, and agents for whose next run something is noted."""
+
+NOTED: Final = 8
+"""Events that wait for an agent's next run."""
 
 _DURATIONS: Final = [0.01 * 2**n for n in range(14)]
 _TOKENS: Final = [4**n for n in range(14)]
@@ -58,8 +65,12 @@ class _Run:
         self.is_over = False
 
     def finish(self, error: BaseException | None = None) -> None:
-        """The step has ended. With an error the crash or exit that follows ends the span, and says why."""
-        if error is None:
+        """The step has ended. With an error the crash or exit that follows ends the span, and says why; none follows where an
+        agent is spared because its containment has denied what it tried."""
+        if isinstance(error, Contained):
+            self.span.set_attribute(genai.ERROR_TYPE, type(error).__qualname__)
+            self.span.set_status(Status(StatusCode.ERROR, mask_text(str(error))[0]))
+        if error is None or isinstance(error, Contained):
             self.end()
 
     def end(self) -> None:
@@ -86,6 +97,12 @@ class _Open:
 _run: ContextVar[_Run | None] = ContextVar("observe_run", default=None)
 
 
+def agent_here() -> Agent | None:
+    """The agent whose run this context belongs to, also in a thread that has been given it."""
+    run = _run.get()
+    return run.agent if run is not None and not run.is_over else None
+
+
 class SpanMaker(Instrument):
     """Makes spans of one node's activities."""
 
@@ -95,11 +112,15 @@ class SpanMaker(Instrument):
         tracers: TracerProvider,
         loggers: LoggerProvider,
         meters: MeterProvider,
+        messages: MessageSpans,
+        tail: Tail,
         *,
         content: bool,
         open_after_s: float = OPEN_AFTER_S,
     ) -> None:
         self._node = node
+        self._messages = messages
+        self._tail = tail
         self._tracer = tracers.get_tracer("observe")
         self._logger = loggers.get_logger("observe")
         meter = meters.get_meter("observe")
@@ -121,6 +142,8 @@ class SpanMaker(Instrument):
         self._crashed: dict[int, tuple[SpanContext, str]] = {}
         """Runs that crashed, by pid, until their agent has a successor."""
         self._rungs: dict[int, str] = {}
+        self._noted: dict[int, list[tuple[str, dict[str, Any]]]] = {}
+        """What has happened to agents between two runs, by pid: events of the next."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_on = False
 
@@ -195,18 +218,22 @@ class SpanMaker(Instrument):
         if run is not None:
             run.end()  # an earlier message of the same slice
         shape = genai.run_of(agent)
-        links, rung = [], None
+        if self._messages.is_always(pid):
+            current = always(current)
+        links, rung = links_of(current), None
         crashed = self._crashed.pop(-pid, None)
         if crashed is not None:
-            links = [Link(crashed[0], {"observe.link": "restart", genai.END_REASON: crashed[1]})]
+            links += [Link(crashed[0], {"observe.link": "restart", genai.END_REASON: crashed[1]})]
             rung = self._rungs.pop(-pid, None)
         span = self._tracer.start_span(shape.name, current, shape.kind, shape.attributes, links=links)
         if crashed is not None:
             span.add_event("observe.restart", {genai.END_REASON: crashed[1]})
         if rung is not None:
             span.add_event("observe.rung", {"observe.rung": rung})
+        for name, facts in self._noted.pop(pid, ()):
+            span.add_event(name, facts)
         run = self._runs[pid] = _Run(agent, span)
-        context = trace.set_span_in_context(span, current)
+        context = trace.set_span_in_context(span, linked(current))
         _run.set(run)
         if step is not None:
             step.on_end = run.finish
@@ -296,6 +323,21 @@ class SpanMaker(Instrument):
         one.span.set_status(Status(StatusCode.ERROR, why))
         one.span.end()
 
+    def note(self, pid: int, name: str, facts: dict[str, Any], keep: bool) -> None:
+        """Something happens to an agent: an event on its run, on that of its message, or on its next one."""
+        run = self._runs.get(pid)
+        span = self._messages.open_span(pid) if run is None or run.is_over else run.span
+        if span is None:
+            waiting = self._noted.setdefault(pid, [])
+            waiting.append((name, facts))
+            del waiting[:-NOTED]
+            if len(self._noted) > PREDECESSORS:
+                del self._noted[next(iter(self._noted))]
+            return
+        span.add_event(name, facts)
+        if keep:
+            self._tail.keep(span.get_span_context().trace_id)
+
     # -- Ends and restarts
 
     def on_crash(self, crash: Crash) -> None:
@@ -315,6 +357,7 @@ class SpanMaker(Instrument):
 
     def on_exit(self, agent: Agent, reason: ExitReason) -> None:
         pid = agent.ref.pid
+        self._noted.pop(pid, None)
         run = self._runs.pop(pid, None)
         if agent._o_activities:
             for activity in list(agent._o_activities):

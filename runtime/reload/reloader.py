@@ -258,6 +258,8 @@ class Reloader:
             self._node.instruments.remove(held)
             told.paused_s = time.monotonic() - began
             await self._release(held)
+        for hook in self._node.instruments.on_reload:
+            hook(told, list(held.agents.values()))
 
     async def _hold(self, held: Held, timeout_s: float) -> None:
         until = time.monotonic() + timeout_s

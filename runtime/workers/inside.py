@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from observe.runtime import bonds
 from observe.runtime.agent import Agent
 from observe.runtime.bonds import Monitor
-from observe.runtime.calls import Call
+from observe.runtime.calls import Call, envelope
 from observe.runtime.carrying import carried_from
 from observe.runtime.checkpoint import STATE
 from observe.runtime.children import ChildSpec
@@ -30,7 +30,6 @@ from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
 from observe.runtime.instrument import Instrument
 from observe.runtime.mailbox import has_room
-from observe.runtime.ref import envelope
 from observe.runtime.workers.alarm import raise_alarm
 from observe.runtime.workers.link import Frame, Link
 from observe.runtime.workers.packing import (

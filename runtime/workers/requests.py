@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime import bonds
 from observe.runtime.actions import hand_over, lay_down
 from observe.runtime.agent import EXITED, Agent
-from observe.runtime.calls import Call
+from observe.runtime.calls import Call, envelope
 from observe.runtime.carrying import carried_from
 from observe.runtime.errors import BudgetExceeded, MailboxFull, NoSuchAgent, NotSendable
 from observe.runtime.exits import NOPROC
-from observe.runtime.ref import envelope
 from observe.runtime.workers.gone import gone
 from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason

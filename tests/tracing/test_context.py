@@ -12,8 +12,9 @@ from opentelemetry import trace
 
 from observe.runtime import Agent, Node, supervised_map
 from observe.runtime import ref as ref_module
-from observe.runtime.testing import settled
+from observe.runtime.testing import eventually, settled
 from observe.tracing import Tracing, context, setup
+from observe.tracing.errors import BadSetting
 from tests.tracing.receiver import Receiver
 
 
@@ -203,3 +204,74 @@ async def test_a_span_that_an_agent_makes_itself_is_continued_and_others_send_no
     elsewhere = tracer.start_span("elsewhere")
     assert await own.call("plain") == (None, 0)
     elsewhere.end()
+
+
+class Waker(Agent):
+    """Works, and wakes itself again."""
+
+    async def handle(self, message: int) -> None:
+        async with self.activity("tool:turn"):
+            if message:
+                self.send_after(0.0, message - 1)
+
+
+async def test_a_timer_belongs_to_the_trace_that_set_it_and_a_chain_of_them_does_not_for_ever(
+    node: Node, backend: Receiver, tracing: Tracing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "TIMERS", 2)
+    waker = await node.spawn(Waker, name="waker")
+    with tracing.tracer_provider.get_tracer("web").start_as_current_span("request") as span:
+        trace_id = span.get_span_context().trace_id.to_bytes(16, "big")
+        waker.cast(4)
+        await settled(node)
+    await eventually(lambda: tracing.statistics()["started"] == 11 and not tracing.statistics()["open"])
+    assert tracing.flush()
+    runs = [one for one in backend.spans if one.name == "invoke_agent Waker"]
+    runs.sort(key=lambda one: one.start_time_unix_nano)
+    assert [run.trace_id == trace_id for run in runs] == [True, True, True, False, False]
+    turns = {one.span_id: one for one in backend.spans if one.name == "execute_tool turn"}
+    assert all(run.parent_span_id in turns for run in (runs[1], runs[2], runs[4]))
+    assert runs[3].parent_span_id == b""
+    (link,) = runs[3].links
+    assert turns[link.span_id].trace_id == trace_id
+    assert not any(run.links for run in runs if run is not runs[3])
+    assert ref_module._ambient is None
+
+
+@pytest.mark.parametrize("how", ["cast", "work"])
+async def test_casts_may_begin_traces_of_their_own_that_link_to_their_senders(
+    node: Node, backend: Receiver, how: str
+) -> None:
+    """A call's handling stays a child."""
+    with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05, casts="link", timers="link"):
+        with context.continued({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "baggage": "tenant=7"}):
+            await node.ref("boss").call(how)
+        await settled(node)
+    chat, run = backend.span("chat"), backend.span("invoke_agent Tool")
+    if how == "cast":
+        assert (run.trace_id == chat.trace_id, run.parent_span_id) == (False, b"")
+        (link,) = run.links
+        assert (link.trace_id, link.span_id) == (chat.trace_id, chat.span_id)
+    else:
+        assert (run.trace_id, run.parent_span_id, list(run.links)) == (chat.trace_id, chat.span_id, [])
+
+
+async def test_links_and_timers_travel_between_the_processes_of_a_node(tracing: Tracing) -> None:
+    with tracing.tracer_provider.get_tracer("web").start_as_current_span("request") as span:
+        context.configure(casts="link", timers="child", carries_all=False)
+        try:
+            cast, timer = context.carry("cast"), context.carry("timer")
+        finally:
+            context.configure(casts="child", timers="child", carries_all=False)
+    for carried in (cast, timer):
+        assert isinstance(carried, context._Carried)
+        again = context._read(carried.headers())
+        assert again.headers() == carried.headers()
+    assert isinstance(cast, context._Carried)
+    (link,) = context.links_of(context._read(cast.headers()).args[0])
+    assert link.context.span_id == span.get_span_context().span_id
+
+
+async def test_wrong_relations_are_refused() -> None:
+    with pytest.raises(BadSetting, match="'child' or 'link'"):
+        setup(casts="parent")  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ async def test_an_endpoint_for_each_signal(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("always_off", "", 0),
         ("parentbased_always_on", "", 5),
-        ("traceidratio", "0", 0),
+        ("traceidratio", "0", 3),  # those with the error
         ("parentbased_traceidratio", "1.0", 5),
     ],
 )

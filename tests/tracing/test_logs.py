@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 from typing import Any
+
+import structlog
 
 from observe.runtime import Agent, Node
 from observe.runtime.testing import settled
@@ -54,3 +58,39 @@ def test_outside_of_agents_the_fields_are_there_and_empty() -> None:
     assert AgentFilter().filter(record)
     assert logging.Formatter("%(agent)s|%(pid)d|%(trace_id)s|%(message)s").format(record) == "|0||hello"
     assert where() == {"agent": "", "pid": 0, "trace_id": "", "span_id": ""}
+
+
+async def test_structlogs_chain_names_the_agent_and_the_trace() -> None:
+    """As its users set it up: our processor among theirs, JSON at the end."""
+    lines: list[str] = []
+
+    class Lines:
+        def info(self, line: str) -> None:
+            lines.append(line)
+
+    log = structlog.wrap_logger(
+        Lines(),
+        processors=[structlog.processors.add_log_level, add_agent, structlog.processors.JSONRenderer()],
+    )
+
+    class Talker(Agent):
+        async def handle(self, message: Any) -> None:
+            async with self.activity("tool:talk"):
+                await asyncio.to_thread(log.info, "from a thread of its own")
+                log.info("declined", pid="mine")
+
+    with Receiver() as backend:
+        async with Node("logs@localhost") as node:
+            with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05):
+                talker = await node.spawn(Talker, name="talker")
+                await talker.call("go")
+                await settled(node)
+        span = backend.span("execute_tool talk")
+    thread, own = (json.loads(line) for line in lines)
+    log.info("outside")
+    assert own == {
+        "event": "declined", "level": "info", "agent": "talker", "pid": "mine", "trace_id": span.trace_id.hex(),
+        "span_id": span.span_id.hex(),
+    }  # fmt: skip
+    assert (thread["agent"], thread["span_id"]) == ("talker", span.span_id.hex())
+    assert json.loads(lines[-1])["agent"] == ""

@@ -23,3 +23,9 @@ class Baker(Agent):
     def handle(self, message: Any) -> list[str]:
         with self.activity("tool:bake"):
             return ["baker"]
+
+
+class Faller(Agent):
+    def handle(self, message: Any) -> list[str]:
+        with self.activity("tool:fall"):
+            raise ValueError("asked to")
