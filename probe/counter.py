@@ -46,9 +46,11 @@ class Client:
     """What it calls itself."""
     seen_at: float = 0.0
     """Monotonic seconds of its last request."""
+    looked_at: float = 0.0
+    """Monotonic seconds at which it was last heard of or looked after."""
 
     def __post_init__(self) -> None:
-        self.seen_at = self.since
+        self.seen_at = self.looked_at = self.since
 
 
 Handler = Callable[[Client, Any, Reply, float], None]

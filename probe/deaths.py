@@ -26,6 +26,9 @@ KEPT_REPORTS: Final = 20
 REPORT_LIMIT_BYTES: Final = 4 << 20
 """What is larger is no report of ours."""
 
+READ_BYTES: Final = 4 << 20
+"""Reports that are read for one answer, together."""
+
 DEATHS: Final = "deaths"
 """The directory beside the card's other files."""
 
@@ -130,11 +133,14 @@ class DeathFiles:
         return path
 
     def read(self, limit: int) -> Deaths:
-        """The newest reports. A file that cannot be read is passed over."""
+        """The newest reports, no more than fit into a reply. A file that cannot be read is passed over."""
         paths = self._paths()
         found: list[Death] = []
+        room = READ_BYTES
         for path in paths:
-            if len(found) >= limit:
+            with contextlib.suppress(OSError):
+                room -= path.stat().st_size
+            if len(found) >= limit or (found and room < 0):
                 break
             death = read_report(path)
             if death is not None:

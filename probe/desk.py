@@ -47,6 +47,13 @@ logger = logging.getLogger("observe.probe")
 MAX_CLIENTS: Final = 128
 """Clients that have said hello."""
 
+LOOK_AFTER_S: Final = 3.0
+"""A client that has been silent for so long is sent a reply that means nothing, again and again after as long: nothing else tells that one
+has gone that asks for nothing and is told nothing, such as a console that was killed with no credit left."""
+
+MEANS_NOTHING: Final[dict[str, Any]] = {"id": 0, "ok": True, "result": {}}
+"""A reply to nobody's request. Clients pass over replies that they do not wait for."""
+
 SILENT_S: Final = 60.0
 """A client that has been silent for so long is forgotten when another one needs its place. It must say hello again."""
 
@@ -178,6 +185,13 @@ class Desk:
         """A client is gone."""
         if self._clients.pop(client_id, None) is not None:
             self._streams.close_all_of(client_id)
+
+    def look_after_clients(self, now: float) -> None:
+        """Forget those whose connection has ended, within some seconds."""
+        for client in list(self._clients.values()):
+            if now - max(client.seen_at, client.looked_at) >= LOOK_AFTER_S:
+                client.looked_at = now
+                self._send(client.id, MEANS_NOTHING)  # whoever cannot be sent to is forgotten
 
     def end_sessions_of_others(self) -> None:
         """End the sessions of keys that are not accepted any more, or not in that role."""

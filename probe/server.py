@@ -45,6 +45,7 @@ from observe.probe.keys import KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
 from observe.probe.node_watch import NodeWatch
 from observe.probe.orphans import Orphans
+from observe.probe.outgoing import Full, Outgoing
 from observe.probe.own_use import OwnUse
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder
@@ -125,6 +126,7 @@ class Server:
         self._streams = Streams()
         self._applying = False
         self._picture = Picture(config, self._publish)
+        self._outgoing = Outgoing(self._router)
         self._outward = Outward(
             f"{config.node}@{config.host}", config.incarnation, config.escalation, config.anchor,
             lambda text: self._picture.event("node", time.time(), text),
@@ -173,7 +175,10 @@ class Server:
         )
         self._metrics = self._make_metrics()
         self._desk.more_statistics = lambda: (
-            self._turned_away.statistics() | self._outward.statistics() | audited.statistics()
+            self._turned_away.statistics()
+            | self._outward.statistics()
+            | audited.statistics()
+            | self._outgoing.statistics()
         )
         self._picture.vitals.lost_here = self._lost_here
 
@@ -299,6 +304,7 @@ class Server:
             if self._router in ready:
                 self._take_clients(now)
             self._asks.expire(now)
+            self._desk.look_after_clients(now)
             self._orphans.look(now)
             self._feed.settle(now)
             self._flush_records(now)
@@ -441,7 +447,11 @@ class Server:
 
     def _send_client(self, client_id: bytes, message: dict[str, Any]) -> bool:
         try:
-            self._router.send_multipart([client_id, encode_for_client(message)], zmq.NOBLOCK)
+            self._outgoing.send(client_id, encode_for_client(message))
+        except Full as full:
+            if "sub" in message:
+                return False
+            return self._send_client(client_id, full.instead_of(message))
         except zmq.Again:
             if "sub" in message:
                 return False  # its turn comes again

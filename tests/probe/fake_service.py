@@ -25,6 +25,7 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import zmq
 
 from observe.probe.cards import Card, read_card
+from observe.probe.desk import MEANS_NOTHING
 from observe.probe.frames import VitalsFrame
 from observe.probe.keys import new_key_pair
 from observe.probe.words import WORD_LOOP_NS, WORD_PID, WORD_SLICE_NS, WORD_THREAD_NS, Words
@@ -386,6 +387,7 @@ class RawClient:
         self.role = ""
         self.pushes: list[dict[str, Any]] = []
         self.replies: dict[int, dict[str, Any]] = {}
+        self._heard: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
 
     def close(self) -> None:
@@ -401,13 +403,16 @@ class RawClient:
         self.socket.send_multipart(frames)
 
     def receive(self, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
-        """The next message of any kind."""
-        assert self.socket.poll(int(timeout_s * 1000)), "the probe said nothing"
-        message: dict[str, Any] = msgpack.unpackb(self.socket.recv())
-        return message
+        """The next message of any kind but the one that means nothing."""
+        assert not self.hears_nothing(timeout_s), "the probe said nothing"
+        return self._heard.pop(0)
 
     def hears_nothing(self, timeout_s: float) -> bool:
-        return not self.socket.poll(int(timeout_s * 1000))
+        while not self._heard and self.socket.poll(int(timeout_s * 1000)):
+            message = msgpack.unpackb(self.socket.recv())
+            if message != MEANS_NOTHING:
+                self._heard.append(message)
+        return not self._heard
 
     def ask(self, verb: str, args: dict[str, Any] | None = None, **envelope: Any) -> int:
         """Send a request; returns its id."""

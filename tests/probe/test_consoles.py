@@ -53,6 +53,26 @@ def test_who_has_gone_is_not_listed(service: FakeService) -> None:
     eventually(lambda: len(stays.ok("consoles")["consoles"]) == 1, "the probe to notice")
 
 
+def test_who_has_gone_without_a_word_is_not_listed_for_long(service: FakeService) -> None:
+    """A killed console has no credit left, so that nothing is pushed to it by which its end would show."""
+    stays, goes = service.synced_client(), service.client()
+    goes.ok("watch", {"what": "agents", "credit": 0})
+    goes.ok("watch", {"what": "events", "credit": 1000})
+    service._clients.remove(goes)
+    goes.close()
+    eventually(lambda: len(stays.ok("consoles")["consoles"]) == 1, "the probe to notice")
+
+
+def test_who_is_there_and_says_nothing_stays_listed(service: FakeService) -> None:
+    """And what it is sent meanwhile means nothing to it."""
+    asks, silent = service.synced_client(), service.client()
+    silent.ok("watch", {"what": "events", "credit": 1000})
+    assert silent.socket.poll(20_000), "it was not looked after"
+    assert silent.hears_nothing(0.1)
+    assert [one["watches"] for one in asks.ok("consoles")["consoles"]] == [[], ["events"]]
+    assert silent.ok("ping")["now"] > 0
+
+
 def test_the_command_line_lists_consoles(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBSERVE_RUNTIME_DIR", str(service.runtime))
     watches = service.synced_client()

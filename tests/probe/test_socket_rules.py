@@ -22,6 +22,7 @@ name in this list that no test has fails a test.
 | HANDSHAKE_IVL | test_who_connects_and_says_nothing_is_hung_up_on |
 | high-water marks: a stopped console | test_a_console_that_is_stopped_costs_the_node_next_to_nothing |
 | who asks and does not read loses its place | test_who_does_not_read_its_answers_loses_its_place |
+| large answers that are not read are bounded by bytes | test_large_answers_that_nobody_reads_cost_bounded_memory |
 | LINGER is bounded | test_a_probe_ends_in_time_although_a_console_does_not_read |
 | the last words are read | test_the_last_words_of_a_probe_are_heard_by_a_client_that_was_busy |
 | RECONNECT in growing, random pauses | test_a_console_looks_for_a_lost_node_ever_more_seldom |
@@ -56,6 +57,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import pytest
 import zmq
 
@@ -201,6 +204,34 @@ def test_who_does_not_read_its_answers_loses_its_place() -> None:
         while not careless.hears_nothing(0.2):
             careless.receive()
         assert careless.hello()["role"] == "admin"
+
+
+def test_large_answers_that_nobody_reads_cost_bounded_memory() -> None:
+    """Sixty-four of them would be a gigabyte. After what waits has been read there are answers again."""
+    with FakeService() as service:
+        service.start()
+        name = "n" * 240
+        service.spawn(
+            *({"pid": pid, "name": f"{pid}{name}", "child": f"{pid}{name}"} for pid in range(1, 1101))
+        )
+        service.synced_client()
+        other, careless = service.client(), service.client(rcvhwm=1)
+        assert service.probe is not None
+        probe = psutil.Process(service.probe.pid)
+        answer = len(msgpack.packb(other.ok("agents", {"limit": 1000})))
+        assert answer > 500_000
+        before = probe.memory_info().rss
+        numbers = [careless.ask("agents", {"limit": 1000}) for _ in range(60)]
+        assert careless.socket.poll(20_000)
+        for _ in range(len(numbers)):  # a turn of the probe takes requests for 50 ms
+            other.ok("ping")
+        assert probe.memory_info().rss - before < 30 * answer  # 4 MiB wait, the rest is what answering takes
+        replies = [careless.reply(number) for number in numbers]
+        codes = ["ok" if reply["ok"] else reply["error"]["code"] for reply in replies]
+        assert codes[0] == "ok"
+        assert set(codes) == {"ok", "busy"}
+        assert "bytes wait to be read" in next(one["error"]["message"] for one in replies if not one["ok"])
+        assert len(careless.ok("agents", {"limit": 1000})["rows"]) == 1000
 
 
 def test_a_probe_ends_in_time_although_a_console_does_not_read() -> None:
