@@ -66,16 +66,19 @@ def settled(env: dict[str, str]) -> dict[str, Any]:
 
 def headless(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [OBSERVE, "demo", "--headless", "--sessions", "40", "--think", "0.2", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_the_headless_demo_loses_nobody_and_leaves_nothing(env: dict[str, str]) -> None:
     """The promise of the whole project in one run: crashes, and nobody lost."""
-    run = headless(env, "--seconds", "3", "--json")
-    assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout)
-    assert (report["sessions_started"], report["sessions_alive"], report["sessions_lost"]) == (40, 40, 0)
-    assert (report["tool_calls_lost"], report["tool_calls_repeated"]) == (0, 0)
+    for seconds in ("3", "10", "40"):
+        run = headless(env, "--seconds", seconds, "--json")
+        assert run.returncode == 0, run.stderr
+        report = json.loads(run.stdout)
+        assert (report["sessions_started"], report["sessions_alive"], report["sessions_lost"]) == (40, 40, 0)
+        assert (report["tool_calls_lost"], report["tool_calls_repeated"]) == (0, 0)
+        if report["crashes"] and report["steps_after_bad_spell"]:
+            break  # a busy machine comes so far later
     assert report["crashes"] > 0
     assert report["restarts"] > 0
     assert report["steps_after_bad_spell"] > 0
