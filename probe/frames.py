@@ -364,6 +364,18 @@ class OpenSpan(BaseModel):
     start_ns: Number
     scope: str = Field(default="", max_length=300)
     attributes: dict[str, bool | int | float | str] = Field(default_factory=dict, max_length=64)
+    process: int = Field(default=0, ge=0)
+    """The worker's serial; 0: it is of the node's own process."""
+
+
+class SpanProcess(BaseModel):
+    """A worker process whose spans are told."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    resource: dict[str, bool | int | float | str] = Field(default_factory=dict, max_length=256)
+    page: str = Field(default="", pattern="^[A-Za-z0-9_-]{0,200}$")
+    """The name of the file in the node's directory on which it writes down ends."""
 
 
 SpanEnd = tuple[int, int, int]
@@ -380,6 +392,8 @@ class SpansFrame(FeedFrame):
     ended: list[SpanEnd] = Field(max_length=100_000)
     resource: dict[str, bool | int | float | str] | None = Field(default=None, max_length=256)
     """What they say of their process. In the first frame, in which everything begins anew."""
+    processes: dict[str, SpanProcess] = Field(default_factory=dict, max_length=1000)
+    """Workers of which spans are told for the first time, by serial."""
 
 
 class ByeFrame(FeedFrame):

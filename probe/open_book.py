@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from observe.probe.frames import OpenSpan, SpanEnd, SpansFrame
+from observe.probe.frames import OpenSpan, SpanEnd, SpanProcess, SpansFrame
 
 MOST: Final = 20_000
 """Spans kept; a service tells half as many at one time."""
@@ -19,6 +19,15 @@ def ends_path(directory: Path, incarnation: str) -> Path:
     return directory / f"ends-{incarnation}"
 
 
+class Part(NamedTuple):
+    """What one process of a dead node leaves to be sent."""
+
+    serial: int
+    """The worker's; 0 for the node's own process."""
+    resource: dict[str, Any]
+    spans: list[tuple[OpenSpan, SpanEnd | None]]
+
+
 class OpenBook:
     """Who is open, and who has ended and is still to be sent."""
 
@@ -26,6 +35,8 @@ class OpenBook:
         self.is_traced = False
         """Whether the service has said that it makes spans."""
         self.resource: dict[str, Any] = {}
+        self.processes: dict[int, SpanProcess] = {}
+        """Workers, by serial."""
         self._open: dict[int, OpenSpan] = {}
         self._ends: dict[int, SpanEnd] = {}
         self.dropped = 0
@@ -39,7 +50,8 @@ class OpenBook:
         if frame.resource is not None:
             self.is_traced = True
             self.resource = dict(frame.resource)
-            self._open, self._ends = {}, {}
+            self._open, self._ends, self.processes = {}, {}, {}
+        self.processes |= {int(serial): told for serial, told in frame.processes.items() if serial.isdigit()}
         for span in frame.opened:
             if len(self._open) < MOST:
                 self._open[span.span] = span
@@ -56,12 +68,27 @@ class OpenBook:
         elif number in self._open:
             self._ends[number] = end
 
-    def left(self, page: Mapping[int, tuple[int, int]]) -> list[tuple[OpenSpan, SpanEnd | None]]:
-        """After its death: the spans that somebody has to send, those that had ended with their end. `page` is what the
-        service has written down itself."""
-        for number, (end_ns, status) in page.items():
-            self._end((number, end_ns, status))
-        return [(span, self._ends.get(number)) for number, span in self._open.items()]
+    def open(self) -> list[OpenSpan]:
+        """Those that have not ended, the longest first."""
+        return sorted(
+            (span for number, span in self._open.items() if number not in self._ends),
+            key=lambda one: one.start_ns,
+        )
+
+    def left(self, own: str, read: Callable[[str], Mapping[int, tuple[int, int]]]) -> list[Part]:
+        """After its death: the spans that somebody has to send, those that had ended with their end, for each process that has
+        any. `read` reads a page of ends by its name; `own` is that of the node's process."""
+        for name in [own, *(one.page for one in self.processes.values() if one.page)]:
+            for number, (end_ns, status) in read(name).items():
+                self._end((number, end_ns, status))
+        parts: dict[int, list[tuple[OpenSpan, SpanEnd | None]]] = {}
+        for number, span in self._open.items():
+            serial = span.process if span.process in self.processes else 0
+            parts.setdefault(serial, []).append((span, self._ends.get(number)))
+        return [
+            Part(serial, self.resource if serial == 0 else dict(self.processes[serial].resource), spans)
+            for serial, spans in parts.items()
+        ]
 
     def to_map(self) -> dict[str, Any]:
         """For a keyframe."""
@@ -69,6 +96,7 @@ class OpenBook:
             return {}
         return {
             "resource": self.resource,
+            "processes": {str(serial): one.model_dump() for serial, one in self.processes.items()},
             "opened": [span.model_dump() for span in self._open.values()],
             "ended": [list(end) for end in self._ends.values()],
         }
@@ -80,7 +108,13 @@ class OpenBook:
                 opened, ended = list(key["opened"])[:MOST], list(key["ended"])[:MOST]
                 self.take(
                     SpansFrame.model_validate(
-                        {"seq": 1, "opened": [], "ended": [], "resource": key["resource"]}
+                        {
+                            "seq": 1,
+                            "opened": [],
+                            "ended": [],
+                            "resource": key["resource"],
+                            "processes": key.get("processes", {}),
+                        }
                     )
                 )
                 self._open = {span.span: span for span in map(OpenSpan.model_validate, opened)}

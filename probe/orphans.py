@@ -23,7 +23,7 @@ from observe.probe.asks import Answer, Asks
 from observe.probe.deaths import Death
 from observe.probe.errors import Refusal
 from observe.probe.frames import OpenSpan, SpanEnd
-from observe.probe.open_book import ends_path
+from observe.probe.open_book import OpenBook, ends_path
 from observe.probe.orphan_tape import unfinished
 from observe.probe.picture import Picture
 from observe.tracing.open_spans import read_ends
@@ -53,8 +53,13 @@ class Left(BaseModel):
     exit_code: int | None = None
     signal: int | None = None
     signal_name: str | None = None
+    worker: str = ""
+    """Which of its processes; empty for the node's own."""
     resource: dict[str, bool | int | float | str]
     spans: list[tuple[OpenSpan, SpanEnd | None]]
+
+
+_OF_PART: Final = ("worker", "resource", "spans")
 
 
 class Orphans:
@@ -106,17 +111,20 @@ class Orphans:
 
     def died(self, death: Death) -> None:
         """The node has died: write down what is to be sent, and begin."""
-        page = ends_path(self._node, death.incarnation)
-        spans = self._picture.spans.left(read_ends(page))
-        page.unlink(missing_ok=True)
-        if not spans:
-            return
-        facts = {
-            name: getattr(death, name) for name in Left.model_fields if name not in ("resource", "spans")
-        }
-        self._write(Left(**facts, resource=self._picture.spans.resource, spans=spans))
-        if self._destination is not None:
+        if self._keep(death, self._picture.spans) and self._destination is not None:
             self._work()
+
+    def _keep(self, death: Death, book: OpenBook) -> bool:
+        """Write down what is to be sent, for each process. False when nothing is."""
+        own = ends_path(self._node, death.incarnation).name
+        parts = book.left(own, lambda name: read_ends(self._node / name))
+        for name in [own, *(one.page for one in book.processes.values() if one.page)]:
+            (self._node / name).unlink(missing_ok=True)
+        facts = {name: getattr(death, name) for name in Left.model_fields if name not in _OF_PART}
+        for part in parts:
+            worker = f"-w{part.serial}" if part.serial else ""
+            self._write(Left(**facts, worker=worker, resource=part.resource, spans=part.spans))
+        return bool(parts)
 
     def close(self) -> None:
         """End, after a request that is under way. What is left is the next probe's."""
@@ -126,7 +134,7 @@ class Orphans:
             self._thread.join(CLOSE_S)
 
     def _write(self, left: Left) -> None:
-        path = self._files / f"{left.incarnation}.json"
+        path = self._files / f"{left.incarnation}{left.worker}.json"
         try:
             self._files.mkdir(mode=0o700, exist_ok=True)
             temporary = path.with_suffix(f".new-{os.getpid()}")
@@ -166,21 +174,13 @@ class Orphans:
         found, self._unfinished = self._unfinished, None
         death = found.finish() if found is not None else None
         if found is not None and death is not None and found.spans:
-            page = read_ends(ends_path(self._node, found.incarnation))
-            spans = found.book.left(page)
-            if spans:
-                facts = {
-                    name: getattr(death, name)
-                    for name in Left.model_fields
-                    if name not in ("resource", "spans")
-                }
-                self._write(Left(**facts, resource=found.book.resource, spans=spans))
+            self._keep(death, found.book)
 
     def _tidy(self) -> None:
         """Remove pages of other incarnations, and marks of those who died while they sent."""
         own = ends_path(self._node, self._picture.config.incarnation)
         for page in self._node.glob("ends-*"):
-            if page != own:
+            if not page.name.startswith(own.name):
                 page.unlink(missing_ok=True)
         for mark in self._files.glob("*.sending"):
             logger.error("the open spans of %s may have been sent, or not: they are left", mark.stem)

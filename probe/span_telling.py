@@ -32,8 +32,7 @@ class SpanTeller:
         """The probe has forgotten everything."""
         self._waiting = None
         if self._spans is not None:
-            self._spans.begin_anew()
-            self._waiting = self._introduction()
+            self._tell_again(self._spans)
 
     def beat(self) -> None:
         """Tell what is new."""
@@ -45,8 +44,12 @@ class SpanTeller:
         if self._waiting is not None and not self._offer(self._waiting):
             return
         opened, ended = spans.news(AT_ONCE)
+        processes: dict[str, Any] = {}
+        if spans.far is not None:
+            more, ends, processes = spans.far.news(AT_ONCE)
+            opened, ended = [*opened, *more], [*ended, *ends]
         if opened or ended:
-            self._offer({"opened": opened, "ended": ended})
+            self._offer({"opened": opened, "ended": ended, "processes": processes})
 
     def _begin(self, spans: open_spans.OpenSpans) -> None:
         self._spans = spans
@@ -55,7 +58,14 @@ class SpanTeller:
             spans.keep_ends(self._page)
         except OSError as error:  # without it a span that ended in the last moment may be ended twice
             logger.warning("ends of spans cannot be written down: %s", error)
+        if spans.far is not None:
+            spans.far.keep_ends(self._page)
+        self._tell_again(spans)
+
+    def _tell_again(self, spans: open_spans.OpenSpans) -> None:
         spans.begin_anew()
+        if spans.far is not None:
+            spans.far.begin_anew()
         self._waiting = self._introduction()
 
     def _introduction(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
@@ -97,10 +97,14 @@ class _Spans(SpanProcessor):
 
     def _keep(self, span: ReadableSpan) -> None:
         """It had not been sampled, and has ended."""
+        self.open.ended(span)
+        self.adopt(span)
+
+    def adopt(self, span: ReadableSpan) -> None:
+        """One that has ended, and was not counted when it began."""
         with self._lock:
             self.started += 1
             self.ended += 1
-        self.open.ended(span)
         self.outbox.put(span)
 
 
@@ -191,7 +195,7 @@ class Tracing:
         self._spans.outbox.ready()
         self._logs.outbox.ready()
         if not node.is_worker:
-            far = FarTracing(node, self.options, self.tail)
+            far = FarTracing(node, self.options, self)
             self._far.append(far)
             far.start()
         return maker
@@ -223,6 +227,16 @@ class Tracing:
             "passed_over": sum(one.passed_over for one in self._message_spans),
             "metrics": {"interval_s": self._metrics_every_s},
         }
+
+    @property
+    def open_spans(self) -> OpenSpans:
+        """Those that are told to whoever would end them."""
+        return self._spans.open
+
+    def adopt(self, spans: Iterable[ReadableSpan]) -> None:
+        """Send spans of a process that cannot do it any more."""
+        for span in spans:
+            self._spans.adopt(span)
 
     @property
     def spans(self) -> Account:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import atexit
 import logging
+import signal
+import time
 import weakref
 from asyncio import Future
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.errors import NotSendable
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
+from observe.tracing import open_spans
 from observe.tracing.beside import beside
+from observe.tracing.far_spans import FarSpans, Teller
 
 if TYPE_CHECKING:
     from observe.runtime.workers.process import WorkerProcess
     from observe.tracing.export import Tracing
-    from observe.tracing.tail import Tail
 
 logger = logging.getLogger("observe.tracing")
 
@@ -31,16 +35,19 @@ EXIT_S: Final = 1.0
 class FarTracing(Instrument):
     """Sets tracing up in the node's workers. On the scheduler's thread."""
 
-    def __init__(self, node: Node, options: dict[str, Any], tail: Tail) -> None:
+    def __init__(self, node: Node, options: dict[str, Any], tracing: Tracing) -> None:
         self._node = node
         self._options = options
-        self._tail = tail
+        self._tracing = tracing
         self._kept: list[int] = []
-        tail.on_keep = self._keep
+        self._spans = FarSpans()
+        self._spans.on_page = self._keep_ends
 
     def start(self) -> None:
         """In the workers that there are, and in those to come."""
-        _tails[self._node] = self._tail
+        self._tracing.tail.on_keep = self._keep
+        self._tracing.open_spans.far = self._spans
+        _OF[self._node] = self
         self._node.instruments.add(self)
         for process in self._processes():
             self.on_worker(process)
@@ -50,6 +57,40 @@ class FarTracing(Instrument):
         self._node.instruments.remove(self)
         if self._node.is_running:
             self._node.scheduler.call_soon_threadsafe(self._end)
+
+    def told(self, serial: int, opened: list[Any], ended: list[Any], resource: dict[str, Any] | None) -> None:
+        """A worker tells which of its spans are open."""
+        self._spans.told(serial, opened, [(end[0], end[1], end[2]) for end in ended], resource)
+
+    def kept(self, kept: list[int]) -> None:
+        """A worker keeps these traces."""
+        for trace_id in kept:
+            self._tracing.tail.keep(trace_id)
+
+    def _over(self, process: WorkerProcess, _over: Future[None]) -> None:
+        """It has ended: its spans are ended here."""
+        death = process.death
+        status = death.status if death is not None else None
+        left, resource = self._spans.over(process.serial, status == 0)
+        if not left or death is None:
+            return
+        from observe.tracing import orphans
+
+        number = -status if status is not None and status < 0 else None
+        end = orphans.End(
+            time.time_ns(), str(death).removeprefix("worker died: "), status if number is None else None, number,
+            _signal_name(number), "worker",
+        )  # fmt: skip
+        self._tracing.adopt(orphans.ended(left, resource, end))
+
+    def _keep_ends(self) -> None:
+        for process in self._processes():
+            self._ask_for_ends(process)
+
+    def _ask_for_ends(self, process: WorkerProcess) -> None:
+        page = self._spans.page_of(process.serial)
+        if page is not None:
+            process.ask(keep_ends, str(page)).add_done_callback(_ignore)
 
     def _keep(self, trace_id: int) -> None:
         """A trace is kept here: the workers have parts of it. In any thread."""
@@ -68,6 +109,9 @@ class FarTracing(Instrument):
             process.ask(begin, self._options).add_done_callback(partial(_begun, process))
         except NotSendable as error:  # a sampler of the user's
             logger.warning("the agents of %s are not traced: %s", process.text, error)
+            return
+        process.over.add_done_callback(partial(self._over, process))
+        self._ask_for_ends(process)
 
     def _end(self) -> None:
         for process in self._processes():
@@ -90,16 +134,41 @@ def _ignore(asked: Future[Any]) -> None:
         asked.exception()
 
 
-_tails: Final[weakref.WeakKeyDictionary[Node, Tail]] = weakref.WeakKeyDictionary()
-"""In the node's process: those of nodes with workers."""
+def _signal_name(number: int | None) -> str | None:
+    if number is None:
+        return None
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+_OF: Final[weakref.WeakKeyDictionary[Node, FarTracing]] = weakref.WeakKeyDictionary()
+"""In the node's process: that of each node."""
 
 
 def kept_far(node: Node, kept: list[int]) -> None:
     """In the node's process: a worker keeps these traces, so the node and its other workers do."""
-    tail = _tails.get(node)
-    if tail is not None:
-        for trace_id in kept:
-            tail.keep(trace_id)
+    far = _OF.get(node)
+    if far is not None:
+        far.kept(kept)
+
+
+def told_far(
+    node: Node, serial: int, opened: list[Any], ended: list[Any], resource: dict[str, Any] | None
+) -> None:
+    """In the node's process: a worker tells which of its spans are open."""
+    far = _OF.get(node)
+    if far is not None:
+        far.told(serial, opened, ended, resource)
+
+
+def keep_ends(node: Node, page: str) -> None:
+    """In a worker: write ends of spans down here."""
+    made = _tracing.get(node)
+    if made is not None:
+        Path(page).unlink(missing_ok=True)
+        made.open_spans.keep_ends(Path(page))
 
 
 def keep(node: Node, kept: list[int]) -> None:
@@ -111,7 +180,8 @@ def keep(node: Node, kept: list[int]) -> None:
 
 
 _tracing: dict[Node, Tracing] = {}
-"""That of this worker."""
+_tellers: dict[Node, Teller] = {}
+"""Those of this worker."""
 
 
 def begin(node: Node, options: dict[str, Any]) -> None:
@@ -132,12 +202,20 @@ def begin(node: Node, options: dict[str, Any]) -> None:
             node.scheduler.call_soon_threadsafe(tell)
 
     made.tail.on_keep = on_keep
+    inside = node.inside  # type: ignore[attr-defined]  # as above
+    teller = _tellers[node] = Teller(
+        node, made.open_spans, open_spans.resource_of(node), partial(inside.tell, told_far, inside.serial)
+    )
+    teller.start()
     atexit.register(made.shutdown, EXIT_S)
 
 
 def end(node: Node) -> None:
     """In the worker: send what waits, beside the agents."""
     made = _tracing.pop(node, None)
+    teller = _tellers.pop(node, None)
+    if teller is not None:
+        teller.stop()
     if made is not None:
         made.unplug()
         beside(made.shutdown, "observe:close-tracing")

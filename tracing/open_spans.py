@@ -25,6 +25,7 @@ from observe.tracing.masking import MASK, mask_text, secrecy
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
+    from observe.tracing.far_spans import FarSpans
 
 AFTER_S: Final = 0.5
 """A span is told when it has been open for so long. Ended ones wait a second for company before they are sent, so the backend
@@ -72,6 +73,8 @@ class OpenSpans:
         self._ends: list[tuple[int, int, int]] = []
         self._page: mmap.mmap | None = None
         self._places = 0
+        self.far: FarSpans | None = None
+        """Those of the node's workers."""
         self.untold = 0
         """Spans that there was no room for: nobody ends them after a death."""
 
@@ -121,6 +124,7 @@ class OpenSpans:
     def forked(self) -> None:
         """In a forked child: all of it is the parent's."""
         self._lock = threading.Lock()
+        self.far = None
         self._fresh, self._told, self._ends, self._page = {}, {}, [], None
 
     # -- to the probe
@@ -175,7 +179,7 @@ def described(span: Any) -> dict[str, Any]:
         "parent": parent.span_id if parent is not None else 0,
         "parent_remote": bool(parent is not None and parent.is_remote),
         "state": context.trace_state.to_header()[:512],
-        "flags": int(context.trace_flags),
+        "flags": int(context.trace_flags) | 1,  # told are only those that are sampled, or kept after all
         "name": mask_text(span.name[:TEXT])[0],
         "kind": span.kind.value,
         "start_ns": span.start_time or 0,

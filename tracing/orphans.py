@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.sdk.resources import Resource
@@ -24,9 +24,6 @@ from observe.tracing.exporters import exporters
 from observe.tracing.genai import END_REASON, ERROR_TYPE
 
 logger = logging.getLogger("observe.tracing")
-
-NODE_DEATH: Final = "node_death"
-"""`error.type` of a span that was open when its node died, and the event on it."""
 
 BATCH: Final = 512
 
@@ -43,6 +40,13 @@ class End:
     exit_code: int | None = None
     signal: int | None = None
     signal_name: str | None = None
+    of: Literal["node", "worker"] = "node"
+    """Whose process it was."""
+
+    @property
+    def kind(self) -> str:
+        """`error.type` of its spans, and the name of the event on them."""
+        return f"{self.of}_death"
 
     def attributes(self) -> dict[str, Any]:
         """Of the event on each span."""
@@ -105,10 +109,10 @@ def _ended(told: Told, own: tuple[int, int, int] | None, resource: Resource, end
     if own is None:
         end_ns, status = (
             max(end.at_ns, told["start_ns"]),
-            Status(StatusCode.ERROR, f"the node died: {end.cause}"),
+            Status(StatusCode.ERROR, f"the {end.of} died: {end.cause}"),
         )
-        attributes |= {ERROR_TYPE: NODE_DEATH, END_REASON: f"the node died: {end.cause}"}
-        events.append(Event(f"observe.{NODE_DEATH}", end.attributes(), end_ns))
+        attributes |= {ERROR_TYPE: end.kind, END_REASON: f"the {end.of} died: {end.cause}"}
+        events.append(Event(f"observe.{end.kind}", end.attributes(), end_ns))
     else:
         end_ns, status = own[1], Status(StatusCode(own[2]))
     return ReadableSpan(

@@ -96,6 +96,8 @@ class WorkerProcess:
         self._lifeline = -1
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
+        self.death: WorkerDied | None = None
+        """How it has ended, once it has."""
         self.tells_itself = False
         """It tells somebody itself how its agents are; this process need not."""
         self._task = self.loop.create_task(self._live())
@@ -179,6 +181,7 @@ class WorkerProcess:
 
     def _end(self, error: WorkerDied) -> None:
         self.is_closed = True
+        self.death = error
         if not self._killed and not self.over.done() and self.agents:
             logger.error("%s: %s; it had %d agents", self.text, error, len(self.agents))
         reason = ExitReason("crash", str(error), error)

@@ -184,3 +184,28 @@ async def test_an_end_on_purpose_leaves_nothing_to_be_ended(runtime: Path, backe
     assert {attributes(span).get("error.type") for span in backend.spans} != {"node_death"}
     assert not kinds(runtime, "orphans/*")
     assert not kinds(runtime, "ends-*")
+
+
+async def test_spans_of_its_workers_are_ended_with_a_node_that_dies(runtime: Path, backend: Receiver) -> None:
+    """They die with it, and each says of which process it was."""
+    with service(runtime, backend, workers=1) as live:
+        live.do("cast", "sleeper", "sleep")
+
+        def told() -> Any:
+            return "execute_tool sleep" in live.do("open")["far"]
+
+        wait_until(told, "the node has told of the worker's open call")
+        live.do("cast", "bystander", "what is told comes in order")
+        async with attached() as node:
+            await eventually(
+                lambda: node.agents(filter="name=bystander handled=1"), lambda page: page.matched
+            )
+            await node.inspect("sleeper")
+        live.kill()
+        wait_until(lambda: len(backend.spans) == 2, "they are ended")
+        run, sleep = backend.span("invoke_agent Sleeper"), backend.span("execute_tool sleep")
+        assert (sleep.trace_id, sleep.parent_span_id) == (run.trace_id, run.span_id)
+        assert {attributes(span)["error.type"] for span in (run, sleep)} == {"node_death"}
+        assert {one["service.instance.id"] for one in backend.resources} == {live.facts["incarnation"]}
+        wait_until(lambda: not kinds(runtime, "orphans/*"))
+        assert not kinds(runtime, "ends-*")

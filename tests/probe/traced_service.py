@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from observe import tracing
@@ -35,14 +36,20 @@ class Bystander(Agent):
 async def main(name: str, settings: dict[str, Any]) -> None:
     """Serve until told to end."""
     endpoint, delay_s = settings.pop("endpoint"), settings.pop("delay_s", 0.1)
+    workers = settings.pop("workers", 0)
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with Node(name) as node:
+    async with Node(name, workers=workers) as node:
         with tracing.setup(node, endpoint=endpoint, delay_s=delay_s, headers={"x-key": "k"}) as traced:
             async with Probe(node, **settings):
                 await node.spawn(Asker, name="asker")
                 await node.spawn(Bystander, name="bystander")
+                if workers:
+                    from tests.tracing.traced_agents import Sleeper  # which a worker can import
+
+                    await node.spawn(Sleeper, name="sleeper", isolation="worker")
                 say(pid=os.getpid(), incarnation=node.incarnation)
                 while line := await reader.readline():
                     command, *args = json.loads(line)
@@ -50,7 +57,16 @@ async def main(name: str, settings: dict[str, Any]) -> None:
                         node.ref(args[0]).cast(args[1])
                         say(cast=args[0])
                     elif command == "open":
-                        say(told=[span.name for span in traced._spans.open._told.values()])
+                        spans = traced.open_spans
+                        far = (
+                            spans.far._workers.values()
+                            if spans.far is not None and not spans.far._opened
+                            else ()
+                        )
+                        say(
+                            told=[span.name for span in spans._told.values()],
+                            far=[span["name"] for one in far for span in one.open.values()],
+                        )
                     elif command == "return":
                         break
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from observe.runtime import Agent, Ref
@@ -29,3 +30,9 @@ class Faller(Agent):
     def handle(self, message: Any) -> list[str]:
         with self.activity("tool:fall"):
             raise ValueError("asked to")
+
+
+class Sleeper(Agent):
+    async def handle(self, message: Any) -> None:
+        async with self.activity("tool:sleep"):
+            await asyncio.sleep(3600)
