@@ -44,6 +44,10 @@ class Kind(Enum):
     """The signature of a checkpoint is not of its text."""
     UNSIGNED = 23
     """There are records and not one checkpoint."""
+    KEY_LOST = 24
+    """Another key signs from some record on, and the one before has not signed that it follows: it was lost, or taken away."""
+    KEY_REVOKED = 25
+    """The key that is trusted was revoked as compromised: that another one follows, anybody who has it may have said."""
 
     @property
     def is_tampering(self) -> bool:
@@ -53,7 +57,7 @@ class Kind(Enum):
 
 GRAVITY: Final = (
     Kind.WRONG_KEY, Kind.FORGED, Kind.EMPTIED, Kind.FORKED, Kind.REPLACED, Kind.REMOVED, Kind.INSERTED, Kind.DUPLICATED,
-    Kind.REORDERED, Kind.ALTERED, Kind.ROLLED_BACK, Kind.CUT, Kind.REWRITTEN, Kind.UNSIGNED, Kind.TORN, Kind.UNSIGNED_TAIL,
+    Kind.REORDERED, Kind.ALTERED, Kind.ROLLED_BACK, Kind.CUT, Kind.REWRITTEN, Kind.KEY_LOST, Kind.KEY_REVOKED, Kind.UNSIGNED, Kind.TORN, Kind.UNSIGNED_TAIL,
 )  # fmt: skip
 """Which of several faults gives the exit status: the one that says most."""
 

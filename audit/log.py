@@ -30,8 +30,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from observe.audit import segments as files
+from observe.audit.keyring import Rotation, Why, rotations_of
+from observe.audit.log_key import LogKey
 from observe.audit.merkle import Peaks, leaf_hash
-from observe.audit.notes import BadNote, Signer, origin_of, read_notes
+from observe.audit.notes import BadNote, origin_of, read_notes
 from observe.audit.plain import NoRule, Rule, plain
 from observe.audit.reading import read, read_all
 from observe.audit.record import Phase, Record, Who
@@ -99,12 +101,10 @@ class AuditLog:
         self._monotonic = monotonic
         self._sync = sync
         self._rule: Rule = rule or NoRule()
-        self._key_file = key or directory.with_name(directory.name + ".key")
+        self._key = LogKey(key or directory.with_name(directory.name + ".key"), directory, origin_of(node))
         self._segment_bytes = segment_bytes
         self._keep_s = keep_days * 86_400.0
         self._mutex = threading.Lock()
-        self._signer: Signer | None = None
-        self._cannot_sign = False
         self._peaks = Peaks()
         self._segment: Segment | None = None
         self._began_at = 0.0
@@ -183,6 +183,34 @@ class AuditLog:
                 self._sign()
             return record
 
+    def rotate(self, why: Why = "routine") -> Rotation:
+        """Sign with another key from here on. The one before signs that it follows, and is thrown away.
+
+        `compromised`: somebody else may have the key. Consoles then believe in the new one only when they are told to.
+
+        Raises:
+            AuditUnavailable: it could not be written, or nothing can be signed here. The key is what it was.
+        """
+        with self._mutex:
+            self._begin()
+            if self._key.load() is None:
+                raise AuditUnavailable(
+                    "the audit log is not signed on this machine, so there is no key to change"
+                )
+            try:
+                rotation = self._key.stage(self._peaks.size + 1, why, self._wall())
+            except OSError as error:
+                raise AuditUnavailable(f"the new key of the audit log cannot be written: {error}") from error
+            try:
+                self._note_key(rotation)
+            except AuditUnavailable:
+                self._key.unstage()
+                raise
+            self._key.adopt(rotation)
+            self.vkey = self._key.vkey
+            self._sign()
+            return rotation
+
     def tick(self) -> None:
         """Sign what has waited for a minute, and remove what has been kept long enough. Call it every second or so."""
         with self._mutex:
@@ -241,6 +269,7 @@ class AuditLog:
             if left:
                 raise self._tampered(f"the records from {left[0].first} on are missing")
             return
+        self._key.recover(self._newest_rotation)
         if (self.directory / files.VKEY).is_file():
             self.vkey = (self.directory / files.VKEY).read_text().strip()[:1000]
         last = found[-1]
@@ -287,6 +316,10 @@ class AuditLog:
                 self.checkpoint = notes[-1].note
                 return notes[-1].size, notes[-1].root
         return None
+
+    def _newest_rotation(self) -> Rotation | None:
+        found, recorded = rotations_of(self.directory)
+        return next((one for one in reversed(found) if one.note in recorded), None)
 
     def _cut_half_line(self, last: Segment) -> None:
         flags = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -351,7 +384,8 @@ class AuditLog:
             if self._segment is None or not self._bytes:
                 self._next_segment()
             elif self._bytes >= self._segment_bytes or self._wall() - self._began_at >= SEGMENT_S:
-                self._sign()
+                if self._is_begun:  # else a key that has yet to be introduced would sign
+                    self._sign()
                 self._sync_derived()
                 os.fchmod(self._records, 0o440)
                 os.fchmod(self._hashes, 0o440)
@@ -363,8 +397,9 @@ class AuditLog:
                     self._repaired = None
                 every = "never" if self._sync is no_sync else "each record"
                 about = {"rule": self._rule.name, "sync": every, "keep_days": int(self._keep_s // 86_400)}
-                if self._key() is not None:
-                    about["key"] = self._signer.verifier.vkey if self._signer else ""
+                if self._key.load() is not None:
+                    self._introduce_key()
+                    about["key"] = self._key.vkey
                 self._note("opened", about)
                 self._is_begun = True
         except AuditUnavailable:
@@ -382,13 +417,7 @@ class AuditLog:
         root = base64.b64encode(peaks.root()).decode()
         self._note("segment", {"size": peaks.size, "root": root, "peaks": encoded}, sync=True)
         if self._sync is not no_sync:
-            directory = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(
-                    directory
-                )  # or the file could be gone with the power, with all that was synced in it
-            finally:
-                os.close(directory)
+            files.sync_directory(self.directory)
 
     def _note(self, what: str, target: dict[str, Any], *, sync: bool = False) -> None:
         us = Who(key="", name="observe", role="log", user="")
@@ -435,26 +464,28 @@ class AuditLog:
 
     # -- signing --------------------------------------------------------------------------------------------------------
 
-    def _key(self) -> Signer | None:
-        """The key, when there is one: a machine without the library for signatures goes on without, and says so."""
-        if self._signer is None and not self._cannot_sign:
-            try:
-                self._signer = Signer.of_file(self._key_file, origin_of(self._node))
-                self.vkey = self._signer.verifier.vkey
-                path = self.directory / files.VKEY
-                if not path.exists():
-                    path.write_text(self.vkey + "\n")
-            except (ImportError, BadNote) as error:
-                self._cannot_sign = True
-                logger.error("the audit log is not signed: %s", error)
-        return self._signer
+    def _introduce_key(self) -> None:
+        """A key that did not sign the log so far: the one that did is lost. The log goes on, and says so."""
+        rotation: Rotation | None = None
+        if self._key.is_stranger(self.checkpoint):
+            rotation = self._key.introduce(self.checkpoint, self._peaks.size + 1, self._wall())
+            logger.error("the key of the audit log %s was lost: another one signs it now", self.directory)
+            self._note_key(rotation)
+        self.vkey = self._key.vkey
+        self._key.keep(rotation)
+
+    def _note_key(self, rotation: Rotation) -> None:
+        known = rotation.old.vkey if rotation.old is not None else "unknown"
+        about = {"why": rotation.why, "from": known, "to": rotation.new.vkey, "statement": rotation.note}
+        self._note("key", about, sync=True)
 
     def _sign(self) -> None:
         """Sign the log as it is. The note counts from here on; one that cannot be written is followed by the next."""
-        signer = self._key()
+        signer = self._key.load()
         if signer is None or self._signed == self._peaks.size:
             return
-        self.checkpoint = note = signer.sign(self._peaks.size, self._peaks.root())
+        self.checkpoint = note = signer.sign(self._peaks.size, self._peaks.root(), also=self._key.former)
+        self._key.former = None
         self._signed, self._signed_at = self._peaks.size, self._monotonic()
         data = note.encode() + b"\n"
         end = os.lseek(self._notes, 0, os.SEEK_END)

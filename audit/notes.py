@@ -149,6 +149,18 @@ class Verifier:
             BadNote: it is no checkpoint, or the signature is not of this text.
         """
         checkpoint = read_note(note)
+        if checkpoint.origin != self.name:
+            raise WrongKey(f"the checkpoint is one of {checkpoint.origin}, not of {self.name}")
+        self.check(note)
+        return checkpoint
+
+    def check(self, note: str) -> None:
+        """Make sure that this key has signed a note, whatever it says.
+
+        Raises:
+            WrongKey: others have signed it, we have not.
+            BadNote: the signature is not of this text.
+        """
         mine = _key_id(self.name, self.public)
         for line in note.partition("\n\n")[2].splitlines():
             name, _, encoded = line.removeprefix(_DASH).partition(" ")
@@ -156,12 +168,9 @@ class Verifier:
                 data = base64.b64decode(encoded, validate=True)
             except binascii.Error:
                 continue
-            if name != self.name or data[:4] != mine:
-                continue
-            if checkpoint.origin != self.name:
-                raise WrongKey(f"the checkpoint is one of {checkpoint.origin}, not of {self.name}")
-            self._check(data[4:], note.partition("\n\n")[0] + "\n")
-            return checkpoint
+            if name == self.name and data[:4] == mine:
+                self._check(data[4:], note.partition("\n\n")[0] + "\n")
+                return
         raise WrongKey(f"the checkpoint is not signed by the key of {self.name} ({mine.hex()})")
 
     def _check(self, signature: bytes, text: str) -> None:
@@ -193,8 +202,8 @@ class Signer:
         self._id = _key_id(name, public)
 
     @classmethod
-    def of_file(cls, path: Path, name: str) -> Signer:
-        """The key in a file, made when it is missing. Nobody else may read it.
+    def of_file(cls, path: Path, name: str, *, make: bool = True) -> Signer:
+        """The key in a file, made when it is missing unless told otherwise. Nobody else may read it.
 
         Raises:
             BadNote: the file is something else, or others may read it, or it is the key of another log.
@@ -203,12 +212,10 @@ class Signer:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
+            if not make:
+                raise
             made = cls(name)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(made._secret() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            made.write(path)
             return made
         with os.fdopen(descriptor) as file:
             facts = os.fstat(file.fileno())
@@ -226,12 +233,28 @@ class Signer:
             raise BadNote(f"{path} holds the key of {named}, not of {name}")
         return cls(name, data[1:])
 
+    def write(self, path: Path) -> None:
+        """Put the secret key into a new file that nobody else may read, and wait until it is on the disk. Raises OSError."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self._secret() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
     def _secret(self) -> str:
         data = base64.b64encode(ED25519 + self._seed).decode()
         return f"PRIVATE+KEY+{self.verifier.name}+{self._id.hex()}+{data}"
 
-    def sign(self, size: int, root: bytes) -> str:
-        """A note about a log of this key's name."""
-        text = _text(self.verifier.name, size, root)
+    def line_for(self, text: str) -> str:
+        """The signature of a text, as a line of a note."""
         signature: bytes = self._key.sign(text.encode())
-        return f"{text}\n{self._line}{base64.b64encode(self._id + signature).decode()}\n"
+        return f"{self._line}{base64.b64encode(self._id + signature).decode()}\n"
+
+    def sign(self, size: int, root: bytes, *, also: Signer | None = None) -> str:
+        """A note about a log of this key's name; `also`: another key that signs it as well, before this one."""
+        return signed_note(_text(self.verifier.name, size, root), *(() if also is None else (also,)), self)
+
+
+def signed_note(text: str, *signers: Signer) -> str:
+    """A text, which ends with a line break, and a signature of each."""
+    return text + "\n" + "".join(one.line_for(text) for one in signers)

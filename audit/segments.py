@@ -4,6 +4,7 @@
 <log>/                       0700
     lock                     held by the one writer
     log.vkey                 the public key, for whoever verifies
+    log.rotations            which key followed which, signed by both; missing as long as there was one
     000000000001.jsonl       records 1 to n, a line each; 0600 while it is written, 0440 after
     000000000001.hashes      their hashes, 32 bytes each: derived, kept when the records are removed
     000000000001.notes       the signed checkpoints made meanwhile, an empty line between
@@ -24,6 +25,7 @@ from typing import Final
 from observe.audit.merkle import HASH_BYTES
 
 VKEY: Final = "log.vkey"
+ROTATIONS: Final = "log.rotations"
 LOCK: Final = "lock"
 
 _STEM: Final = re.compile(r"(\d{12})\.(jsonl|hashes|notes)")
@@ -88,6 +90,32 @@ def segments(directory: Path) -> list[Segment]:
 def is_log(path: Path) -> bool:
     """Whether this is the directory of a log."""
     return path.is_dir() and ((path / VKEY).exists() or bool(segments(path)))
+
+
+def replace_file(path: Path, data: bytes, mode: int) -> None:
+    """Put a file there, whole and on the disk, or leave what was there. Raises OSError."""
+    beside = path.with_name(path.name + ".tmp")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Or a file could be gone with the power, with all that was synced in it. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_being_written(directory: Path) -> bool:

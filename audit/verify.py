@@ -18,6 +18,7 @@ from pathlib import Path
 
 from observe.audit import segments as files
 from observe.audit.faults import GRAVITY, Fault, Kind, compare
+from observe.audit.keyring import Keyring, rotations_of
 from observe.audit.merkle import Peaks, leaf_hash
 from observe.audit.notes import BadNote, Checkpoint, Verifier, WrongKey, read_note, read_notes
 from observe.audit.record import Record
@@ -42,6 +43,8 @@ class Report:
     trusted: bool = False
     """Whether that key was given, and not taken from beside the log."""
     faults: list[Fault] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What a reader should know though nothing is wrong: which keys were given up, and why."""
 
     @property
     def verdict(self) -> Kind | None:
@@ -79,8 +82,9 @@ def verify(directory: Path, key: Verifier | None = None, anchors: Iterable[str] 
 class _Verification:
     def __init__(self, directory: Path, key: Verifier, anchors: Sequence[str], trusted: bool) -> None:
         self._directory = directory
-        self._key = key
-        self._report = Report(key=key.vkey, trusted=trusted, anchors=len(anchors))
+        known, self._recorded = rotations_of(directory) if directory.is_dir() else ([], frozenset[str]())
+        self._key = Keyring(key, known)
+        self._report = Report(key=self._key.newest.vkey, trusted=trusted, anchors=len(anchors))
         self._peaks = Peaks()
         self._fits = 0
         """Up to which size the records are known to be as signed."""
@@ -90,7 +94,7 @@ class _Verification:
         self._anchors: list[Checkpoint] = []
         for note in anchors:
             try:
-                self._anchors.append(key.open(note))
+                self._anchors.append(self._key.open(note))
             except WrongKey as error:
                 self._fault(Kind.WRONG_KEY, "", 0, 0, f"an anchor: {error}")
             except BadNote as error:
@@ -114,6 +118,8 @@ class _Verification:
                 text = f"the records of {segment.records.name} are missing, and the log does not say that it removed them"
                 self._fault(Kind.REMOVED, segment.records.name, 0, segment.first, text)
         self._end()
+        tell_keys(report, self._key)
+        self._statements(found)
         report.faults.sort(key=lambda one: (one.record, one.kind.value))
         return report
 
@@ -145,6 +151,14 @@ class _Verification:
         else:
             return True
         return False
+
+    def _statements(self, found: Sequence[Segment]) -> None:
+        """What follows which must be on record, where the record is still there."""
+        for one in self._key.chain:
+            kept = [segment for segment in found if segment.first <= one.record]
+            if one.note not in self._recorded and kept and kept[-1].records.exists():
+                text = f"{files.ROTATIONS} says that a key changed at record {one.record}, and that record does not"
+                self._fault(Kind.FORGED, files.ROTATIONS, 0, one.record, text)
 
     # -- one segment ----------------------------------------------------------------------------------------------------
 
@@ -321,6 +335,34 @@ class _Verification:
         elif 0 < own < size:
             text = f"no checkpoint covers the last {size - own} records"
             self._fault(Kind.UNSIGNED_TAIL, name, line - (size - own), own + 1, text)
+
+
+def tell_keys(report: Report, ring: Keyring) -> None:
+    """Say which keys were given up, revoked or lost."""
+
+    def fault(kind: Kind, file: str, record: int, text: str) -> None:
+        report.faults.append(Fault(kind, file, 0, record, text))
+
+    for one in ring.chain:
+        at = f"at record {one.record}"
+        if one.why == "routine":
+            report.remarks.append(f"the key was changed {at}, and both keys have signed that")
+        elif one.why == "compromised":
+            text = f"the key was revoked as compromised {at}: what it alone has signed may be somebody else's"
+            report.remarks.append(f"{text}; all records up to there are signed by the key that followed, too")
+            if report.trusted and one in ring.ahead:
+                text = f"the key that was given was revoked as compromised {at}: it cannot tell whether the next one"
+                fault(Kind.KEY_REVOKED, files.VKEY, one.record, f"{text} is genuine; give that one")
+    for one in (*(one for one in ring.chain if one.why == "lost"), *([ring.lost] if ring.lost else ())):
+        text = f"from record {one.record} on another key signs, for which the one before has not signed: it was lost,"
+        text += " or somebody replaced it"
+        if report.trusted and one is not ring.lost:
+            report.remarks.append(f"{text}; the key that was given follows, and vouches for what was before")
+        else:
+            fault(Kind.KEY_LOST, files.VKEY, one.record, text)
+    for one in ring.rivals:
+        text = f"a key that was given up says at record {one.record} that yet another one follows: somebody else has it"
+        fault(Kind.FORGED, files.ROTATIONS, one.record, text)
 
 
 def _seq_of(line: bytes) -> int:

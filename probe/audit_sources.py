@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import json
+import os
+import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from observe.audit import segments as files
 from observe.audit.faults import Fault, Kind
+from observe.audit.keyring import Keyring, Rotation, read_rotation, rotations_of
+from observe.audit.log import AuditLog, AuditUnavailable
 from observe.audit.merkle import Peaks, leaf_hash
 from observe.audit.notes import BadNote, Verifier, WrongKey, read_notes
 from observe.audit.reading import History
-from observe.audit.record import Record
-from observe.audit.verify import Report, verify
+from observe.audit.record import Phase, Record, Who
+from observe.audit.verify import Report, tell_keys, verify
+from observe.probe.audit_keys import rotated_to
 from observe.probe.client import NodeClient
-from observe.probe.wire_audit import MAX_LINES, AuditHead
+from observe.probe.errors import RemoteError
+from observe.probe.wire_audit import MAX_LINES, AuditHead, KeyRotated
 
 PAGE: Final = MAX_LINES
 
@@ -63,6 +70,47 @@ class FilesOfLog:
         """Prove it."""
         return verify(self.directory, key, anchors)
 
+    async def rotations(self) -> list[Rotation]:
+        """Which key followed which."""
+        return rotations_of(self.directory)[0]
+
+    async def rotate(self, why: Literal["routine", "compromised"], reason: str) -> KeyRotated:
+        """Change the key of a log that nobody writes now. On record as a command of whoever runs this.
+
+        Raises:
+            AuditUnavailable: it cannot be; most likely its node is running, which has to be asked then.
+        """
+        node = ""
+        for line in self._history.lines(1, 1):
+            node = Record.from_line(line).node
+        if not node:
+            raise AuditUnavailable(f"there are no records in {self.directory}, so there is no key to change")
+        log = AuditLog(self.directory, node=node)
+        try:
+            try:
+                user = getpass.getuser()
+            except (KeyError, OSError):  # a user without an entry, as in some containers
+                user = str(os.geteuid())
+            who = Who(key="", name=user, role="admin", user=user)
+            number = secrets.token_hex(8)
+
+            def record(phase: Phase, outcome: dict[str, object] | None = None) -> None:
+                log.append(
+                    phase, command_id=number, who=who, what="rotate_key", target={"arguments": {"why": why}},
+                    reason=reason, incarnation="", outcome=outcome,
+                )  # fmt: skip
+
+            record("requested")
+            try:
+                rotation = log.rotate(why)
+            except AuditUnavailable as error:
+                record("failed", {"message": str(error)})
+                raise
+            record("completed", {"done": True, "key": rotation.new.vkey, "record": rotation.record})
+            return rotated_to(rotation)
+        finally:
+            log.close()
+
 
 class NodesLog:
     """The log of a node that is attached."""
@@ -93,14 +141,16 @@ class NodesLog:
                 await self._walk(report, {})
                 return report
             key = Verifier.parse(head.key)
-        report.key = key.vkey
+        ring = Keyring(key, await self.rotations())
+        report.key = ring.newest.vkey
+        tell_keys(report, ring)
         known: dict[int, list[tuple[str, bytes]]] = {}
         for where, note in [("the node", head.checkpoint), *(("one kept elsewhere", one) for one in anchors)]:
             if not note:
                 continue
             report.anchors += where != "the node"
             try:
-                opened = key.open(note)
+                opened = ring.open(note)
             except WrongKey as error:
                 report.faults.append(Fault(Kind.WRONG_KEY, "", 0, 0, f"the checkpoint of {where}: {error}"))
             except BadNote as error:
@@ -110,6 +160,26 @@ class NodesLog:
                 report.signed = max(report.signed, opened.size if where == "the node" else 0)
         await self._walk(report, known)
         return report
+
+    async def rotations(self) -> list[Rotation]:
+        """Which key followed which, as far as the node says."""
+        try:
+            notes = (await self._client.audit_keys()).rotations
+        except RemoteError as error:
+            if error.code != "unknown_verb":
+                raise
+            return []
+        found = []
+        for note in notes:
+            try:
+                found.append(read_rotation(note))
+            except BadNote:
+                continue
+        return found
+
+    async def rotate(self, why: Literal["routine", "compromised"], reason: str) -> KeyRotated:
+        """Change its key."""
+        return await self._client.rotate_key(why, reason)
 
     async def _walk(self, report: Report, known: dict[int, list[tuple[str, bytes]]]) -> None:
         peaks = Peaks()

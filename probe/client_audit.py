@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from observe.audit.record import Record
 from observe.probe.wire_audit import (
@@ -12,11 +12,18 @@ from observe.probe.wire_audit import (
     AuditArgs,
     AuditHead,
     AuditHeadArgs,
+    AuditKeys,
+    AuditKeysArgs,
     AuditLines,
     AuditProof,
     AuditProofArgs,
+    KeyRotated,
+    RotateKeyArgs,
 )
 from observe.probe.wire_base import Told
+
+if TYPE_CHECKING:
+    from observe.probe.witness import Witness
 
 T = TypeVar("T", bound=Told)
 
@@ -25,8 +32,10 @@ class AuditClient:
     """Reads and proves the node's audit log."""
 
     if TYPE_CHECKING:
+        _witness: Witness
 
         async def _ask(self, verb: str, args: Any, result: type[T]) -> T: ...
+        def _command_fields(self) -> dict[str, Any]: ...
 
     async def audit_head(self) -> AuditHead:
         """Where the audit log stands: how many records, the newest signed checkpoint, and why it cannot be written."""
@@ -55,3 +64,20 @@ class AuditClient:
             for line in page.lines:
                 yield Record.from_line(line.encode())
             start = page.start + len(page.lines)
+
+    async def audit_keys(self) -> AuditKeys:
+        """The key that signs the log, and the signed notes that say which followed which."""
+        return await self._ask("audit_keys", AuditKeysArgs(), AuditKeys)
+
+    async def rotate_key(
+        self, why: Literal["routine", "compromised"] = "routine", reason: str = ""
+    ) -> KeyRotated:
+        """Have the log signed by another key from here on; the one before signs that it follows. With `compromised` nobody
+        else believes in it before they are told to.
+
+        Raises:
+            RemoteError: it cannot be; the key is what it was.
+        """
+        args = RotateKeyArgs(why=why, reason=reason, **self._command_fields())
+        with self._witness.believing_revocation():  # we are the one who says so
+            return await self._ask("rotate_key", args, KeyRotated)

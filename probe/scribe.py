@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from observe.audit.log import AuditLog, AuditUnavailable
 from observe.audit.record import Phase, Record
@@ -28,6 +28,8 @@ RETRY_S: Final = 2.0
 """How often it is tried to open a log that could not be opened, when there is something to write."""
 
 TICK_S: Final = 5.0
+
+T = TypeVar("T")
 
 Written = Record | AuditUnavailable
 Then = Callable[[Written], None]
@@ -44,7 +46,7 @@ class Scribe:
         self._retry_at = 0.0
         self._tick_at = 0.0
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._written: deque[tuple[Then, Written]] = deque()
+        self._written: deque[Callable[[], None]] = deque()
         self._waiting = 0
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -96,29 +98,37 @@ class Scribe:
 
         `then` is called at once when it is clear from the start that nothing will be written.
         """
+        if phase == "requested" and self._waiting >= MAX_WAITING:
+            then(AuditUnavailable(f"{self._waiting:,} records wait for the disk already"))
+            return
+        self.run(lambda audit: audit.append(phase, **fields), then)
+
+    def run(self, job: Callable[[AuditLog], T], then: Callable[[T | AuditUnavailable], None]) -> None:
+        """Have something done with the log on its thread; `then` gets what came of it, on the loop.
+
+        `then` is called at once when there is no log.
+        """
         audit = self.open()
         if audit is None:
             then(AuditUnavailable(self._problem))
             return
-        if phase == "requested" and self._waiting >= MAX_WAITING:
-            then(AuditUnavailable(f"{self._waiting:,} records wait for the disk already"))
-            return
 
-        def append() -> None:
+        def do() -> None:
+            outcome: T | AuditUnavailable
             try:
-                outcome: Written = audit.append(phase, **fields)
+                outcome = job(audit)
             except AuditUnavailable as error:
                 outcome = error
             except Exception as error:  # noqa: BLE001  # the edge of the thread: whoever waits is told all the same
                 outcome = AuditUnavailable(f"the record could not be made: {type(error).__name__}")
-            self._written.append((then, outcome))
+            self._written.append(lambda: then(outcome))
             try:
                 self._wake_in.send(b"!")
             except OSError:
                 pass  # full: the loop will be woken up anyway
 
         self._waiting += 1
-        self._todo.put(append)
+        self._todo.put(do)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="observe:audit", daemon=True)
             self._thread.start()
@@ -131,9 +141,9 @@ class Scribe:
         except BlockingIOError:
             pass
         for _ in range(len(self._written)):
-            then, outcome = self._written.popleft()
+            tell = self._written.popleft()
             self._waiting -= 1
-            then(outcome)
+            tell()
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until all is written and delivered. False when the disk takes longer than that."""

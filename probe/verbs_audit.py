@@ -5,20 +5,28 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from functools import partial
 from typing import Final
 
+from observe.audit.keyring import Rotation, rotations_of
+from observe.audit.log import AuditUnavailable
 from observe.audit.reading import History
 from observe.audit.segments import is_log
+from observe.probe.audit_keys import rotated_to
 from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
 from observe.probe.wire_audit import (
+    MAX_ROTATIONS,
     AuditArgs,
     AuditHead,
     AuditHeadArgs,
+    AuditKeys,
+    AuditKeysArgs,
     AuditLines,
     AuditProof,
     AuditProofArgs,
+    RotateKeyArgs,
 )
 
 MAX_BYTES: Final = 512 << 10
@@ -51,6 +59,8 @@ def handlers(hands: Hands) -> dict[str, Handler]:
         "audit": partial(_audit, reader),
         "audit_head": partial(_head, hands, reader),
         "audit_proof": partial(_proof, reader),
+        "audit_keys": partial(_keys, reader),
+        "rotate_key": partial(_rotate, hands),
     }
 
 
@@ -103,3 +113,27 @@ def _proof(reader: _Reader, _client: Client, args: AuditProofArgs, reply: Reply,
     except (ValueError, OSError) as error:
         raise Refusal("refused", f"there is no such proof: {error}") from None
     reply(AuditProof(hashes=[base64.b64encode(one).decode() for one in proof]).to_wire())
+
+
+def _keys(reader: _Reader, _client: Client, _args: AuditKeysArgs, reply: Reply, _now: float) -> None:
+    history = reader.history()
+    try:
+        found = rotations_of(history.directory)[0] if is_log(history.directory) else []
+    except OSError as error:
+        raise Refusal("refused", f"the audit log cannot be read: {error}") from None
+    audit = reader._hands.commands.scribe.audit
+    notes = [one.note for one in found[-MAX_ROTATIONS:]]
+    reply(AuditKeys(key=audit.vkey if audit else "", rotations=notes).to_wire())
+
+
+def _rotate(hands: Hands, client: Client, args: RotateKeyArgs, reply: Reply, _now: float) -> None:
+    def carry_out(done: Reply) -> None:
+        def rotated(made: Rotation | AuditUnavailable) -> None:
+            if isinstance(made, AuditUnavailable):
+                done(Refusal("refused", f"the key is what it was: {made}"))
+                return
+            done(rotated_to(made).to_wire())
+
+        hands.commands.scribe.run(lambda audit: audit.rotate(args.why), rotated)
+
+    hands.commands.submit("rotate_key", args, client.holder, {}, time.time(), carry_out, reply)

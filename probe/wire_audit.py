@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field
 
-from observe.probe.wire_base import Asked, Role, Told
+from observe.probe.wire_base import Asked, Command, Role, Told
 
 MAX_LINES: Final = 500
+MAX_ROTATIONS: Final = 200
+"""Some 120 kB: a key a day for half a year, or a year for most of a life."""
 
 
 class AuditHeadArgs(Asked):
@@ -26,6 +28,37 @@ class AuditProofArgs(Asked):
     """Size of the log that the client knows."""
     new: int = Field(ge=0, lt=2**53)
     """Size of the log that it wants to compare it with."""
+
+
+class AuditKeysArgs(Asked):
+    """It takes none."""
+
+
+class RotateKeyArgs(Command):
+    why: Literal["routine", "compromised"] = "routine"
+    """`compromised`: somebody else may have the key, so nobody believes in the new one because the old one says so."""
+
+
+class AuditKeys(Told):
+    """Which key of the log followed which."""
+
+    key: str = ""
+    """The public key in use; empty as long as there is none."""
+    rotations: list[str] = Field(default_factory=list)
+    """Signed notes of audit.md, the oldest first, the newest `MAX_ROTATIONS`."""
+
+
+class KeyRotated(Told):
+    """What signs the log from here on."""
+
+    done: bool
+    what: str
+    """One line for people."""
+    key: str
+    """The public key, as C2SP writes it."""
+    former: str
+    record: int
+    """Number of the record that says so."""
 
 
 class AuditHead(Told):
@@ -66,4 +99,6 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     "audit": ("viewer", AuditArgs),
     "audit_head": ("viewer", AuditHeadArgs),
     "audit_proof": ("viewer", AuditProofArgs),
+    "audit_keys": ("viewer", AuditKeysArgs),
+    "rotate_key": ("admin", RotateKeyArgs),
 }

@@ -5,7 +5,8 @@ before the first command of a connection:   audit_head -> the log must begin wit
 with each answer to a command:              a receipt, a signed checkpoint that covers the command -> likewise, and kept
 ```
 
-The key is believed the first time, as that of a machine with ssh; the connection has been authenticated by then. What is
+The key is believed the first time, as that of a machine with ssh; the connection has been authenticated by then. Another one
+is believed when the one that we know has signed that it follows, and was not revoked. What is
 kept is a file a node, of which everybody may make copies: `observe audit verify --receipts` compares a log with them.
 """
 
@@ -13,21 +14,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from observe.audit.keyring import Keyring, Rotation, read_rotation
 from observe.audit.merkle import BadProof, check_consistency
-from observe.audit.notes import BadNote, Checkpoint, Verifier, read_note
+from observe.audit.notes import BadNote, Checkpoint, Verifier, WrongKey, read_note
 from observe.probe.errors import AttachError, AuditMismatch, RemoteError
 from observe.probe.states import seen_directory
-from observe.probe.wire_audit import AuditHead, AuditHeadArgs, AuditProof, AuditProofArgs
+from observe.probe.wire_audit import (
+    AuditHead,
+    AuditHeadArgs,
+    AuditKeys,
+    AuditKeysArgs,
+    AuditProof,
+    AuditProofArgs,
+)
 
 logger = logging.getLogger("observe.probe")
 
@@ -96,6 +106,7 @@ class Witness:
         self._is_checked = False
         self._is_off = False
         self._is_kept = False
+        self._believes_revocation = False
 
     @property
     def size(self) -> int:
@@ -108,6 +119,15 @@ class Witness:
         self._is_off = False
         if node != self._node:
             self._node, self._seen, self._is_kept = node, None, False
+
+    @contextlib.contextmanager
+    def believing_revocation(self) -> Iterator[None]:
+        """While we revoke the key ourselves: the one that follows is believed."""
+        self._believes_revocation = True
+        try:
+            yield
+        finally:
+            self._believes_revocation = False
 
     async def before(self) -> int:
         """Make sure, once a connection, that the log is the one we know. Returns its size.
@@ -173,7 +193,8 @@ class Witness:
                 key = head.key
             self._keep(Seen(key, self._opened(key, note).note))
             return
-        told, known = self._opened(seen.key, note), read_note(seen.note)
+        told, vkey = await self._told(seen.key, note)
+        known = read_note(seen.note)
         if told.size < floor:
             raise self._mismatch(f"it has {told.size} records, and had {known.size}")
         old, new = (known, told) if known.size <= told.size else (told, known)
@@ -190,7 +211,45 @@ class Witness:
         except BadProof as error:
             raise self._mismatch(str(error)) from None
         if new is told and new.size > known.size:
-            self._keep(Seen(seen.key, note))
+            self._keep(Seen(vkey, note))
+
+    async def _told(self, key: str, note: str) -> tuple[Checkpoint, str]:
+        """What a note says that our key has signed, or one that follows it; and that key."""
+        verifier = Verifier.parse(key)
+        try:
+            return verifier.open(note), key
+        except WrongKey:
+            ring = Keyring(verifier, await self._rotations())
+        except BadNote as error:
+            raise self._mismatch(str(error)) from None
+        revoked = next((one for one in ring.ahead if one.why == "compromised"), None)
+        if ring.rivals:
+            raise self._mismatch("two keys claim to follow the one that we know: somebody else has it")
+        if ring.lost is not None:
+            raise self._mismatch(
+                f"its key was lost, says record {ring.lost.record}, and another one signs it now"
+            )
+        if revoked is not None and not self._believes_revocation:
+            raise self._mismatch(
+                f"its key was revoked as compromised at record {revoked.record}, and another one signs it now"
+            )
+        try:
+            return ring.open(note), ring.newest.vkey
+        except BadNote as error:
+            raise self._mismatch(str(error)) from None
+
+    async def _rotations(self) -> list[Rotation]:
+        try:
+            answer: AuditKeys = await self._ask("audit_keys", AuditKeysArgs(), AuditKeys)
+        except RemoteError as error:
+            if error.code != "unknown_verb":
+                raise
+            return []
+        found = []
+        for note in answer.rotations:
+            with contextlib.suppress(BadNote):
+                found.append(read_rotation(note))
+        return found
 
     def _opened(self, key: str, note: str) -> Checkpoint:
         try:

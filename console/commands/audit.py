@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from observe.console.commands.audit_keys import rotate_key
 from observe.console.exits import REFUSED, complain
 from observe.console.options import NodeName, json_option, timeout_option
 
@@ -145,7 +146,9 @@ def say(record: Record) -> str:
     from observe.console.format import one_line, timestamp
 
     said = sentence(record)
-    if record.phase == "noted":
+    if record.phase == "noted" and record.what == "key":
+        said = f"the log: the key changed ({record.target.get('why')}): {record.target.get('to')} signs from here on"
+    elif record.phase == "noted":
         facts = ", ".join(
             f"{key} {value}" for key, value in record.target.items() if not isinstance(value, list)
         )
@@ -414,7 +417,7 @@ def _document(report: Report) -> dict[str, Any]:
         {"kind": one.kind.name, "status": one.kind.value, "file": one.file, "line": one.line, "record": one.record, "text": one.text}
         for one in report.faults
     ]  # fmt: skip
-    names = ("records", "kept", "signed", "segments", "anchors", "key", "trusted")
+    names = ("records", "kept", "signed", "segments", "anchors", "key", "trusted", "remarks")
     return {name: getattr(report, name) for name in names} | {"status": report.exit_code, "faults": faults}
 
 
@@ -423,6 +426,8 @@ def _say(report: Report) -> None:
 
     for fault in report.faults:
         click.echo(f"{fault.kind.name:<13} {one_line(fault.text)}")
+    for remark in report.remarks:
+        click.echo(f"note: {one_line(remark)}", err=True)
     kept = "" if report.kept == report.records else f", {report.kept:,} of them still there"
     compared = plural(report.anchors, "checkpoint")
     click.echo(
@@ -514,3 +519,6 @@ def forget(node: str) -> None:
         complain(f"no checkpoint of {node} is kept", "name it as shop@host")
         raise click.exceptions.Exit(REFUSED)
     click.echo(f"the next log of {node} will be believed")
+
+
+command.add_command(rotate_key)

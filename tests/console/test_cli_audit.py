@@ -106,6 +106,35 @@ def test_search_finds_by_text_action_person_agent_and_time(log: Path) -> None:
     assert observe("search", log, "--since", "soon")[0] == 2
 
 
+def test_the_key_of_a_log_is_changed_in_its_files(log: Path) -> None:
+    """Its node need not run for that; and with one that does, the lock says so."""
+    old = key_of(log).vkey
+    status, out, _ = observe("rotate-key", log, "--reason", "yearly", "--json")
+    new = json.loads(out)["key"]
+    assert (status, json.loads(out)["former"], key_of(log).vkey) == (0, old, new)
+    assert observe("verify", log, "--key", old)[0] == 0
+    found = [
+        json.loads(line) for line in observe("search", log, "--what", "rotate_key", "--json")[1].splitlines()
+    ]
+    assert [(one["phase"], one["reason"]) for one in found] == [
+        ("requested", "yearly"),
+        ("completed", "yearly"),
+    ]
+    assert "the key changed (routine)" in observe("search", log, "--what", "key")[1]
+    status, out, err = observe("rotate-key", log, "--compromised")
+    assert (status, "was revoked" in out, "forget" in err) == (0, True, True)
+    status, out, _ = observe("verify", log, "--key", new)
+    assert (status, "KEY_REVOKED" in out) == (Kind.KEY_REVOKED.value, True)
+    status, out, err = observe("verify", log)
+    assert (status, "revoked as compromised" in err) == (0, True)
+    held = opened(log)
+    try:
+        status, _, err = observe("rotate-key", log)
+        assert (status, "another writer" in err) == (1, True)
+    finally:
+        held.close()
+
+
 def test_tail_shows_the_newest_for_people_and_programs(log: Path) -> None:
     status, out, _ = observe("tail", log, "-n", 2)
     assert status == 0

@@ -212,3 +212,37 @@ async def test_a_reason_for_what_is_no_command_is_a_mistake_that_is_told(runtime
     async with Node("shop") as node:
         with pytest.raises(ProbeNotStarted, match="'kil' is no command"):
             await Probe(node, reason_for=("kil",)).start()
+
+
+async def test_consoles_follow_a_changed_key_and_refuse_a_revoked_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever has seen the old key goes on with the new one only where the old one vouches for it."""
+    async with shop() as client, connect("shop", timeout_s=20.0) as other:
+        node = client.info.name
+        await other.edit("keeper", "limit", 4)
+        first = await other.rotate_key(reason="yearly")
+        assert first.done
+        seen = read_seen(node)
+        assert seen is not None
+        assert (seen.key, (await client.audit_head()).key) == (first.key, first.key)
+        write_seen(node, type(seen)(first.former, seen.note))
+        await client.edit("keeper", "limit", 5)  # it looks at what it keeps, and follows
+        seen = read_seen(node)
+        assert seen is not None
+        assert seen.key == first.key
+        second = await other.rotate_key("compromised", reason="the disk was stolen")
+        assert second.former == first.key
+        await other.edit("keeper", "limit", 6)  # it has revoked it, so it knows
+        with pytest.raises(AuditMismatch, match="revoked as compromised"):
+            await client.edit("keeper", "limit", 7)
+        assert forget_seen(node)
+        await client.edit("keeper", "limit", 8)
+        keys = await client.audit_keys()
+        assert (keys.key, len(keys.rotations)) == (second.key, 2)
+        head = await client.audit_head()
+        records = [one async for one in client.audit_records()]
+    assert [(one.what, one.phase) for one in records if one.what in ("key", "rotate_key")] == [
+        ("rotate_key", "requested"), ("key", "noted"), ("rotate_key", "completed"),
+    ] * 2  # fmt: skip
+    assert verify(Path(head.directory), Verifier.parse(second.key)).exit_code == 0

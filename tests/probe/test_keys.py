@@ -79,7 +79,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     reading = {
         "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
         "rewatch", "credit", "unwatch", "where", "workers", "consoles",
-        "tasks", "task", "groups", "approvals", "audit", "audit_head", "audit_proof",
+        "tasks", "task", "groups", "approvals", "audit", "audit_head", "audit_proof", "audit_keys",
     }  # fmt: skip
     assert may["viewer"] == reading
     acting = {
@@ -87,7 +87,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
         "contain", "reset_budget", "approve", "refuse", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
     }  # fmt: skip
     assert may["operator"] == reading | acting
-    assert may["admin"] == reading | acting | {"edit", "reload", "yield"} == set(VERBS)
+    assert may["admin"] == reading | acting | {"edit", "reload", "rotate_key", "yield"} == set(VERBS)
 
 
 def test_a_fingerprint_tells_keys_apart_and_is_no_key() -> None:
