@@ -31,6 +31,7 @@ from observe.console.navigation import History, Place
 from observe.console.node_view import NodeView
 from observe.console.pages.agents import AgentsPage
 from observe.console.pages.approvals import ApprovalsPage
+from observe.console.pages.audit import AuditPage
 from observe.console.pages.base import ConsolePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
@@ -114,6 +115,7 @@ class ConsoleApp(App[None]):
             "groups": GroupsPage(),
             "traces": TracesPage(),
             "approvals": ApprovalsPage(),
+            "audit": AuditPage(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()

@@ -111,6 +111,10 @@ class PlacesApp(ConsoleApp):
         """What waits for a person; from there, back."""
         self._toggle("approvals")
 
+    def action_show_audit(self) -> None:
+        """Who did what."""
+        self._toggle("audit")
+
     def show_filtered(self, text: str, sort: str | None = None) -> None:
         """The agents that match a filter, in the table."""
         self.visit(Place("agents"))

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from observe.console.deeds import DEEDS
 
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "approvals", "agent",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "approvals", "audit", "agent",
     "fleet", "nodes", "fleet_agents", "replay",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
@@ -78,6 +78,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("show_tasks", "app", ("T", "6"), "Tasks", "The asyncio tasks of the service, of agents or not."),
     Action("show_traces", "app", ("8",), "Traces", "What chosen agents send, receive, answer and do: sessions of this console."),
     Action("show_approvals", "app", ("J", "9"), "Approvals", "What waits until a person agrees, and what was decided lately."),
+    Action("show_audit", "app", ("apostrophe",), "Audit log", "Who did what to whom, when, why, and what became of it; and whether the log is proven."),
     Action("trace", "app", ("Y",), "Trace…", "Listen to the chosen or marked agents, or to whom you name, within bounds.", "operator"),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
@@ -167,6 +168,15 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("open", "approvals", ("enter",), "To the details", "Move to the details of the chosen line; there, open its agent.", footer="details"),
     Action("open_agent", "approvals", ("o",), "Open agent", "Open the agent that asks, or that asked.", footer="agent"),
     Action("copy", "approvals", ("y",), "Copy", "Put the line on the clipboard."),
+    # the audit log
+    Action("open", "audit", ("enter",), "To the record", "Move to the chosen record in full; there, to the other record of the command.", footer="record"),
+    Action("filter", "audit", ("slash",), "Filter", "By who, what, on, outcome, since, until and words, as you type.", footer="filter"),
+    Action("order", "audit", ("S",), "Newest first or last", "Turn the order of the records round."),
+    Action("further", "audit", ("r",), "Look further back", "Look for what passes the filter before the records that were looked at, thousands at a time.", footer="further"),
+    Action("prove", "audit", ("p",), "Prove the log", "Read all of it, and compare it with its signed checkpoint and with those kept on this machine.", footer="prove"),
+    Action("agent", "audit", ("o",), "Open agent", "Open the agent that the record is about.", footer="agent"),
+    Action("save", "audit", ("s",), "Save the records…", "What passes the filter as a file: JSON lines as they stand in the log, or OTLP."),
+    Action("copy", "audit", ("y",), "Copy", "Put the record on the clipboard, as it stands in the log."),
     # a recording: everywhere
     Action("play", "replay", ("vertical_line",), "Play or pause", "Let the recording go on, or stand still."),
     Action("back_10", "replay", ("left_parenthesis",), "Ten seconds back", "Show the node as it was ten seconds before."),
@@ -237,6 +247,7 @@ KEY_NAMES: Final = {
     "vertical_line": "|",
     "semicolon": ";",
     "comma": ",",
+    "apostrophe": "'",
     "circumflex_accent": "^",
     "underscore": "_",
     "plus": "+",
@@ -262,7 +273,7 @@ GLOBAL_FOOTER: Final = ("show_agents", "show_tree", "show_crashes")
 """Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
 
 
-BUSY_PAGES: Final[frozenset[Page]] = frozenset({"traces", "approvals"})
+BUSY_PAGES: Final[frozenset[Page]] = frozenset({"traces", "approvals", "audit"})
 """Pages whose own keys fill the footer."""
 
 

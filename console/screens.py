@@ -6,7 +6,17 @@ import os
 from typing import Final, Literal
 
 PageName = Literal[
-    "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "approvals"
+    "overview",
+    "agents",
+    "detail",
+    "tree",
+    "crashes",
+    "findings",
+    "tasks",
+    "groups",
+    "traces",
+    "approvals",
+    "audit",
 ]
 
 FIRST_SCREEN: Final[PageName] = "overview"
@@ -22,6 +32,7 @@ SCREENS: Final[tuple[PageName, ...]] = (
     "groups",
     "traces",
     "approvals",
+    "audit",
 )
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import platform
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -118,15 +117,12 @@ def moment(text: str, now: float) -> float | None:
     """Unix time of `2h` (ago), `7d`, or a date; None for an empty text. Raises click.BadParameter."""
     if not text:
         return None
-    ago = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
-    if ago is not None:
-        return now - float(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[ago[2]]
-    from datetime import datetime
+    from observe.console.moments import moment as read
 
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no time: 2h, 7d, 2026-11-25 or 2026-11-25T14:30") from None
+        return read(text, now)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def wanted(text: tuple[str, ...], options: dict[str, Any], *, notes: bool) -> Wanted:

@@ -35,6 +35,7 @@ TITLES = {
     "tasks": "Tasks",
     "traces": "Trace sessions",
     "approvals": "Approvals",
+    "audit": "The audit log",
     "replay": "The recording",
     "nodes": "The nodes of a fleet",
     "fleet_agents": "The agents of all nodes",

@@ -14,6 +14,9 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("NO_COLOR", "COLORFGBG", "TEXTUAL_THEME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr(
+        "observe.console.pages.audit.read_seen", lambda node: None
+    )  # what this machine has seen
     time.tzset()
     yield
     monkeypatch.undo()

@@ -9,6 +9,7 @@ from typing import Any, Self
 from observe.probe.watching import WatchPush
 from observe.probe.wire_approvals import DecidedApproval, WaitingApproval, WaitingApprovals
 from observe.probe.wire_traces import TraceEvent, TraceEvents
+from tests.console.fake_audit import FakeAudit
 
 
 class FakeTrace:
@@ -50,7 +51,7 @@ class FakeTrace:
             yield WatchPush(self._seq, 0, TraceEvents(events=events))
 
 
-class FakePages:
+class FakePages(FakeAudit):
     """Mixed into the node."""
 
     def _asked(self, verb: str, argument: Any = None) -> None: ...

@@ -52,6 +52,7 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "tasks": (["T", "down"], lambda driver: driver.shows("order = await orders.get()")),
     "groups": (["b"], lambda driver: driver.shows("3 groups by class")),
     "traces": (["8", "Y", *"class:Session", "enter"], listens),
+    "audit": (["apostrophe"], lambda driver: driver.shows("✕ UNSIGNED") and driver.shows("record 6")),
     "trace": (["down", "Y"], lambda driver: driver.shows("Listen to agents")),
     "menu": (["down", "A"], lambda driver: driver.shows("Act on 1 agent")),
     "send": (["down", "i"], lambda driver: driver.shows("0 messages wait")),

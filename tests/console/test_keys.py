@@ -23,6 +23,7 @@ from observe.console.keys import (
 )
 from observe.console.pages.agents import AgentsPage
 from observe.console.pages.approvals import ApprovalsPage
+from observe.console.pages.audit import AuditPage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
@@ -48,6 +49,7 @@ OWNERS: dict[str, type] = {
     "tasks": TasksScreen,
     "traces": TracesPage,
     "approvals": ApprovalsPage,
+    "audit": AuditPage,
     "replay": ReplayApp,
     "fleet": FleetApp,
     "nodes": NodesPage,
@@ -65,6 +67,7 @@ PAGES: tuple[Page, ...] = (
     "groups",
     "traces",
     "approvals",
+    "audit",
     "nodes",
     "fleet_agents",
 )
