@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from observe.console.app_places import PlacesApp
 from observe.console.deeds import BY_ID, DEEDS, Deed, do
@@ -18,6 +18,7 @@ from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.deed_dialog import DeedDialog
 from observe.console.widgets.deed_menu import DeedMenu
 from observe.console.widgets.deeds_dialog import DeedsDialog
+from observe.console.widgets.reload_dialog import ReloadDialog
 from observe.console.widgets.trace_dialog import SEVERAL, TraceDialog
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire_tasks import TaskLine
@@ -175,6 +176,16 @@ class ActingApp(PlacesApp):
             self.say(refused, "warn")
         else:
             self.push_screen(CancelDialog(task, self.attachment, self._why))
+
+    def ask_to_reload(
+        self, modules: Sequence[str], *, rollback: bool, done: Callable[[bool | None], None]
+    ) -> None:
+        """The question before code is reloaded, or a reload undone; for those who may not, why not."""
+        refused = self.why_not(BY_ID["edit"])
+        if refused:
+            self.say(refused.replace("editing", "reloading"), "warn")
+        else:
+            self.push_screen(ReloadDialog(modules, self.attachment, self._why, rollback=rollback), done)
 
     def action_trace(self) -> None:
         """Ask what to listen to; the agents chosen here are in the field already."""

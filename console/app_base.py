@@ -33,6 +33,7 @@ from observe.console.pages.agents import AgentsPage
 from observe.console.pages.approvals import ApprovalsPage
 from observe.console.pages.audit import AuditPage
 from observe.console.pages.base import ConsolePage
+from observe.console.pages.code import CodePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
@@ -111,6 +112,7 @@ class ConsoleApp(App[None]):
             "tree": TreePage(),
             "crashes": CrashesPage(),
             "findings": FindingsPage(),
+            "code": CodePage(),
             "tasks": TasksScreen(),
             "groups": GroupsPage(),
             "traces": TracesPage(),

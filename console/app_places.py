@@ -103,6 +103,10 @@ class PlacesApp(ConsoleApp):
         """The agents in groups; from there, back."""
         self._toggle("groups")
 
+    def action_show_code(self) -> None:
+        """The loaded code; from there, back."""
+        self._toggle("code")
+
     def action_show_traces(self) -> None:
         """The trace sessions; from there, back."""
         self._toggle("traces")

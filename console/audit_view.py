@@ -168,8 +168,9 @@ def _flat(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
 def difference(one: dict[str, Any]) -> str:
     """`path: before → after`, where it is a difference of a field."""
     path = one.get("path", one.get("field", one.get("name")))
-    if path is not None and ("before" in one or "after" in one):
-        return f"{_plain(path)}: {_plain(one.get('before', ''))} → {_plain(one.get('after', ''))}"
+    for before, after in (("before", "after"), ("old", "new")):
+        if path is not None and (before in one or after in one):
+            return f"{_plain(path)}: {_plain(one.get(before, ''))} → {_plain(one.get(after, ''))}"
     return _plain(one)
 
 

@@ -55,6 +55,7 @@ COMMANDS: Final = (
     "refuse",
     "contain",
     "reset-budget",
+    "code",
     "reload",
     "log-level",
     "gc",

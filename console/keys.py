@@ -11,7 +11,7 @@ from typing import Final, Literal
 from observe.console.deeds import DEEDS
 
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "tasks", "groups", "traces", "approvals", "audit", "agent",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "code", "tasks", "groups", "traces", "approvals", "audit", "agent",
     "fleet", "nodes", "fleet_agents", "replay",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
@@ -75,6 +75,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     Action("show_nodes", "app", ("n",), "Nodes", "All nodes of the fleet, when the console was opened on several."),
     Action("show_groups", "app", ("b", "7"), "Groups", "Agents in groups with totals: by class, supervisor, status, activity or process."),
+    Action("show_code", "app", ("number_sign",), "Code", "Loaded modules and versions, what has changed on the disk, and reloading it."),
     Action("show_tasks", "app", ("T", "6"), "Tasks", "The asyncio tasks of the service, of agents or not."),
     Action("show_traces", "app", ("8",), "Traces", "What chosen agents send, receive, answer and do: sessions of this console."),
     Action("show_approvals", "app", ("J", "9"), "Approvals", "What waits until a person agrees, and what was decided lately."),
@@ -151,6 +152,15 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("order", "tasks", ("S",), "Sort by the next column", "By number, age, state, coroutine and place in turn."),
     Action("cancel_task", "tasks", ("X",), "Cancel task…", "Ask the chosen task to cancel, after a question.", "operator", footer="cancel"),
     Action("copy", "tasks", ("y",), "Copy", "Put the line on the clipboard."),
+    # the code
+    Action("open", "code", ("enter",), "To the difference", "Move to the chosen module: where it is, and what has changed on the disk.", footer="diff"),
+    Action("filter", "code", ("slash",), "Filter", "Show only modules with this in their name, or in that of a class.", footer="filter"),
+    Action("mark", "code", ("space",), "Mark", "Mark the module, to be reloaded with others in one go."),
+    Action("only_changed", "code", ("s",), "Only changed", "Show only modules that are others on the disk; again for all.", footer="changed"),
+    Action("reload", "code", ("r",), "Reload…", "Put the marked modules, or the chosen one, in the place of what is loaded, after showing what that touches.", "admin", footer="reload"),
+    Action("rollback", "code", ("u",), "Undo the reload…", "Put back what was loaded before the newest reload, after a question.", "admin", footer="undo"),
+    Action("agents", "code", ("o",), "Agents of the module", "The agents of the module's classes in the table."),
+    Action("copy", "code", ("y",), "Copy", "Put the name of the module on the clipboard; below, the line."),
     # groups
     Action("open", "groups", ("enter",), "Agents of the group", "The agents of this group in the table.", footer="agents"),
     Action("next_by", "groups", ("o",), "Group by the next", "By class, supervisor, status, activity and process in turn.", footer="group by"),
@@ -248,6 +258,7 @@ KEY_NAMES: Final = {
     "semicolon": ";",
     "comma": ",",
     "apostrophe": "'",
+    "number_sign": "#",
     "circumflex_accent": "^",
     "underscore": "_",
     "plus": "+",
@@ -273,7 +284,7 @@ GLOBAL_FOOTER: Final = ("show_agents", "show_tree", "show_crashes")
 """Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
 
 
-BUSY_PAGES: Final[frozenset[Page]] = frozenset({"traces", "approvals", "audit"})
+BUSY_PAGES: Final[frozenset[Page]] = frozenset({"code", "traces", "approvals", "audit"})
 """Pages whose own keys fill the footer."""
 
 

@@ -17,6 +17,7 @@ PageName = Literal[
     "traces",
     "approvals",
     "audit",
+    "code",
 ]
 
 FIRST_SCREEN: Final[PageName] = "overview"
@@ -33,6 +34,7 @@ SCREENS: Final[tuple[PageName, ...]] = (
     "traces",
     "approvals",
     "audit",
+    "code",
 )
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from observe.probe.answers_actions import Actions
 from observe.probe.answers_approvals import approvals_map
+from observe.probe.answers_code import CodeAnswers
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
@@ -111,6 +112,7 @@ class Answers:
         self._tasks = TaskAnswers(node)
         self._actions = Actions(node)
         self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
+        self._code = CodeAnswers(node)
         self._reloads = Reloads(node)
         self._on_scheduler["reload"] = self._reload
         self._locals = crash_locals_of(node)
@@ -131,7 +133,10 @@ class Answers:
             job.done(destination_of(self._node))
             return
         if op in TaskAnswers.OPS:
-            self._look_at_tasks(job)
+            self._look(job, self._tasks.take, "its tasks are gone")
+            return
+        if op == CodeAnswers.OP:
+            self._look(job, self._code.take, "its code is gone")
             return
         handler = self._on_scheduler.get(op) if isinstance(op, str) else None
         if handler is None:
@@ -282,14 +287,14 @@ class Answers:
                 pid = target.ref.pid
         job.done({"waits": [list(edge) for edge in edges.items()]})
 
-    def _look_at_tasks(self, job: Job) -> None:
+    def _look(self, job: Job, take: Callable[..., None], gone: str) -> None:
         def fail(code: str, message: str, hint: str) -> None:
             job.done(Problem(code, line(message), hint))
 
         if self._node.is_running:
-            self._tasks.take(job.request, job.done, fail)
+            take(job.request, job.done, fail)
         else:
-            fail("node_dead", "the node has stopped; its tasks are gone", "")
+            fail("node_dead", f"the node has stopped; {gone}", "")
 
     def _tree(self, job: Job) -> None:
         job.done({"supervisors": [list(facts) for facts in self._node.control.supervisors()]})

@@ -1,4 +1,4 @@
-"""The client's method for hot reload. Mixed into `NodeClient`."""
+"""The client's methods for hot reload. Mixed into `NodeClient`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from observe.probe.wire_base import Told
-from observe.probe.wire_reload import ReloadArgs, ReloadDone
+from observe.probe.wire_reload import CodeArgs, LoadedCode, ReloadArgs, ReloadDone
 
 T = TypeVar("T", bound=Told)
 
@@ -39,3 +39,12 @@ class ReloadClient:
             **self._command_fields(),
         )  # fmt: skip
         return await self._ask("reload", args, ReloadDone)
+
+    async def code(self, diff: str = "") -> LoadedCode:
+        """The project's modules as they are loaded, with how many agents live of their classes, and what has changed on
+        the node's disk since; of the module `diff` also the difference, line by line.
+
+        Raises:
+            RemoteError: no module `diff` is loaded, or its file cannot be read.
+        """
+        return await self._ask("code", CodeArgs(diff=diff), LoadedCode)

@@ -12,15 +12,15 @@ from observe.probe.asks import Answer
 from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
 from observe.probe.errors import Refusal
 from observe.probe.holding import explain
-from observe.probe.wire_reload import ReloadArgs, ReloadDone
+from observe.probe.wire_reload import CodeArgs, LoadedCode, ReloadArgs, ReloadDone
 
 MORE_S: Final = 3.0
 """How long loading and migrating may take beside the time that steps may take to end."""
 
 
 def handlers(hands: Hands) -> dict[str, Handler]:
-    """One for the verb."""
-    return {"reload": partial(_reload, hands)}
+    """One for each verb."""
+    return {"reload": partial(_reload, hands), "code": partial(_code, hands)}
 
 
 def _reload(hands: Hands, client: Client, args: ReloadArgs, reply: Reply, now: float) -> None:
@@ -43,3 +43,16 @@ def _reload(hands: Hands, client: Client, args: ReloadArgs, reply: Reply, now: f
 
     target = {"modules": list(args.modules)}
     hands.commands.submit("reload", args, client.holder, target, time.time(), carry_out, reply)
+
+
+def _code(hands: Hands, _client: Client, args: CodeArgs, reply: Reply, now: float) -> None:
+    def answered(result: Answer) -> None:
+        if isinstance(result, Refusal):
+            reply(explain(result, hands.picture))
+            return
+        try:
+            reply(LoadedCode.from_wire(result).to_wire())
+        except ValidationError as error:
+            reply(unreadable("code", error))
+
+    hands.asks.ask("code", {"diff": args.diff}, answered, now)

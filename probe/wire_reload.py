@@ -1,4 +1,4 @@
-"""Hot reload as it crosses the wire. No input, no output. No code either: only what is on the node's disk is loaded."""
+"""Hot reload, and what is loaded, as it crosses the wire. No input, no output. No code either: only what is on the node's disk is loaded."""
 
 from __future__ import annotations
 
@@ -55,4 +55,49 @@ class ReloadDone(Told):
     """Lines of a unified diff, masked and cut, of the modules whose text before is known."""
 
 
-VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {"reload": ("admin", ReloadArgs)}
+class CodeArgs(Asked):
+    diff: str = Field(default="", max_length=256)
+    """A module of which the difference is wanted as well."""
+
+
+class ModuleLine(Told):
+    """A module of the project that is loaded."""
+
+    name: str
+    file: str
+    version: int
+    """The number of the text that is loaded; 1 is the one that the service has started with."""
+    lines: int
+    state: str
+    """`same`, `changed` (another text is on the disk) or `missing` (the file cannot be read)."""
+    changed_at: float | None = None
+    """Unix time at which the file was written, if it has changed."""
+    added: int | None = None
+    """Lines that the text on the disk has more; nil when not counted."""
+    removed: int | None = None
+    agents: int = 0
+    """Live agents of its classes."""
+    classes: dict[str, int] = Field(default_factory=dict)
+    """Its classes of agents and how many live of each, those with most first; at most 100."""
+
+
+class LoadedCode(Told):
+    """What of the project is loaded, and what has changed on the disk since."""
+
+    modules: list[ModuleLine]
+    """Those that have changed first, then by name; at most 500."""
+    total: int
+    changed: int
+    """How many have changed or are missing."""
+    undoes: list[str] = Field(default_factory=list)
+    """What a rollback would undo now: the modules of the newest reload."""
+    undoable: int = 0
+    """How many reloads can be undone, one after the other."""
+    diff: list[str] = Field(default_factory=list)
+    """Of the module asked for: lines of a unified diff, masked and cut."""
+
+
+VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
+    "reload": ("admin", ReloadArgs),
+    "code": ("viewer", CodeArgs),
+}

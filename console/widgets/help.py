@@ -32,6 +32,7 @@ TITLES = {
     "crashes": "Crashes",
     "findings": "Findings",
     "groups": "Groups",
+    "code": "The code",
     "tasks": "Tasks",
     "traces": "Trace sessions",
     "approvals": "Approvals",

@@ -102,6 +102,11 @@ class Reloader:
         """The number of the module's text: 1 as it was loaded, one more with each reload."""
         return self._versions.get(module, 1)
 
+    @property
+    def undoable(self) -> list[list[str]]:
+        """The modules of each reload that can be undone, one after the other, the newest last. Any thread."""
+        return [list(done.modules) for done in list(self._done)]
+
     async def plan(self, names: Iterable[str]) -> Reloaded:
         """What a reload would do, and in `changes.refusals` why it would not. The new text runs; nothing is changed.
 

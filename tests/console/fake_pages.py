@@ -10,6 +10,7 @@ from observe.probe.watching import WatchPush
 from observe.probe.wire_approvals import DecidedApproval, WaitingApproval, WaitingApprovals
 from observe.probe.wire_traces import TraceEvent, TraceEvents
 from tests.console.fake_audit import FakeAudit
+from tests.console.fake_code import FakeCode
 
 
 class FakeTrace:
@@ -51,7 +52,7 @@ class FakeTrace:
             yield WatchPush(self._seq, 0, TraceEvents(events=events))
 
 
-class FakePages(FakeAudit):
+class FakePages(FakeAudit, FakeCode):
     """Mixed into the node."""
 
     def _asked(self, verb: str, argument: Any = None) -> None: ...

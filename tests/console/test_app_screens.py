@@ -50,6 +50,8 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "kill": (["down", "K"], lambda driver: driver.shows("permanent")),
     "findings": (["f"], lambda driver: driver.shows("do            what to do about mailbox_grows")),
     "tasks": (["T", "down"], lambda driver: driver.shows("order = await orders.get()")),
+    "code": (["number_sign"], lambda driver: driver.shows("+    return count * 3 + fee()")),
+    "reload": (["number_sign", "space", "r"], lambda driver: driver.shows("y does it")),
     "groups": (["b"], lambda driver: driver.shows("3 groups by class")),
     "traces": (["8", "Y", *"class:Session", "enter"], listens),
     "audit": (["apostrophe"], lambda driver: driver.shows("✕ UNSIGNED") and driver.shows("record 6")),
@@ -69,7 +71,9 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
 async def test_screen(screen: str, size: str) -> None:
     """See the module's docstring."""
     keys, ready = SCREENS[screen]
-    async with console(troubled(), size=SIZES[size]) as driver:
+    node = troubled()
+    node.role = "admin" if screen == "reload" else node.role
+    async with console(node, size=SIZES[size]) as driver:
         await driver.press(*keys)
         await driver.until(lambda: ready(driver))
         assert_snapshot(driver.app, f"{screen}-{size}")

@@ -100,6 +100,14 @@ def test_a_bug_is_fixed_while_agents_live(shop: Shop) -> None:
             'def migrate(self, old_version, state):\n            return state | {"v": old_version}\n\n        def init',
         ),
     )
+    looked = running.json("code", "market", "shop.prices")
+    assert [(one["name"], one["state"]) for one in looked["modules"]] == [
+        ("shop.orders", "changed"),
+        ("shop.prices", "changed"),
+        ("shop", "same"),
+    ]
+    assert (looked["modules"][0]["classes"], looked["modules"][1]["added"]) == ({"Session": 20}, 4)
+    assert "+    return count * 3 + fee()" in looked["diff"]
     plan = shop.reload("shop.orders", "shop.prices", "--dry-run")
     assert (plan["dry_run"], plan["agents"], plan["classes"]) == (True, 20, {"Session": 20})
     assert plan["added"] == ["shop.prices.fee", "shop.orders.Session.migrate"]
@@ -110,6 +118,9 @@ def test_a_bug_is_fixed_while_agents_live(shop: Shop) -> None:
     assert (status, err) == (0, "")
     assert "now shop.prices 2, shop.orders 2; 20 agents concerned, 20 migrated" in out
     assert shop.send("session-1", "2") == "[6, 6, 7]"
+    status, out, err = running.observe("code", "market")
+    assert (status, "20 Session" in out, "0 changed on the disk" in err) == (0, True, True)
+    assert "the newest reload was of shop.prices, shop.orders" in err
     records = running.observe("audit", "search", "market", "--what", "reload")[1].splitlines()
     assert [("requested" in line, "completed" in line) for line in records] == [
         (True, False),
@@ -145,6 +156,11 @@ def test_a_step_that_does_not_end_is_named_and_nothing_changes(shop: Shop) -> No
 def test_wrong_usage_is_told(shop: Shop) -> None:
     running = shop.running
     assert running.observe("reload", "market")[0] == 2
+    status, out, err = running.observe("code", "market", "shop.nothing")
+    assert (status, "no module shop.nothing is loaded" in err, "lists the modules" in err) == (1, True, True)
+    status, out, err = running.observe("code", "market", "shop.orders")
+    assert (status, out, "as it is loaded" in err) == (0, "", True)
+    assert running.json("code", "market", "--changed")["modules"] == []
     assert running.observe("reload", "market", "--rollback", "--dry-run")[0] == 2
     for module, why in (
         ("os.nothing", "no module os.nothing"),

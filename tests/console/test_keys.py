@@ -24,6 +24,7 @@ from observe.console.keys import (
 from observe.console.pages.agents import AgentsPage
 from observe.console.pages.approvals import ApprovalsPage
 from observe.console.pages.audit import AuditPage
+from observe.console.pages.code import CodePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
@@ -46,6 +47,7 @@ OWNERS: dict[str, type] = {
     "crashes": CrashesPage,
     "findings": FindingsPage,
     "groups": GroupsPage,
+    "code": CodePage,
     "tasks": TasksScreen,
     "traces": TracesPage,
     "approvals": ApprovalsPage,
@@ -63,6 +65,7 @@ PAGES: tuple[Page, ...] = (
     "tree",
     "crashes",
     "findings",
+    "code",
     "tasks",
     "groups",
     "traces",

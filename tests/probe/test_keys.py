@@ -79,7 +79,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
     reading = {
         "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
         "rewatch", "credit", "unwatch", "where", "workers", "consoles",
-        "tasks", "task", "groups", "approvals", "audit", "audit_head", "audit_proof", "audit_keys",
+        "tasks", "task", "groups", "approvals", "audit", "audit_head", "audit_proof", "audit_keys", "code",
     }  # fmt: skip
     assert may["viewer"] == reading
     acting = {

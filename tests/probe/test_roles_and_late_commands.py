@@ -22,7 +22,7 @@ TABLE: Final = {
     "resume": "operator", "stop": "operator", "restart": "operator", "next_rung": "operator", "send": "operator",
     "mailbox": "operator", "cancel_activity": "operator", "checkpoint": "operator", "contain": "operator", "reset_budget": "operator",
     "edit": "admin", "log_level": "operator", "collect_garbage": "operator", "canary": "operator", "yield": "admin",
-    "reload": "admin", "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "audit_keys": "viewer", "rotate_key": "admin", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
+    "reload": "admin", "code": "viewer", "audit": "viewer", "audit_head": "viewer", "audit_proof": "viewer", "audit_keys": "viewer", "rotate_key": "admin", "tasks": "viewer", "task": "viewer", "cancel_task": "operator",
     "groups": "viewer", "approvals": "viewer", "approve": "operator", "refuse": "operator", "control": "operator", "trace": "operator", "trace_function": "operator", "profile": "operator",
 }  # fmt: skip
 """The role that each verb takes at least. A new verb needs a row here, that somebody has thought about."""
