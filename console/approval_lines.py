@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from observe.console.columns import ACTIVITY, ACTIVITY_S, CHILD, CLASS, NAME, PID, Piece, Row
+from observe.console.columns import Piece
 from observe.console.format import ago, clip, clock, duration, one_line, pad, plural
 from observe.console.lines import Folds, Line, heading, wrap
 from observe.probe.wire_approvals import DecidedApproval, WaitingApproval, WaitingApprovals
@@ -265,41 +265,7 @@ def _facts(name: str, text: str, width: int, tone: str = "text") -> list[Line]:
     ]
 
 
-# -- elsewhere
-
-
-WAIT_FOR_A_PERSON: Final = "activity~approval:"
-"""The filter of the agents table for all that wait: the probe knows them, and nobody has to ask the service each second."""
-
-SIGNS: Final = 3
-"""Lines of the overview at most; the page has them all."""
-
-
-def sign_lines(rows: Sequence[Row], total: int, folds: Folds) -> list[Line]:
-    """On the overview, when agents wait for a person: how many, and who waits longest."""
-    if not total:
-        return []
-    note = f"{plural(total, 'agent waits', 'agents wait')} for a person: J shows what they ask"
-    title = heading("approvals", "Approvals", folds, note, "warn")
-    if not title.open:
-        return [title]
-    return [
-        title,
-        *(
-            Line(
-                f"approvals/{row[PID]}",
-                (
-                    ("? ", "warn"),
-                    (pad(duration(row[ACTIVITY_S]), 6, right=True) + "  ", "text"),
-                    (f"{one_line(row[NAME] or row[CHILD] or row[CLASS])} #{row[PID]}", "text"),
-                    (f"  asks for {one_line(str(row[ACTIVITY])).removeprefix('approval:')}", "info"),
-                ),
-                1,
-                pid=row[PID],
-            )
-            for row in rows[:SIGNS]
-        ),
-    ]
+# -- the question before it is decided
 
 
 def question_facts(approvals: Sequence[WaitingApproval], number: int) -> list[list[Piece]]:

@@ -60,7 +60,7 @@ STATE_STYLES: Final = {
 DURATIONS: Final = frozenset({"status_s", "activity_s", "age_s"})
 WARNING: Final = frozenset({"restarts", "crashes"})
 LEFT: Final = frozenset({"node", "name", "class", "status", "activity", "child"})
-HEADINGS: Final = {"status_s": "FOR", "activity_s": "FOR", "age_s": "AGE"}
+HEADINGS: Final = {"containment": "CONTAINED", "status_s": "FOR", "activity_s": "FOR", "age_s": "AGE"}
 ELASTIC: Final = frozenset({"name", "class", "activity", "child"})
 """Columns that give way first on a narrow terminal."""
 ELASTIC_CELLS: Final = 16
@@ -154,6 +154,7 @@ def agents(
 
     Where `width` cells are not enough, the least important columns are left out, but none of `keep`.
     """
+    columns, rows, keep = _contained(columns, rows, keep)
     cells = [[_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in rows]
     chosen = _that_fit(columns, cells, width, keep)
     table = plain_table()
@@ -170,6 +171,18 @@ def agents(
     for line in cells:
         table.add_row(*(line[index] for index in chosen))
     return table
+
+
+def _contained(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], keep: Collection[str]
+) -> tuple[Sequence[str], Sequence[Sequence[Any]], Collection[str]]:
+    """How far agents are fenced in is told of tables in which somebody is, and then on every terminal."""
+    if "containment" not in columns or "containment" in keep:
+        return columns, rows, keep
+    at = columns.index("containment")
+    if any(row[at] not in (None, "none") for row in rows):
+        return columns, rows, (*keep, "containment")
+    return (*columns[:at], *columns[at + 1 :]), [(*row[:at], *row[at + 1 :]) for row in rows], keep
 
 
 def _that_fit(
@@ -293,6 +306,7 @@ def detail(content: Document) -> RenderableType:
             (one_line(agent["name"] or agent["class"]), "bold"),
             f"  pid {agent['pid']}  ",
             _status(agent["status"]),
+            (f"  {level}" if (level := agent.get("containment") or "none") != "none" else "", "bold magenta"),
         ),
         Text(_class(content), "dim"),
         _facts(content),
@@ -467,7 +481,7 @@ def _facts(content: Document) -> RenderableType:
     above = (
         f"{supervisor['name'] or supervisor['class']} (pid {supervisor['pid']})" if supervisor else NOTHING
     )
-    after = ", ".join(f"{key} {value}" for key, value in (spec or {}).items())
+    after = ", ".join(f"{key} {value}" for key, value in (spec or {}).items() if key != "containment")
     table.add_row("for", duration(agent["status_s"]), "age", duration(agent["age_s"]))
     table.add_row(
         "mailbox", f"{agent['mailbox']} (most {agent['mailbox_max']})", "handled", count(agent["handled"])
@@ -477,6 +491,8 @@ def _facts(content: Document) -> RenderableType:
     table.add_row("supervisor", _plain(above), "child", _plain(agent["child"]))
     if after:
         table.add_row("spec", _plain(after), "", "")
+    if spec and spec.get("containment"):
+        table.add_row("contained", _plain(spec["containment"]), "", "")
     return table
 
 

@@ -200,7 +200,7 @@ def _arguments(deed: Deed, given: Mapping[str, Any], is_text: bool) -> dict[str,
         if want.kind == "json" and not is_text:
             arguments[want.name] = json_value(arguments[want.name], f"the {want.name}")
         elif want.kind == "list":
-            text = arguments.pop(want.name)
+            text = arguments.pop(want.name, None)
             if text is not None:
                 arguments[want.name] = [part.strip() for part in text.split(",") if part.strip()]
         elif want.kind == "messages":

@@ -20,6 +20,7 @@ PEOPLE_COLUMNS = (
     "name",
     "class",
     "status",
+    "containment",
     "mailbox",
     "rate",
     "load",
@@ -29,7 +30,7 @@ PEOPLE_COLUMNS = (
     "activity_s",
     "age_s",
 )
-"""What fits a terminal of ordinary width. `--json` gives every column unless --columns chooses."""
+"""What fits a terminal of ordinary width; `containment` only where somebody is contained. `--json` gives every column unless --columns chooses."""
 
 
 @click.command("ps")
@@ -161,7 +162,7 @@ async def _once(node: str, query: Query, as_json: bool, timeout_s: float, *, cho
     if as_json:
         print_json(content)
     else:
-        render.show(render.agents(page.columns, page.rows, width=_width(chosen), keep=_kept(query)))
+        render.show(render.agents(page.columns, page.rows, width=_width(chosen), keep=_kept(query, chosen)))
         shown = f"{len(page.rows):,} of {page.matched:,}"
         of_all = f" that match, of {page.total:,}" if query.filter else ""
         when = "" if info.state in ("up", "held") else f", at {render.moment(page.at)}"
@@ -188,14 +189,14 @@ async def _watch(
                 else:
                     rows = page.rows[: screen.height - 3] if screen.height else page.rows
                     width = None if chosen else screen.width
-                    screen.update(render.agents(page.columns, rows, width=width, keep=_kept(query)))
+                    screen.update(render.agents(page.columns, rows, width=width, keep=_kept(query, chosen)))
                 if note_state(client.info.name, state):
                     return
 
 
-def _kept(query: Query) -> tuple[str, ...]:
+def _kept(query: Query, chosen: bool) -> tuple[str, ...]:
     """Columns that stay however narrow the terminal is."""
-    return ("name", "status", query.sort)
+    return ("name", "status", query.sort, *((query.columns or ()) if chosen else ()))
 
 
 def _width(chosen: bool) -> int | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from observe.console.approval_lines import SIGNS, WAIT_FOR_A_PERSON, sign_lines
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece, Row, row_of
 from observe.console.crash_groups import Group, group
@@ -25,16 +25,32 @@ from observe.console.overview_lines import (
     top_lines,
     vital_lines,
 )
+from observe.console.overview_signs import MOST as MOST_OF_A_SIGN
+from observe.console.overview_signs import SIGNS, Sign, sign_lines
 from observe.console.pages.base import ConsolePage
 from observe.console.widgets.line_view import LineView
 from observe.console.worker_lines import worker_lines
+from observe.probe.client import NodeClient
 from observe.probe.deaths import Death
-from observe.probe.wire import Query
+from observe.probe.errors import RemoteError
+from observe.probe.wire import Page, Query
 
 WIDE = 140
 """Cells from which on the vital signs and crashes stand beside the agents."""
 
 CRASHES = 200
+
+
+def _seeing(sign: Sign) -> Callable[[NodeClient], Awaitable[Page | None]]:
+    query = Query(sort=sign.sort, filter=sign.filter, limit=MOST_OF_A_SIGN)
+
+    async def request(node: NodeClient) -> Page | None:
+        try:
+            return await node.agents(query)
+        except RemoteError:
+            return None  # a node of a version that does not know the column: then there is no sign
+
+    return request
 
 
 class OverviewPage(ConsolePage):
@@ -54,9 +70,8 @@ class OverviewPage(ConsolePage):
         self.total = 0
         self.death: Death | None = None
         self.processes: list[dict[str, Any]] = []
-        self.asking: list[Row] = []
-        self.asking_total = 0
-        """Agents that wait for a person: the first few, and how many."""
+        self.signed: dict[str, tuple[list[Row], int]] = {}
+        """By sign: the first few agents concerned, and how many there are."""
         self.left = LineView(self.folds)
         self.right = LineView(self.folds, id="beside")
 
@@ -91,10 +106,10 @@ class OverviewPage(ConsolePage):
             page = await attachment.ask(lambda node, query=query: node.agents(query))  # type: ignore[misc]  # bound now
             if page is not None:
                 self.tops[top.key] = [row_of(page.columns, row) for row in page.rows]
-        asking = Query(sort="activity_s", filter=WAIT_FOR_A_PERSON, limit=SIGNS)
-        page = await attachment.ask(lambda node: node.agents(asking))
-        if page is not None:
-            self.asking, self.asking_total = [row_of(page.columns, row) for row in page.rows], page.matched
+        for sign in SIGNS:
+            page = await attachment.ask(_seeing(sign))
+            if page is not None:
+                self.signed[sign.key] = ([row_of(page.columns, row) for row in page.rows], page.matched)
         crashes = await attachment.ask(lambda node: node.crashes(CRASHES))
         if crashes is not None:
             self.groups, self.total = group(crashes.crashes), crashes.total
@@ -128,8 +143,9 @@ class OverviewPage(ConsolePage):
         first = [
             *death_lines(self.death, self.folds),
             *finding_lines(node, self.folds, width),
-            *sign_lines(self.asking, self.asking_total, self.folds),
         ]
+        for sign in SIGNS:
+            first += sign_lines(sign, *self.signed.get(sign.key, ([], 0)), self.folds)
         crashes = crash_group_lines(self.groups, self.total, self.folds, now)
         above = first if two else [*first, *crashes]
         room = self.left.line_count_in_sight - len(above) - len(TOPS)

@@ -93,7 +93,9 @@ def _answer(answers: dict[str, Any], dice: int) -> str:
             f"I have opened return {opened['return_number']}; the label is on its way to you by mail."
         )
         if "refund" in opened:
-            parts.append(f"When the parcel is here, {opened['refund']:.2f} come back to you.")
+            parts.append(f"{opened['refund']:.2f} are on their way back to you.")
+        elif "refund_refused" in opened:
+            parts.append("About the money a colleague writes to you.")
     elif "error" in opened:
         parts.append(f"A return is not possible yet: {opened['error']}.")
     for document in answers.get("search_documents", {}).get("documents", ())[:1]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,6 +68,8 @@ class Endpoint:
     key: str = field(default="none", repr=False)
     timeout_s: float = 3.0
     """For one whole answer."""
+    price: tuple[float, float] = (0.0, 0.0)
+    """Of a token that is sent, and of one that comes; 0 where we do not know."""
 
 
 class ChatModel:
@@ -86,26 +90,33 @@ class ChatModel:
         """Give the connections back."""
         await self._client.aclose()
 
-    async def answer(self, messages: list[Message], tools: list[Message]) -> Message:
-        """The model's next message: `content`, `tool_calls` or both.
+    async def answer(
+        self, messages: list[Message], tools: list[Message], used: Callable[..., None] | None = None
+    ) -> Message:
+        """The model's next message: `content`, `tool_calls` or both. `used` is told what it took, as `Activity.usage` is.
 
         Raises:
             ModelFault: there is none; the subclass says why.
         """
         body = {"model": self.endpoint.model, "messages": messages, "tools": tools, "stream": True}
+        body["stream_options"] = {"include_usage": True}
         limit = self.endpoint.timeout_s
         try:
             async with asyncio.timeout(limit), self._client.stream("POST", self._url, json=body) as response:
                 if response.status_code != 200:
                     await response.aread()
                     raise _refusal(response)
-                return await _assemble(response)
+                message, tokens = await _assemble(response)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise ModelSilent(f"the model gave no whole answer within {limit:g} s") from error
         except (httpx.NetworkError, httpx.ProtocolError) as error:
             raise ModelCut(f"the connection to the model ended: {error or type(error).__name__}") from error
         except httpx.HTTPError as error:
             raise ModelGarbled(f"the model's answer cannot be read: {error}") from error
+        if used is not None:
+            cost = sum(map(operator.mul, tokens, self.endpoint.price))
+            used(input_tokens=tokens[0], output_tokens=tokens[1], cost=cost)
+        return message
 
 
 def _refusal(response: httpx.Response) -> ModelFault:
@@ -118,8 +129,9 @@ def _refusal(response: httpx.Response) -> ModelFault:
     return ModelLimited(min(max(0.0, wait_s), RETRY_AFTER_LIMIT_S))
 
 
-async def _assemble(response: httpx.Response) -> Message:
-    """Put the pieces of a stream together."""
+async def _assemble(response: httpx.Response) -> tuple[Message, tuple[int, int]]:
+    """Put the pieces of a stream together: the message, and the tokens that went there and came, as far as they are told."""
+    tokens = (0, 0)
     text: list[str] = []
     calls: dict[int, dict[str, str]] = {}
     async for line in response.aiter_lines():
@@ -127,10 +139,15 @@ async def _assemble(response: httpx.Response) -> Message:
             continue
         data = line[5:].strip()
         if data == "[DONE]":
-            return _message("".join(text), [calls[index] for index in sorted(calls)])
+            return _message("".join(text), [calls[index] for index in sorted(calls)]), tokens
         try:
             # The last piece may hold the usage alone, and no choice.
-            for choice in json.loads(data)["choices"][:1]:
+            piece = json.loads(data)
+            usage = piece.get("usage") or {}
+            tokens = (
+                int(usage.get("prompt_tokens", tokens[0])), int(usage.get("completion_tokens", tokens[1]))
+            )  # fmt: skip
+            for choice in piece["choices"][:1]:
                 delta = choice["delta"]
                 text.append(delta.get("content") or "")
                 for part in delta.get("tool_calls") or ():

@@ -192,25 +192,34 @@ class ModelServer:
                         pass
             return False
         completion_id = f"chatcmpl-{self.seed}-{self.requests}"
+        usage = _usage(messages, said)
         if asked.get("stream"):
-            return await self._stream(writer, said, completion_id, fault)
+            wants_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+            return await self._stream(writer, said, completion_id, fault, usage if wants_usage else None)
         await asyncio.sleep(self.pause_s)
         if fault == moods.CUT:
             writer.transport.abort()
             return False
-        body = _completion(said, completion_id)
+        body = _completion(said, completion_id) | {"usage": usage}
         if fault == moods.MALFORMED:
             return await _reply(writer, 200, json.dumps(body)[:-20].encode())
         return await _reply(writer, 200, body)
 
     async def _stream(
-        self, writer: asyncio.StreamWriter, said: Said, completion_id: str, fault: str | None
+        self,
+        writer: asyncio.StreamWriter,
+        said: Said,
+        completion_id: str,
+        fault: str | None,
+        usage: dict[str, int] | None,
     ) -> bool:
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
         pieces = _pieces(said, completion_id)
+        if usage is not None:
+            pieces.append({**pieces[-1], "choices": [], "usage": usage})
         for place, piece in enumerate(pieces):
             if place and fault == moods.CUT and place >= len(pieces) // 2:
                 writer.transport.abort()
@@ -308,6 +317,13 @@ def _pieces(said: Said, completion_id: str) -> list[dict[str, Any]]:
     ]
     pieces.append({**common, "choices": [{"index": 0, "delta": {}, "finish_reason": _finish(said)}]})
     return pieces
+
+
+def _usage(messages: list[dict[str, Any]], said: Said) -> dict[str, int]:
+    """Tokens, at four characters each as a rule of thumb has it."""
+    sent = sum(len(str(message.get("content") or "")) for message in messages) // 4
+    came = (len(said.text) + sum(len(call.arguments) + len(call.name) for call in said.calls)) // 4
+    return {"prompt_tokens": sent, "completion_tokens": came, "total_tokens": sent + came}
 
 
 def _call(call: Call, arguments: str | None = None) -> dict[str, Any]:

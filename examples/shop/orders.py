@@ -2,6 +2,7 @@
 
 orders     what was bought, and where it is
 returns    the side effect that must not happen twice
+refunds    money that was paid back: the other one
 handbook   the articles, in a full-text index
 journal    the answer given to each tool call, under the caller's key: who repeats a call gets the same answer
 effects    a row each time a tool really ran: proof that no key stands here twice
@@ -24,6 +25,8 @@ from observe.examples.shop.handbook import ARTICLES
 
 ORDERS: Final = 2000
 FIRST_ORDER: Final = 10_000
+MACHINES: Final = 20
+"""The last orders: espresso machines, dear enough that somebody is asked before the money goes back."""
 KEPT_CALLS: Final = 50_000
 """Journal entries that stay. A session repeats a call within seconds; these are the calls of an hour."""
 
@@ -39,6 +42,7 @@ ITEMS: Final = (
     ("kitchen scale", 21.0),
     ("storage jars", 27.5),
 )
+MACHINE: Final = ("espresso machine", 640.0)
 STATUSES: Final = ("being packed", "shipped", "delivered", "delivered", "delivered", "late")
 FIRST_NAMES: Final = (
     "Ada",
@@ -60,6 +64,8 @@ CREATE TABLE IF NOT EXISTS orders (
     number INTEGER PRIMARY KEY, customer TEXT NOT NULL, item TEXT NOT NULL, price REAL NOT NULL,
     status TEXT NOT NULL, ordered_on TEXT NOT NULL, tracking TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS returns (id INTEGER PRIMARY KEY, order_number INTEGER NOT NULL, key TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS refunds (
+    id INTEGER PRIMARY KEY, order_number INTEGER NOT NULL, amount REAL NOT NULL, key TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS journal (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, tool TEXT NOT NULL, answer TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS effects (id INTEGER PRIMARY KEY, key TEXT NOT NULL, tool TEXT NOT NULL);
@@ -112,10 +118,12 @@ def build(path: Path, seed: int) -> None:
         chance = random.Random(seed)
         with transaction(connection):
             connection.executemany("INSERT INTO handbook (title, text) VALUES (?, ?)", ARTICLES)
-            for number in range(FIRST_ORDER, FIRST_ORDER + ORDERS):
-                item, price = chance.choice(ITEMS)
+            for number in range(FIRST_ORDER, FIRST_ORDER + ORDERS + MACHINES):
+                is_machine = number >= FIRST_ORDER + ORDERS
+                item, price = MACHINE if is_machine else chance.choice(ITEMS)
                 day = f"2026-{chance.randint(1, 11):02d}-{chance.randint(1, 28):02d}"
-                row = (number, chance.choice(FIRST_NAMES), item, price, chance.choice(STATUSES), day)
+                status = "delivered" if is_machine else chance.choice(STATUSES)
+                row = (number, chance.choice(FIRST_NAMES), item, price, status, day)
                 tracking = f"TR{chance.randrange(10**9):09d}"
                 connection.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, tracking))
     finally:
@@ -157,6 +165,8 @@ class Shop:
             return self._lookup(arguments.get("order_number"))
         if tool == "open_return":
             return self._return(arguments.get("order_number"), key)
+        if tool == "pay_refund":
+            return self._pay(arguments.get("order_number"), arguments.get("amount"), key)
         if tool == "search_documents":
             return self._search(str(arguments.get("query", "")))
         return {"error": f"there is no tool {tool}; there are lookup_order, open_return and search_documents"}
@@ -183,6 +193,13 @@ class Shop:
             "price": row["price"],
         }
 
+    def _pay(self, number: Any, amount: Any, key: str) -> dict[str, Any]:
+        cursor = self._db.execute(
+            "INSERT INTO refunds (order_number, amount, key) VALUES (?, ?, ?)",
+            (_number(number), float(amount), key),
+        )
+        return {"refund_number": f"M{cursor.lastrowid}"}
+
     def _search(self, query: str) -> dict[str, Any]:
         # Words only: the index has a query language of its own, in which a customer's dash is an operator.
         words = re.findall(r"[A-Za-z]{3,}", query)[:12]
@@ -196,7 +213,7 @@ class Shop:
         return {"documents": [dict(row) for row in rows]}
 
     def _forget(self) -> None:
-        for table in ("journal", "effects", "returns"):
+        for table in ("journal", "effects", "returns", "refunds"):
             self._db.execute(
                 f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", (KEPT_CALLS,)
             )

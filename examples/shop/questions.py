@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Final
 
-from observe.examples.shop.orders import FIRST_ORDER, ORDERS
+from observe.examples.shop.orders import FIRST_ORDER, MACHINES, ORDERS
 
 QUESTIONS: Final = (
     "Where is my order {order}? It should have been here days ago.",
@@ -22,6 +22,16 @@ QUESTIONS: Final = (
     "My coffee grinder hums and does not turn. What can I do?",
     "Please cancel order {order}.",
 )
+
+DEAR: Final = "I want to return order {order}, the espresso machine, and I need the money back today."
+"""A refund that a person is asked about."""
+DEAR_SESSION: Final = "session-7"
+"""Where the first of them comes in, right at the start."""
+DEAR_EVERY: Final = 600
+"""One in so many later questions: of 400 sessions about one a minute."""
+
+HURRY: Final = "today"
+"""Who writes this gets their steps sooner."""
 
 INSTRUCTIONS: Final = (
     "You are on the night shift of a kitchen shop's support desk. Look orders up before you speak about them, open a "
@@ -72,5 +82,12 @@ TOOLS: Final[list[dict[str, Any]]] = [
 def question(seed: int, session: str, round_number: int) -> list[dict[str, Any]]:
     """The messages with which a round begins."""
     chance = random.Random(f"{seed} {session} {round_number}")
+    is_dear = session == DEAR_SESSION if round_number == 0 else chance.randrange(DEAR_EVERY) == 0
+    if is_dear:
+        number = FIRST_ORDER + ORDERS + chance.randrange(MACHINES)
+        return [
+            {"role": "system", "content": INSTRUCTIONS},
+            {"role": "user", "content": DEAR.format(order=number)},
+        ]
     text = chance.choice(QUESTIONS).format(order=chance.randrange(FIRST_ORDER, FIRST_ORDER + ORDERS))
     return [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": text}]

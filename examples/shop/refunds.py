@@ -17,6 +17,7 @@ SHARES = {
     "set of towels": 0.5,
     "apron": 0.5,
     "kitchen scale": 1.0,
+    "espresso machine": 1.0,
 }
 """The part of the price that comes back: used textiles and blades are worth less to us."""
 

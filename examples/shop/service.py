@@ -5,7 +5,8 @@ python -m observe.examples.shop.service --directory /tmp/shop --model-url http:/
 shop ── model-pool ── model-1 ... model-4        the gates to the model
      ├─ tools ──┬─ order-desks ── orders-1, -2   on the shop's database
      │          └─ searches ───── search-1, -2
-     └─ sessions ── desk-1 ... desk-8 ── session-1 ... session-400
+     ├─ sessions ── desk-1 ... desk-8 ── session-1 ... session-400
+     └─ scout                                    reads the handbook, and runs away one night
 """
 
 from __future__ import annotations
@@ -28,14 +29,19 @@ from observe.examples.shop.chat import ChatModel, Endpoint
 from observe.examples.shop.ledger import Ledger
 from observe.examples.shop.lifetime import until_told
 from observe.examples.shop.model_server import MODEL
+from observe.examples.shop.policies import policies
+from observe.examples.shop.scout import Scout
 from observe.examples.shop.sessions import FIRST_PAUSE_S, Session, Team
 from observe.examples.shop.tools import DocumentSearch, ModelGate, OrderDesk, ToolAgent
 from observe.probe import NodeNameTaken, Probe
-from observe.runtime import ChildSpec, Node, PreemptionUnavailable, Supervisor
+from observe.runtime import Budget, ChildSpec, Node, PreemptionUnavailable, Supervisor
 from observe.runtime.frozen import import_greenlet
 
 DESK_SIZE: Final = 50
 """Sessions to a supervisor."""
+
+PRICE: Final = (0.5e-6, 1.5e-6)
+"""What the demo's model would cost a token, there and back."""
 
 LOG_BYTES: Final = 1024 * 1024
 
@@ -94,6 +100,8 @@ def plan(sessions: int, team: Team, database: Path) -> list[ChildSpec]:
         _watched(Pool, "model-pool", _several(ModelGate, "model", team.gates)),
         _watched(Tools, "tools", tools),
         _watched(Sessions, "sessions", desks),
+        # The same search 40 times without progress: then it is not searching, it is running away.
+        ChildSpec(Scout, (team,), name="scout", budget=Budget(same_call=40, on_limit="isolated")),
     ]
 
 
@@ -118,7 +126,7 @@ def _portions(sessions: int) -> list[range]:
 def endpoint_from(arguments: argparse.Namespace) -> Endpoint:
     """The model that the sessions ask: the demo's own, or a real one whose key only the environment knows."""
     if arguments.model_url:
-        return Endpoint(arguments.model_url, MODEL, timeout_s=arguments.model_timeout or 3.0)
+        return Endpoint(arguments.model_url, MODEL, timeout_s=arguments.model_timeout or 3.0, price=PRICE)
     return Endpoint(
         os.environ["OPENAI_BASE_URL"],
         os.environ.get("OPENAI_MODEL", "gpt-4o-mini"),
@@ -168,6 +176,7 @@ async def serve(arguments: argparse.Namespace) -> None:
             Node(f"{arguments.name}@localhost", intensity=3, period_s=30.0, preempt=can_preempt()) as node,
             Probe(node),
         ):
+            node.govern().set_judges((policies(),))
             await node.spawn(Shop, plan(arguments.sessions, team, database), name="shop", restart="permanent")
             print(json.dumps({"node": node.name, "pid": os.getpid()}), flush=True)
             await until_told(arguments.until_stdin_closes)

@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from observe.examples.shop.chat import ChatModel, ModelFault, ModelLimited
 from observe.examples.shop.ledger import Ledger, Message
-from observe.examples.shop.questions import TOOLS, question
+from observe.examples.shop.questions import HURRY, TOOLS, question
 from observe.examples.shop.tools import MayI, Told, ToolCall
-from observe.runtime import Agent, ExitReason
+from observe.runtime import Agent, Contained, Denied, ExitReason
 
 STEP: Final = "step"
 LONGEST_ROUND: Final = 24
@@ -84,7 +84,7 @@ class Session(Agent):
         elif call is not None:
             answer = await self._use_tool(call)
             if "return_number" in answer:
-                answer["refund"] = self._team.refund(answer["item"], answer["price"])
+                answer |= await self._pay_back(call, answer)
             self._record(
                 {"role": "tool", "tool_call_id": call["id"], "content": json.dumps(answer)}, "tool", began
             )
@@ -101,7 +101,8 @@ class Session(Agent):
             self._record(await self._ask_model(turns), "model", began)
         self.waits_for = ""
         # Exponential pauses: many short ones, some long, as people have them.
-        self._next_in(min(self._chance.expovariate(1.0) * self._team.think_s, self._team.think_s * 4))
+        pause_s = min(self._chance.expovariate(1.0), 4.0) * self._team.think_s
+        self._next_in(pause_s / 8 if self._is_in_a_hurry else pause_s)
 
     def terminate(self, reason: ExitReason) -> None:
         if self._timer is not None:
@@ -109,9 +110,10 @@ class Session(Agent):
 
     async def _ask_model(self, turns: list[Message]) -> Message:
         gate = self.node.ref(self._gate)
-        async with self.activity("model:chat", model=self._team.model.endpoint.model, messages=len(turns)):
+        model = self._team.model.endpoint.model
+        async with self.activity("model:chat", model=model, messages=len(turns)) as chat:
             try:
-                message = await self._team.model.answer(turns, TOOLS)
+                message = await self._team.model.answer(turns, TOOLS, chat.usage)
             except ModelFault as fault:
                 retry_after_s = fault.retry_after_s if isinstance(fault, ModelLimited) else 0.0
                 gate.cast(Told(type(fault).__name__, retry_after_s))
@@ -135,13 +137,38 @@ class Session(Agent):
             arguments = None
         if not isinstance(arguments, dict):
             return {"error": "the arguments are no JSON object"}
-        key = f"{self.name}/{self.progress.round}/{_place(self.progress.turns, call)}"
+        key = self._key(call)
         async with self.activity(f"tool:{desk}", tool=tool, call=key):
             answer = await self.node.ref(f"{desk}-{self.number % agents + 1}").call(
                 ToolCall(key, tool, arguments), timeout=5.0
             )
         assert isinstance(answer, dict)
         return answer
+
+    async def _pay_back(self, call: Message, returned: dict[str, Any]) -> dict[str, Any]:
+        """Pay a return back, if the shop's policies allow it: some refunds wait for a person."""
+        amount = self._team.refund(returned["item"], returned["price"])
+        order = returned["order_number"]
+        desk = self.node.ref(f"orders-{self.number % self._team.orders + 1}")
+        payment = ToolCall(
+            f"{self._key(call)}/refund", "pay_refund", {"order_number": order, "amount": amount}
+        )
+        try:
+            async with self.activity("tool:refund", order=order, item=returned["item"], amount=amount):
+                paid = await desk.call(payment, timeout=5.0)
+        except Contained:
+            raise  # not about the refund: about this session
+        except Denied as error:
+            return {"refund_refused": error.why}
+        return {"refund": amount, **paid}
+
+    def _key(self, call: Message) -> str:
+        return f"{self.name}/{self.progress.round}/{_place(self.progress.turns, call)}"
+
+    @property
+    def _is_in_a_hurry(self) -> bool:
+        asked = next((turn for turn in self.progress.turns if turn["role"] == "user"), {})
+        return HURRY in str(asked.get("content", ""))
 
     def _record(self, message: Message, kind: str, began: float) -> None:
         self._team.ledger.add_turn(self.name, self.progress, message, kind, time.monotonic() - began)

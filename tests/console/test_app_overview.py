@@ -7,6 +7,7 @@ import pytest
 from observe.console.keys import find
 from observe.console.screens import SCREENS, PageName
 from observe.console.signs import Signs
+from observe.probe.errors import RemoteError
 from tests.console.driving import LARGE, Driver, console
 from tests.console.fake_node import FakeNode
 
@@ -41,6 +42,24 @@ async def test_it_comes_first_and_says_what_is_wrong_and_where_it_crashes() -> N
         assert "2 agents" in driver.line("2x")
         assert driver.shows("mailbox that does not get emptier, fullest session-37")
         assert driver.shows("Busiest")
+
+
+async def test_who_is_fenced_in_is_told_and_one_key_away() -> None:
+    """What contains itself at night must not be found by chance in the morning. A node that knows no containment has no sign."""
+    node = FakeNode()
+    node.set(20, containment="isolated", status="suspended", status_s=71.0)
+    async with console(node, screen="overview") as driver:
+        await driver.until(lambda: driver.shows("1 agent is fenced in"))
+        assert "isolated" in driver.line("session-17 #20")
+        await at_line(driver, "session-17 #20")
+        await driver.press("I")
+        await driver.until(lambda: driver.shows("Contain this agent?"))
+        await driver.press("escape")
+        node.set(20, containment="none")
+        await driver.app.page.fetch()
+        await driver.until(lambda: not driver.shows("fenced in"))
+        node.refusals["agents"] = RemoteError("bad_filter", "no column containment")
+        await driver.app.page.fetch()
 
 
 async def test_a_quiet_node_is_said_to_be_calm() -> None:

@@ -149,3 +149,21 @@ def test_at_a_terminal_the_change_is_shown_before_the_question(office: Running) 
         child.expect(pexpect.EOF)
     assert child.exitstatus == 1
     assert field(office, "careful", "limit") == before
+
+
+def test_an_agent_is_fenced_in_and_let_out_from_a_shell_and_lists_say_so(office: Running) -> None:
+    """With what its class allows, unless the command says what; a list in which nobody is contained has no column for it."""
+    assert "CONTAINED" not in office.observe("ps", "office")[1]
+    assert office.json("contain", "office", "session-3", "isolated", "--reason", "runs away")["done"]
+    office.until(lambda: "CONTAINED" in office.observe("ps", "office")[1])
+    out = office.observe("inspect", "office", "session-3")[1]
+    assert "suspended  isolated" in out.splitlines()[0]
+    assert "isolated by admin" in out
+    assert "runs away" in out
+    restricted = office.json(
+        "contain", "office", "session-3", "restricted", "--tools", "model:*, tool:search"
+    )
+    assert restricted["done"]
+    assert "tools model:*, tool:search" in office.observe("inspect", "office", "session-3")[1]
+    assert office.json("contain", "office", "session-3", "none")["done"]
+    office.until(lambda: row(office, "session-3")["containment"] == "none")

@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
-from observe.examples.shop import moods, orders, sessions
+from observe.examples.shop import moods, orders, questions, sessions
 from observe.examples.shop.chat import ChatModel, Endpoint, ModelCut, ModelGarbled, ModelLimited, ModelRefused
 from observe.examples.shop.ledger import Ledger
 from observe.examples.shop.model_server import MODEL, ModelServer
+from observe.examples.shop.policies import policies
 from observe.examples.shop.report import lost_calls
+from observe.examples.shop.scout import NOWHERE, TOPICS, Scout
 from observe.examples.shop.sessions import Session, Team
 from observe.examples.shop.tools import DocumentSearch, ModelGate, OrderDesk
-from observe.runtime import ChildSpec, Crash, Instrument, Node, Supervisor
+from observe.runtime import Budget, ChildSpec, Crash, Instrument, Node, Supervisor, actions
+from observe.runtime.approvals import Person
 
 SESSIONS = 4
 
@@ -49,7 +52,7 @@ class LittleShop:
         await self.node.start()
         self.node.instruments.add(self.crashes)
         database = self.directory / "shop.db"
-        team = Team(
+        self.team = team = Team(
             self.ledger, self.model, lambda item, price: price, think_s=0.01, gates=1, orders=1, search=1
         )
         await self.node.spawn(ModelGate, name="model-1", restart="permanent")
@@ -78,6 +81,17 @@ class LittleShop:
         """Wait until each session has answered so many more customers."""
         goal = [done + rounds for done in self.column("round")] or [rounds] * SESSIONS
         await self.until(lambda: all(map(int.__ge__, self.column("round"), goal)))
+
+    def refunds(self) -> list[float]:
+        """What was paid back for espresso machines."""
+        with closing(sqlite3.connect(self.directory / "shop.db")) as shop:
+            return [row[0] for row in shop.execute("SELECT amount FROM refunds WHERE amount > 100")]
+
+    def told(self, text: str) -> int:
+        """How many turns that are still there hold a text."""
+        with closing(sqlite3.connect(self.directory / "ledger.db")) as ledger:
+            query = "SELECT count(*) FROM turns WHERE message LIKE ?"
+            return int(ledger.execute(query, (f"%{text}%",)).fetchone()[0])
 
     def harm(self) -> dict[str, Any]:
         """What must not be: tool calls that were passed over, or carried out twice."""
@@ -138,6 +152,59 @@ async def test_a_session_survives_each_kind_of_fault(shop: LittleShop, mood: str
         True
     ] * SESSIONS
     assert shop.harm() == {"lost": 0, "twice": []}
+
+
+async def test_a_dear_refund_waits_for_a_person_and_a_refusal_is_told_the_customer(
+    shop: LittleShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody else goes on meanwhile; what was granted is paid once, what was not is not."""
+    approvals = shop.node.govern().approvals
+    shop.node.govern().set_judges((policies(),))
+    monkeypatch.setattr(questions, "DEAR_EVERY", 1)
+    ann = Person("key-of-ann", "ann", "operator")
+    await shop.until(lambda: len(approvals.waiting) == SESSIONS)
+    first, second, *_ = approvals.waiting
+    assert (first.name, first.said["amount"], first.policy) == ("tool:refund", 640.0, "large-refunds")
+    approvals.decide(first.agent, 0, ann, True, "a known customer")
+    approvals.decide(second.agent, 0, ann, False, "twice the price")
+    await shop.until(lambda: len(shop.refunds()) == 1)
+    await shop.until(lambda: shop.told("refused it: twice the price") == 1)
+    monkeypatch.setattr(questions, "DEAR_EVERY", 1_000_000)
+
+    async def refuse_the_others() -> None:
+        while True:
+            for one in approvals.waiting:
+                if not one.answer.done():
+                    approvals.decide(one.agent, one.number, ann, False, "")
+            await asyncio.sleep(0.01)
+
+    refusing = asyncio.create_task(refuse_the_others())
+    await shop.advance()
+    refusing.cancel()
+    assert shop.refunds() == [640.0]
+    assert shop.harm() == {"lost": 0, "twice": []}
+
+
+async def test_the_scout_runs_away_is_isolated_by_itself_and_goes_on_when_it_is_let_out(
+    shop: LittleShop,
+) -> None:
+    """Its state and its mailbox are kept; a new topic, a new budget, and it works again."""
+    containment = shop.node.govern().containment
+    spec = ChildSpec(Scout, (shop.team,), name="scout", budget=Budget(same_call=40, on_limit="isolated"))
+    await shop.node.spawn(Supervisor, [spec], name="scouts")
+    scout = shop.node.control.find("scout")
+    assert isinstance(scout, Scout)
+    await shop.until(lambda: containment.level_of(scout) == "isolated")
+    assert scout.topic == NOWHERE
+    assert set(scout.notes) == set(TOPICS)
+    assert "budget same_call" in containment.describe(scout)
+    scout.topic = "gift card"
+    actions.reset_budget(shop.node, scout)
+    tries = scout.tries
+    containment.contain(scout, "none", by="ann")
+    await shop.until(lambda: scout.tries > tries + 10)
+    assert containment.level_of(scout) == "none"
+    assert scout.topic in TOPICS
 
 
 async def test_killed_sessions_and_tools_lose_nothing(shop: LittleShop) -> None:
