@@ -260,11 +260,12 @@ class Preempter:
             self._hosted[step] = frozen = value
         elif frozen.outcome is not None:
             del self._hosted[step]
+            thrown = value if isinstance(value, BaseException) else frozen.thrown
             kind, value = frozen.outcome
             if kind is RAISED:
                 raise value
             if value is not scheduler.ENDED and step.host is not None and step.host.cancelling():
-                step.error = frozen.thrown  # else it was taken back, as `asyncio.timeout` does
+                step.error = thrown  # else it was taken back, as `asyncio.timeout` does
             return value
         else:
             # Something was thrown into the task while its step is frozen. The step gets it at its next wait.

@@ -70,7 +70,11 @@ class WaitingSteps:
         agent._o_since_ns = self.now_ns
         if type(waits_for) is Call and not kept:
             step.waits_for = waits_for
-            waits_for.caller = agent
+            if waits_for.done:
+                # It was answered while the step was frozen on its way here (preempt.py), when nobody waited yet.
+                self.resume(agent)
+            else:
+                waits_for.caller = agent
         else:
             # It waits for the event loop, or holds on to the current task (as `asyncio.timeout` does).
             self._host = None
