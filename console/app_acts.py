@@ -13,7 +13,7 @@ from observe.console.node_view import CONTROL_S, Taken
 from observe.console.pages.traces import TracesPage
 from observe.console.state import Identity
 from observe.console.trace_asked import selector_of
-from observe.console.widgets.cancel_dialog import CancelDialog
+from observe.console.widgets.cancel_dialog import CancelDialog, ResendDialog
 from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.deed_dialog import DeedDialog
 from observe.console.widgets.deed_menu import DeedMenu
@@ -21,6 +21,7 @@ from observe.console.widgets.deeds_dialog import DeedsDialog
 from observe.console.widgets.reload_dialog import ReloadDialog
 from observe.console.widgets.trace_dialog import SEVERAL, TraceDialog
 from observe.probe.errors import AttachError, RemoteError
+from observe.probe.wire_letters import DeadLetterLine
 from observe.probe.wire_tasks import TaskLine
 
 _LEAST = find("agent", "kill")
@@ -186,6 +187,14 @@ class ActingApp(PlacesApp):
             self.say(refused.replace("editing", "reloading"), "warn")
         else:
             self.push_screen(ReloadDialog(modules, self.attachment, self._why, rollback=rollback), done)
+
+    def ask_to_resend(self, letter: DeadLetterLine) -> None:
+        """The question before a dead letter is sent again; for those who may not, why not."""
+        refused = self.why_not(BY_ID["send"])
+        if refused:
+            self.say(refused, "warn")
+        else:
+            self.push_screen(ResendDialog(letter, self.attachment, self._why))
 
     def action_trace(self) -> None:
         """Ask what to listen to; the agents chosen here are in the field already."""

@@ -33,11 +33,15 @@ from observe.console.pages.agents import AgentsPage
 from observe.console.pages.approvals import ApprovalsPage
 from observe.console.pages.audit import AuditPage
 from observe.console.pages.base import ConsolePage
+from observe.console.pages.budgets import BudgetsScreen
 from observe.console.pages.code import CodePage
 from observe.console.pages.crashes import CrashesPage
 from observe.console.pages.detail import DetailPage
 from observe.console.pages.findings import FindingsPage
 from observe.console.pages.groups import GroupsPage
+from observe.console.pages.letters import LettersScreen
+from observe.console.pages.log import LogScreen
+from observe.console.pages.names import NamesScreen
 from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.traces import TracesPage
@@ -118,6 +122,10 @@ class ConsoleApp(App[None]):
             "traces": TracesPage(),
             "approvals": ApprovalsPage(),
             "audit": AuditPage(),
+            "log": LogScreen(),
+            "letters": LettersScreen(),
+            "budgets": BudgetsScreen(),
+            "names": NamesScreen(),
         }
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()

@@ -7,6 +7,7 @@ from textual import on
 from observe.console.app_base import ConsoleApp
 from observe.console.navigation import Place
 from observe.console.pages.crashes import CrashesPage
+from observe.console.pages.log import LogScreen
 from observe.console.screens import PageName
 from observe.console.state import Identity
 from observe.console.widgets.held_stack import HeldStack
@@ -118,6 +119,27 @@ class PlacesApp(ConsoleApp):
     def action_show_audit(self) -> None:
         """Who did what."""
         self._toggle("audit")
+
+    def action_show_log(self) -> None:
+        """The log; of one agent, from its page; from there, back."""
+        place, log = self.history.current, self.pages["log"]
+        assert isinstance(log, LogScreen)
+        if place.page == "detail" and place.agent is not None:
+            log.filter_bar.open(f"agent={place.agent.pid}")
+            log.narrow(f"agent={place.agent.pid}")
+        self._toggle("log")
+
+    def action_show_letters(self) -> None:
+        """The dead letters; from there, back."""
+        self._toggle("letters")
+
+    def action_show_budgets(self) -> None:
+        """The budgets; from there, back."""
+        self._toggle("budgets")
+
+    def action_show_names(self) -> None:
+        """The process groups and names; from there, back."""
+        self._toggle("names")
 
     def show_filtered(self, text: str, sort: str | None = None) -> None:
         """The agents that match a filter, in the table."""

@@ -35,6 +35,10 @@ COMMANDS: Final = (
     "workers",
     "consoles",
     "approvals",
+    "log",
+    "dead-letters",
+    "budgets",
+    "names",
     "vitals",
     "watch",
     "trace",
@@ -83,6 +87,7 @@ FAMILIES: Final = {
     "drop": "agent_actions",
     "move": "agent_actions",
     "kill": "agent_actions",
+    "dead-letters": "dead_letters",
     "log-level": "node_actions",
     "gc": "node_actions",
 }

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from observe.console.deeds import DEEDS
 
 Page = Literal[
-    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "code", "tasks", "groups", "traces", "approvals", "audit", "agent",
+    "app", "overview", "agents", "detail", "tree", "crashes", "findings", "code", "tasks", "groups", "traces", "approvals", "audit", "log", "letters", "budgets", "names", "agent",
     "fleet", "nodes", "fleet_agents", "replay",
 ]  # fmt: skip
 """`app` and `fleet` are everywhere; `agent` is wherever there is an agent to act on."""
@@ -80,6 +80,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("show_traces", "app", ("8",), "Traces", "What chosen agents send, receive, answer and do: sessions of this console."),
     Action("show_approvals", "app", ("J", "9"), "Approvals", "What waits until a person agrees, and what was decided lately."),
     Action("show_audit", "app", ("apostrophe",), "Audit log", "Who did what to whom, when, why, and what became of it; and whether the log is proven."),
+    Action("show_log", "app", ("f2",), "Log", "What the service logs, and which agent; from an agent's page, what that agent logs."),
+    Action("show_letters", "app", ("f3",), "Dead letters", "Messages that reached nobody: for whom, from whom, and why."),
+    Action("show_budgets", "app", ("f4",), "Budgets and cost", "What agents may spend, have spent, and spend a minute; how long a limit lasts."),
+    Action("show_names", "app", ("f5",), "Groups and names", "Process groups with their members, and registered names with the agents that have them."),
     Action("trace", "app", ("Y",), "Trace…", "Listen to the chosen or marked agents, or to whom you name, within bounds.", "operator"),
     Action("show_held", "app", ("h",), "Who holds the scheduler", "Open the agent that holds the scheduler."),
     Action(
@@ -187,6 +191,30 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("agent", "audit", ("o",), "Open agent", "Open the agent that the record is about.", footer="agent"),
     Action("save", "audit", ("s",), "Save the records…", "What passes the filter as a file: JSON lines as they stand in the log, or OTLP."),
     Action("copy", "audit", ("y",), "Copy", "Put the record on the clipboard, as it stands in the log."),
+    # the log
+    Action("open", "log", ("enter",), "Unfold", "All that is known of the record, with its traceback; again to fold it.", footer="unfold"),
+    Action("agent", "log", ("o",), "Open agent", "Open the agent that has logged the record.", footer="agent"),
+    Action("filter", "log", ("slash",), "Filter", "Only records with these words, of agent=NAME or logger=NAME, as you type.", footer="filter"),
+    Action("level", "log", ("S",), "Least serious", "Show records from debug, info, warning or error on, in turn.", footer="level"),
+    Action("follow", "log", ("F",), "Follow", "To the newest record, and along with those that come.", footer="follow"),
+    Action("copy", "log", ("y",), "Copy", "Put the record on the clipboard."),
+    # dead letters
+    Action("open", "letters", ("enter",), "To the message", "Move to the message of the chosen line; there, open the agent.", footer="message"),
+    Action("agent", "letters", ("o",), "Open agent", "Open the agent that it was for, or that has its place now.", footer="agent"),
+    Action("filter", "letters", ("slash",), "Filter", "Only letters for, from, or with these words, as you type.", footer="filter"),
+    Action("next_by", "letters", ("S",), "Group by the next", "By whom they were for, why they reached nobody, and who sent them, in turn.", footer="group"),
+    Action("resend", "letters", ("s",), "Send again…", "Send the chosen letter again, once, after a question.", "operator", footer="again"),
+    Action("copy", "letters", ("y",), "Copy", "Put the line on the clipboard."),
+    # budgets
+    Action("open", "budgets", ("enter",), "Open", "The agent of the line; of a class, its agents in the table.", footer="open"),
+    Action("by_class", "budgets", ("o",), "By class", "A line for each class, or again for each agent and tree.", footer="by class"),
+    Action("next_sort", "budgets", ("S",), "Sort by the next column", "By share used, time left, cost and tokens a minute in turn, the worst first.", footer="sort"),
+    Action("filter", "budgets", ("slash",), "Filter", "Only those whose names or classes have these words, as you type.", footer="filter"),
+    Action("copy", "budgets", ("y",), "Copy", "Put the line on the clipboard."),
+    # process groups and names
+    Action("open", "names", ("enter",), "Open", "The agent of the line; of a group, unfold its members.", footer="open"),
+    Action("filter", "names", ("slash",), "Filter", "Only groups and names with these words, as you type.", footer="filter"),
+    Action("copy", "names", ("y",), "Copy", "Put the line on the clipboard."),
     # a recording: everywhere
     Action("play", "replay", ("vertical_line",), "Play or pause", "Let the recording go on, or stand still."),
     Action("back_10", "replay", ("left_parenthesis",), "Ten seconds back", "Show the node as it was ten seconds before."),
@@ -284,7 +312,9 @@ GLOBAL_FOOTER: Final = ("show_agents", "show_tree", "show_crashes")
 """Actions of the app whose short names stand in the footer while their page is not the one on the screen."""
 
 
-BUSY_PAGES: Final[frozenset[Page]] = frozenset({"code", "traces", "approvals", "audit"})
+BUSY_PAGES: Final[frozenset[Page]] = frozenset(
+    {"code", "traces", "approvals", "audit", "log", "letters", "budgets"}
+)
 """Pages whose own keys fill the footer."""
 
 

@@ -18,6 +18,10 @@ PageName = Literal[
     "approvals",
     "audit",
     "code",
+    "log",
+    "letters",
+    "budgets",
+    "names",
 ]
 
 FIRST_SCREEN: Final[PageName] = "overview"
@@ -35,6 +39,10 @@ SCREENS: Final[tuple[PageName, ...]] = (
     "approvals",
     "audit",
     "code",
+    "log",
+    "letters",
+    "budgets",
+    "names",
 )
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 

@@ -15,7 +15,11 @@ from typing import Any, Final, Protocol
 
 from observe.probe.answers_actions import Actions
 from observe.probe.answers_approvals import approvals_map
+from observe.probe.answers_budgets import BudgetAnswers
 from observe.probe.answers_code import CodeAnswers
+from observe.probe.answers_letters import LetterAnswers
+from observe.probe.answers_log import LogAnswers
+from observe.probe.answers_names import NameAnswers
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
@@ -23,9 +27,11 @@ from observe.probe.crash_locals import crash_locals_of
 from observe.probe.describe import detail_map, stack_map
 from observe.probe.describe_names import line
 from observe.probe.elsewhere import inspect_elsewhere
+from observe.probe.lookers import Lookers
 from observe.probe.once import Once
 from observe.probe.words import Words
 from observe.runtime.errors import NodeDown, NoSuchAgent, NoSuchTask
+from observe.runtime.logring import LogRing
 from observe.runtime.node import Node
 from observe.runtime.waits import waits_for_reply_of
 from observe.tracing.open_spans import destination_of
@@ -95,7 +101,7 @@ class Tells(Protocol):
 class Answers:
     """Answers ops. `take` and `expire` belong to the control thread."""
 
-    def __init__(self, node: Node, words: Words, emitter: Tells) -> None:
+    def __init__(self, node: Node, words: Words, emitter: Tells, ring: LogRing | None = None) -> None:
         self._node = node
         self._words = words
         self._emitter = emitter
@@ -110,6 +116,14 @@ class Answers:
             "approvals": lambda job: job.done(approvals_map(self._node)),
         }
         self._tasks = TaskAnswers(node)
+        self._lookers = Lookers(
+            {
+                "log": LogAnswers(node, ring or LogRing(node, 0)).page,
+                "dead_letters": LetterAnswers(node).page,
+                "budgets": BudgetAnswers(node).page,
+                "names": NameAnswers(node).page,
+            }
+        )
         self._actions = Actions(node)
         self._on_scheduler |= dict.fromkeys(self._actions.ops, self._act)
         self._code = CodeAnswers(node)
@@ -137,6 +151,9 @@ class Answers:
             return
         if op == CodeAnswers.OP:
             self._look(job, self._code.take, "its code is gone")
+            return
+        if op in self._lookers.ops:
+            self._look_up(job)
             return
         handler = self._on_scheduler.get(op) if isinstance(op, str) else None
         if handler is None:
@@ -295,6 +312,12 @@ class Answers:
             take(job.request, job.done, fail)
         else:
             fail("node_dead", f"the node has stopped; {gone}", "")
+
+    def _look_up(self, job: Job) -> None:
+        def fail(code: str, message: str, hint: str) -> None:
+            job.done(Problem(code, line(message), hint))
+
+        self._lookers.take(job.request, job.done, fail)
 
     def _tree(self, job: Job) -> None:
         job.done({"supervisors": [list(facts) for facts in self._node.control.supervisors()]})

@@ -24,6 +24,7 @@ from observe.probe.editing import converted, find
 from observe.runtime import actions
 from observe.runtime.actions import Acted
 from observe.runtime.actions_approvals import ON_APPROVALS
+from observe.runtime.actions_letters import ON_LETTERS
 from observe.runtime.actions_tasks import ON_TASKS
 from observe.runtime.agent import Agent
 from observe.runtime.calls import Call
@@ -52,7 +53,10 @@ class Actions:
                 op: partial(self._on_agent, action)
                 for op, action in (actions.ON_AGENTS | ON_APPROVALS).items()
             },
-            **{op: partial(self._on_node, action) for op, action in (actions.ON_NODE | ON_TASKS).items()},
+            **{
+                op: partial(self._on_node, action)
+                for op, action in (actions.ON_NODE | ON_TASKS | ON_LETTERS).items()
+            },
             "edit": self._edit,
             "mailbox": self._mailbox,
             "contain": partial(contain, node),

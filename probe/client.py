@@ -29,6 +29,7 @@ from observe.probe.client_actions import ActionsClient
 from observe.probe.client_audit import AuditClient
 from observe.probe.client_code import CodeClient
 from observe.probe.client_console import ConsoleClient
+from observe.probe.client_looks import LooksClient
 from observe.probe.client_reload import ReloadClient
 from observe.probe.client_tasks import TasksClient
 from observe.probe.deaths import Deaths
@@ -100,7 +101,9 @@ def _client_of_recording(node: str | Sought | Card) -> NodeClient | None:
     return None if named is None else PathClient(*named)
 
 
-class NodeClient(ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleClient, CodeClient):
+class NodeClient(
+    ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleClient, CodeClient, LooksClient
+):
     """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
 
     All methods raise `NodeUnreachable` when the node is lost or does not answer in time, `RemoteError` when it says no,

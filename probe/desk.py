@@ -22,6 +22,8 @@ from observe.probe import (
     verbs_code,
     verbs_console,
     verbs_consoles,
+    verbs_letters,
+    verbs_looks,
     verbs_probe,
     verbs_reading,
     verbs_reload,
@@ -71,6 +73,8 @@ MODULES: Final = (
     verbs_tasks,
     verbs_workers,
     verbs_console,
+    verbs_looks,
+    verbs_letters,
 )
 """The modules that answer verbs. `observe.probe.counter` says what such a module is."""
 

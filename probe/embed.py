@@ -37,6 +37,8 @@ START_TIMEOUT_S: Final = 15.0
 
 Placement = Literal["process", "thread"]
 
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
 
 class ProbeNotStarted(ProbeError):
     """The probe could not be started, so nobody can attach. The service itself is unharmed."""
@@ -64,6 +66,8 @@ class Settings:
     escalation: Escalation | None = None
     anchor: Anchor | None = None
     reason_for: tuple[str, ...] = ()
+    log_keep: int = 2000
+    log_level: str = "debug"
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -75,6 +79,10 @@ class Settings:
         if not 0.01 <= self.tick_s <= 10:
             raise ValueError(f"tick_s must be between 0.01 and 10 seconds, not {self.tick_s!r}")
         check_entries(self.findings_allow)
+        if type(self.log_keep) is not int or not 0 <= self.log_keep <= 100_000:
+            raise ValueError(f"log_keep is a number of records, at most 100,000, not {self.log_keep!r}")
+        if self.log_level not in LOG_LEVELS:
+            raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
         if not 0 <= self.linger_s <= 86_400:
             raise ValueError(f"linger_s must be between 0 and 86,400 seconds, not {self.linger_s!r}")
 
@@ -113,6 +121,8 @@ class Probe:
             nobody unless told. docs/escalation.md.
         reason_for: commands that are refused without a reason, such as `("kill", "edit", "reload")`; `("*",)` for all.
         anchor: where the audit log's checkpoints go by themselves, such as `Anchor(file="/mnt/other/shop.notes")`.
+        log_keep: how many of the newest log records of the service's process are kept for `observe log`; 0 for none.
+        log_level: the least serious that are kept. What the loggers' own levels hold back is never seen: `observe log-level`.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -137,6 +147,8 @@ class Probe:
         escalation: Escalation | None = None,
         anchor: Anchor | None = None,
         reason_for: Sequence[str] = (),
+        log_keep: int = 2000,
+        log_level: str = "debug",
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -154,6 +166,8 @@ class Probe:
             escalation,
             anchor,
             tuple(reason_for),
+            log_keep,
+            log_level,
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

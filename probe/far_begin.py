@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from observe.probe import far_emit
+from observe.probe import far_emit, far_log
 from observe.probe.dump_signal import stacks_beside
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
@@ -22,9 +22,19 @@ logger = logging.getLogger("observe.probe")
 class FarFeeds(Instrument):
     """Starts the emitter of every worker. On the scheduler's thread."""
 
-    def __init__(self, node: Node, path: str, words: str, *, tick_s: float, budget: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        path: str,
+        words: str,
+        *,
+        tick_s: float,
+        budget: float,
+        log: tuple[int, int] = (0, 0),
+    ) -> None:
         """
         Args:
+            log: how many log records each of them keeps, and from which level on.
             path: where the probe takes what workers tell.
             words: how the names of their pages of words begin.
             budget: share of one core that telemetry may take in each of them.
@@ -34,6 +44,7 @@ class FarFeeds(Instrument):
         self._words = words
         self._tick_s = tick_s
         self._budget = budget
+        self._log = log
 
     def start(self) -> None:
         """Begin in the workers that there are, and in those to come."""
@@ -45,6 +56,8 @@ class FarFeeds(Instrument):
         words = f"{self._words}-w{process.serial}"
         asked = process.ask(far_emit.begin, self._path, words, self._tick_s, self._budget)
         asked.add_done_callback(partial(self._begun, process))
+        if self._log[0]:
+            process.ask(far_log.begin, *self._log).add_done_callback(_ignore)
         process.over.add_done_callback(lambda _: _remove(words))
 
     def stop(self) -> None:
@@ -53,6 +66,8 @@ class FarFeeds(Instrument):
         for process in self._processes():
             process.tells_itself = False
             process.ask(far_emit.end).add_done_callback(_ignore)
+            if self._log[0]:
+                process.ask(far_log.end).add_done_callback(_ignore)
             _remove(f"{self._words}-w{process.serial}")
 
     def _begun(self, process: WorkerProcess, asked: Future[Any]) -> None:

@@ -42,6 +42,7 @@ from observe.probe.open_book import ends_path
 from observe.probe.outlet import Outlet
 from observe.probe.states import usable_audit_directory
 from observe.probe.words import Words
+from observe.runtime.logring import LogRing
 from observe.runtime.node import Node
 
 logger = logging.getLogger("observe.probe")
@@ -165,11 +166,23 @@ class Service:
             )
             return made.model_dump_json()
 
-        self._answers = answers = Answers(node, words, emitter)
+        level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+        ring = LogRing(node, settings.log_keep, level)
+        if settings.log_keep:
+            ring.open()
+            self._open.callback(ring.close)
+        self._answers = answers = Answers(node, words, emitter, ring)
         self._launcher = self._new_launcher(directory)
         self._link = ControlLink(context, control, words, answers, self._launcher, config, self._on_ready)
         emitter.start()
-        self._far = FarFeeds(node, workers, str(words_path), tick_s=settings.tick_s, budget=settings.budget)
+        self._far = FarFeeds(
+            node,
+            workers,
+            str(words_path),
+            tick_s=settings.tick_s,
+            budget=settings.budget,
+            log=(settings.log_keep, level),
+        )
         self._far.start()
         _LIVE.add(self)
         # A reload can tell what was changed when it knows the texts as they are now, before anybody edits them.

@@ -16,8 +16,12 @@ from observe.probe import (
     wire_actions,
     wire_approvals,
     wire_audit,
+    wire_budgets,
     wire_code,
     wire_console,
+    wire_letters,
+    wire_log,
+    wire_names,
     wire_reload,
     wire_tasks,
     wire_traces,
@@ -555,6 +559,10 @@ VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {
     **wire_console.VERBS,
     **wire_traces.VERBS,
     **wire_code.VERBS,
+    **wire_log.VERBS,
+    **wire_letters.VERBS,
+    **wire_budgets.VERBS,
+    **wire_names.VERBS,
     "yield": ("admin", NoArgs),
 }
 """Every verb that exists, the role that it takes at least, and its arguments. Nothing else can be reached."""

@@ -45,8 +45,9 @@ from observe.runtime.findings import Finding
 from observe.runtime.frozen import Preemption
 from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import ChangeApproach, Escalate, Failure, Ladder, Park, Restore, Retry, Rung
+from observe.runtime.letters import DeadLetter
 from observe.runtime.moments import no_preempt
-from observe.runtime.node import DeadLetter, Node, NodeVitals
+from observe.runtime.node import Node, NodeVitals
 from observe.runtime.parking import Parked
 from observe.runtime.plan import every
 from observe.runtime.preemptible import preemptible

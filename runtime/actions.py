@@ -245,7 +245,7 @@ def lay_down(agent: Agent, message: Any) -> None:
     if type(message) is Call and not message.is_cast:
         message.fail(MessageDropped(agent._o_text()))
     else:
-        agent._o_node.dead_letter(agent, message)
+        agent._o_node.dead_letter(agent, message, why="dropped")
 
 
 def hand_over(agent: Agent, message: Any, to: Agent) -> None:
@@ -256,7 +256,7 @@ def hand_over(agent: Agent, message: Any, to: Agent) -> None:
         if type(message) is Call and not message.is_cast:
             message.fail(fault)
         else:
-            agent._o_node.dead_letter(agent, message)
+            agent._o_node.dead_letter(agent, message, why="dropped")
 
 
 def waiting_messages(agent: Agent) -> list[Any]:

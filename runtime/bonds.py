@@ -111,7 +111,7 @@ class Timer:
             try:
                 governing.admit_send(self._owner, self._agent, self._message)
             except Denied:  # there is nobody here who could be told
-                self._owner._o_node.dead_letter(self._agent, self._message)
+                self._owner._o_node.dead_letter(self._agent, self._message, why="refused")
                 return
         if self._agent._o_is_alive():
             carried, message = self._carried, self._message

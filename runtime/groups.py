@@ -54,6 +54,11 @@ class Groups:
         """The groups that have members."""
         return list(self._members)
 
+    def counted(self) -> list[tuple[str, dict[Agent, int]]]:
+        """All groups, with how often each member has joined. May be called by any thread; raises RuntimeError when a group
+        changes meanwhile, and the caller looks again."""
+        return [(group, dict(members)) for group, members in list(self._members.items())]
+
     def publish(self, group: str, message: Any) -> int:
         """Cast `message` to every member, once for each membership. Returns to how many."""
         sent = 0

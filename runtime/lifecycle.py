@@ -286,7 +286,7 @@ class Lifecycle:
         if call is not None:
             call.fail(error)
         elif message is not None:
-            self.node.dead_letter(agent, message)
+            self.node.dead_letter(agent, message, why="refused")
         spare(agent, error)
         self.scheduler.settle(agent)
 
@@ -360,13 +360,13 @@ class Lifecycle:
         child = agent._o_child
         left = [*reversed(agent._o_backlog or ()), *(agent._o_mailbox or ())]
         agent._o_backlog = None
-        agent._o_mailbox = mailbox = DeadMailbox(agent, reason)
+        agent._o_mailbox = DeadMailbox(agent, reason)
         self.agents.pop(agent._o_pid, None)
         name = child.name
         if name is not None and self.registry.get(name) is agent:
             del self.registry[name]
         for message in left:
-            mailbox.append(message)
+            self.node.dead_letter(agent, message, reason, waited=True)
         if agent._o_bonds is not None:
             self.groups.forget(agent)
             if agent._o_bonds.care is not None:

@@ -66,9 +66,9 @@ def overflow(agent: Agent, mailbox: list[Any] | None, message: Any) -> None:
         return
     backlog = agent._o_backlog
     if backlog:
-        _lose(agent, backlog.pop())  # its oldest message stands at its end
+        _lose(agent, backlog.pop(), waited=True)  # its oldest message stands at its end
     elif mailbox:
-        _lose(agent, mailbox.pop(0))
+        _lose(agent, mailbox.pop(0), waited=True)
     if mailbox is None:
         agent._o_mailbox = BoundedMailbox(agent, message)
     else:
@@ -100,11 +100,11 @@ def bounded_first(agent: Agent, message: Any) -> None:
     agent._o_mailbox = BoundedMailbox(agent, message)
 
 
-def _lose(agent: Agent, message: Any) -> None:
+def _lose(agent: Agent, message: Any, *, waited: bool = False) -> None:
     if type(message) is Call and not message.is_cast:
         message.fail(MailboxFull(agent._o_text(), agent._o_queued()))
     else:
-        agent._o_node.dead_letter(agent, message)
+        agent._o_node.dead_letter(agent, message, why="mailbox full", waited=waited)
 
 
 class DeadMailbox:

@@ -29,6 +29,7 @@ from observe.runtime.frozen import Preemption
 from observe.runtime.groups import Groups
 from observe.runtime.growth import RARE_FULL_GC, Growth
 from observe.runtime.instrument import Instruments
+from observe.runtime.letters import DeadLetter, DeadLetters, Why
 from observe.runtime.lifecycle import Lifecycle
 from observe.runtime.parking import Parking
 from observe.runtime.preempt import Preempter
@@ -51,8 +52,6 @@ logger = logging.getLogger("observe.runtime")
 
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII | re.IGNORECASE)
 """What a node may be called. The name becomes part of a file name, so no separators."""
-
-DEAD_LETTERS_KEPT: Final = 1000
 
 STOP_TIMEOUT_S: Final = 10.0
 """How long `Node.stop` waits for the tree to end in order before it kills what is left."""
@@ -78,16 +77,6 @@ class NodeVitals:
     restarts: int
     dead_letters: int
     """Messages that reached nobody, in total."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that reached nobody."""
-
-    at: float
-    """Unix time."""
-    target: str
-    message: Any
 
 
 class Node:
@@ -167,9 +156,8 @@ class Node:
         self.parked = Parking(self)
         """Messages that wait for a human."""
         self.instruments = Instruments()
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
+        self.letters = DeadLetters()
         """The newest messages that reached nobody."""
-        self.dead_letter_count = 0
         self._root_options = {"intensity": intensity, "period_s": period_s}
         self._scheduler: Scheduler | None = None
         self._lifecycle: Lifecycle | None = None
@@ -537,7 +525,25 @@ class Node:
             dead_letters=self.dead_letter_count,
         )
 
-    def dead_letter(self, target: Agent | str, message: Any, reason: ExitReason | None = None) -> None:
+    @property
+    def dead_letters(self) -> deque[DeadLetter]:
+        """The newest messages that reached nobody, the oldest first."""
+        return self.letters.newest
+
+    @property
+    def dead_letter_count(self) -> int:
+        """How many messages have reached nobody since the start."""
+        return self.letters.count
+
+    def dead_letter(
+        self,
+        target: Agent | str,
+        message: Any,
+        reason: ExitReason | None = None,
+        why: Why | None = None,
+        *,
+        waited: bool = False,
+    ) -> None:
         """Take a message that reaches nobody: fail it at once if somebody waits for its reply, else keep it for a
         while."""
         text = target if isinstance(target, str) else target._o_text()
@@ -547,8 +553,7 @@ class Node:
             if not message.is_cast:
                 return
             message = message.message
-        self.dead_letter_count += 1
-        self.dead_letters.append(DeadLetter(wall_s(), text, message))
+        self.letters.add(target, message, reason, why, waited=waited)
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {'running' if self.is_running else 'not running'}>"

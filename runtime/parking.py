@@ -82,7 +82,7 @@ class Parking:
         """
         parked = self._of(parked_id)
         self._forget(parked_id)
-        self._node.dead_letter(parked.name or parked.place, parked.message)
+        self._node.dead_letter(parked.name or parked.place, parked.message, why="given up")
 
     def park(self, child: Child, message: Any, reason: str) -> Parked:
         """Put a message of the agent in this place aside. The runtime does so; anybody may."""

@@ -283,7 +283,7 @@ class RemoteEnd:
             else:
                 if type(message) is Packed:
                     message = readable(message, agent._o_node)
-                agent._o_node.dead_letter(agent, message, reason)
+                agent._o_node.dead_letter(agent, message, reason, waited=True)
         self._unfinished.clear()
         self.status = EXITED
         process.remove(agent._o_pid, self._is_over, reason)

@@ -86,7 +86,7 @@ def cast(process: WorkerProcess, target: Target, data: bytes, headers: dict[str,
         carried = carried_from(headers)
         _put(agent, message if carried is None else envelope(message, agent, carried))
     except (MailboxFull, NotSendable):
-        node.dead_letter(agent, _read(node, data))  # the sender has gone on
+        node.dead_letter(agent, _read(node, data), why="mailbox full")  # the sender has gone on
 
 
 def call(

@@ -25,6 +25,7 @@ from observe.runtime.workers.stubs import Stub, Target
 
 if TYPE_CHECKING:
     from observe.runtime.children import ChildSpec
+    from observe.runtime.letters import Why
     from observe.runtime.step import Step
     from observe.runtime.workers.inside import Inside
 
@@ -204,7 +205,15 @@ class WorkerNode(Node):
     def supervisor(self) -> SupervisorRef:
         raise NotInWorker("the root supervisor", "start agents with `await self.node.spawn(...)`")
 
-    def dead_letter(self, target: Agent | str, message: Any, reason: ExitReason | None = None) -> None:
+    def dead_letter(
+        self,
+        target: Agent | str,
+        message: Any,
+        reason: ExitReason | None = None,
+        why: Why | None = None,
+        *,
+        waited: bool = False,
+    ) -> None:
         if type(message) is not Call and isinstance(target, Agent) and not isinstance(target, Stub):
             if target._o_status == EXITED:
                 return  # the node's process has kept what it sent
@@ -213,7 +222,7 @@ class WorkerNode(Node):
             except NotSendable:
                 pass
             return
-        super().dead_letter(target, message, reason)
+        super().dead_letter(target, message, reason, why, waited=waited)
 
 
 def _payer(agent: Agent) -> Agent:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from observe.probe.watching import WatchPush
+from observe.probe.wire_actions import Acted
 from observe.probe.wire_approvals import DecidedApproval, WaitingApproval, WaitingApprovals
+from observe.probe.wire_budgets import BudgetPage, SpentLine
+from observe.probe.wire_letters import DeadLetterLine, DeadLetterPage, LetterCount
+from observe.probe.wire_log import LogLine, LogPage
+from observe.probe.wire_names import NamesPage
 from observe.probe.wire_traces import TraceEvent, TraceEvents
 from tests.console.fake_audit import FakeAudit
 from tests.console.fake_code import FakeCode
@@ -61,6 +67,87 @@ class FakePages(FakeAudit, FakeCode):
     def traces(self) -> list[FakeTrace]:
         """Sessions begun so far."""
         return self.__dict__.setdefault("_traces", [])  # type: ignore[no-any-return]
+
+    @property
+    def log_records(self) -> list[LogLine]:
+        """What was logged so far."""
+        return self.__dict__.setdefault("_log_records", logged())  # type: ignore[no-any-return]
+
+    async def log(self, *, after: int | None = None, limit: int = 100, **wanted: Any) -> LogPage:
+        """Filters by level, agent and text alone."""
+        self._asked("log", wanted | {"after": after})
+        least = logging.getLevelNamesMapping()[wanted["level"].upper()]
+        found = [
+            one for one in self.log_records
+            if one.severity >= least and one.number > (after or 0) and wanted["text"] in one.text
+            and wanted["agent"] in (None, one.pid, one.name)
+        ]  # fmt: skip
+        kept = len(self.log_records)
+        return LogPage(records=found[-limit:], next=kept, kept=kept, keep=2000, total=kept)
+
+    @property
+    def letters(self) -> list[DeadLetterLine]:
+        """Messages that reached nobody, the newest first."""
+        return self.__dict__.setdefault("_letters", dead_letters())  # type: ignore[no-any-return]
+
+    async def dead_letters(
+        self, *, text: str = "", why: str = "", letter: int | None = None, limit: int = 100
+    ) -> DeadLetterPage:
+        self._asked("dead_letters", (text, letter))
+        found = [one for one in self.letters if text in f"{one.target} {one.sender} {one.text}"]
+        if letter is not None:
+            message = {
+                "type": "dict",
+                "text": "{'kind': 'refund', …}",
+                "items": [["kind", {"type": "str", "text": "refund"}]],
+            }
+            found = [one.model_copy(update={"message": message}) for one in found if one.number == letter]
+        whys = [
+            LetterCount(key=why, count=sum(one.why == why for one in self.letters), newest=1.7e9)
+            for why in ("ended", "mailbox full")
+        ]
+        return DeadLetterPage(
+            letters=found[:limit], matched=len(found), kept=len(self.letters), total=1204, in_a_minute=3, by_why=whys
+        )  # fmt: skip
+
+    async def resend(self, letter: int, to: int | str | None = None, reason: str = "") -> Acted:
+        self._asked("resend", (letter, to, reason))
+        place = next(number for number, one in enumerate(self.letters) if one.number == letter)
+        self.letters[place] = self.letters[place].model_copy(update={"sent_to": "Session 8 (session-5)"})
+        return Acted(done=True, what=f"dead letter {letter} is in the mailbox of Session 8 (session-5)")
+
+    async def budgets(
+        self, *, by: str = "owner", sort: str = "share", text: str = "", limit: int = 100
+    ) -> BudgetPage:
+        self._asked("budgets", (by, sort, text))
+        lines = [
+            one
+            for one in spent()
+            if (one.kind == "class") == (by == "class") and text in f"{one.name} {one.class_name}"
+        ]
+        return BudgetPage(
+            lines=lines[:limit], matched=len(lines), total=4, nearly=2, tokens=91_000, cost=3.2, tokens_min=5120.0, cost_min=0.31,
+            over_s=40.0, elsewhere=12,
+        )  # fmt: skip
+
+    async def names(self, *, text: str = "", limit: int = 100) -> NamesPage:
+        self._asked("names", text)
+        member = [
+            {"pid": pid, "name": f"session-{pid - 3}", "class": "Session", "times": 1 + pid % 2}
+            for pid in (5, 6)
+        ]
+        groups = [
+            one for one in (
+                {"name": "prices", "memberships": 3, "members": member}, {"name": "night", "memberships": 1, "members": member[1:]},
+            ) if text in str(one["name"])
+        ]  # fmt: skip
+        names = [
+            {"name": f"session-{n}", "pid": n + 3, "class": "Session", "status": "idle"} for n in range(9) if text in f"session-{n}"
+        ]  # fmt: skip
+        return NamesPage.from_wire(
+            {"groups": groups, "groups_matched": len(groups), "groups_total": 2, "names": names[:limit], "names_matched": len(names),
+             "names_total": 402}
+        )  # fmt: skip
 
     async def trace(self, selector: str, **bounds: Any) -> FakeTrace:
         self._asked("trace", (selector, bounds))
@@ -184,3 +271,79 @@ def talk(rounds: int = 4) -> list[TraceEvent]:
         ]
     events.append(event(len(events) + 1, "crash", 9, said="ValueError: no lamp"))
     return events
+
+
+def log_line(number: int, level: str, text: str, pid: int = 0, **more: Any) -> LogLine:
+    """A log record, of an agent when it has a pid."""
+    facts: dict[str, Any] = {
+        "number": number, "at": 1_700_000_000.0 + number * 0.37, "level": level,
+        "severity": logging.getLevelNamesMapping()[level], "logger": "shop.sessions", "text": text, "pid": pid,
+    }  # fmt: skip
+    if pid:
+        facts |= {"name": f"session-{pid - 3}", "class": "Session", "place": "sessions.py:54 in handle"}
+    return LogLine.from_wire(facts | more)
+
+
+def logged() -> list[LogLine]:
+    """A night at the shop."""
+    traceback = (
+        'Traceback (most recent call last):\n  File "/srv/shop/tools.py", line 31, in search\n'
+        "    return json.loads(text)\nValueError: no lamp"
+    )
+    return [
+        log_line(1, "INFO", "the shop is open", logger="shop", task="Task-1"),
+        log_line(2, "DEBUG", "greets", 5),
+        log_line(3, "INFO", "sold", 5, fields={"order": "17", "lamp": "green"}),
+        log_line(4, "WARNING", "the search took 4.2 s", 9, logger="shop.tools"),
+        log_line(
+            5, "ERROR", "no answer", 9, logger="shop.tools", error="ValueError: no lamp", traceback=traceback
+        ),
+        log_line(6, "CRITICAL", "the till is on fire", thread="till", logger="shop.till"),
+    ]
+
+
+def dead_letters() -> list[DeadLetterLine]:
+    """Of a session that was killed, of one that is full, and of a name that nobody has."""
+    at = 1_700_000_000.0
+    ended = {
+        "target": "Session 31 (session-28)",
+        "target_pid": 31,
+        "why": "ended",
+        "detail": "killed: hangs",
+        "type": "dict",
+    }
+    facts: list[dict[str, Any]] = [
+        ended | {"number": 1204 - n, "at": at - n, "text": f"{{'kind': 'refund', 'amount': {n}}}", "sender": "Desk 4 (desk)",
+                 "sender_pid": 4, "heir": "Session 33 (session-28)", "heir_pid": 33}
+        for n in range(3)
+    ]  # fmt: skip
+    facts += [
+        {"number": 1200, "at": at - 60, "target": "Session 43 (session-40)", "target_pid": 43, "why": "mailbox full", "type": "str",
+         "text": "'step'", "heir": "Session 43 (session-40)", "heir_pid": 43},
+        {"number": 1199, "at": at - 70, "target": "archive", "why": "no such name", "type": "str", "text": "'keep this'",
+         "sender": "Session 9 (session-6)", "sender_pid": 9},
+    ]  # fmt: skip
+    return [DeadLetterLine.from_wire(one) for one in facts]
+
+
+def spent() -> list[SpentLine]:
+    """One that is over its limit, one that is near it, a tree, and one without a limit; and their classes."""
+
+    def limit(
+        name: str, used: float, allowed: float, rate: float | None, left_s: float | None
+    ) -> dict[str, Any]:
+        return {"name": name, "used": used, "allowed": allowed, "rate": rate, "left_s": left_s}
+
+    facts: list[dict[str, Any]] = [
+        {"kind": "agent", "pid": 9, "name": "session-6", "class": "Session", "share": 1.02, "left_s": 0.0, "tokens": 10_200, "cost": 0.41,
+         "limits": [limit("tokens", 10_200, 10_000, 12.0, 0.0), limit("wall_s", 300, 3600, 1.0, 3300)], "on_limit": "suspended",
+         "tokens_min": 720.0, "cost_min": 0.03},
+        {"kind": "subtree", "pid": 2, "name": "sessions", "class": "Supervisor", "share": 0.86, "left_s": 187.0, "tokens": 81_000,
+         "cost": 4.3, "limits": [limit("cost", 4.3, 5.0, 0.0037, 187.0)], "on_limit": "killed", "tokens_min": 4400.0, "cost_min": 0.22},
+        {"kind": "agent", "pid": 12, "name": "session-9", "class": "Session", "share": 0.2, "tool_calls": 8, "tokens": 410, "cost": 0.012,
+         "limits": [limit("tool_calls", 8, 40, 0.0, None)], "on_limit": "exit", "tokens_min": 0.0, "cost_min": 0.0},
+        {"kind": "agent", "pid": 31, "class": "Session", "tokens": 2200, "cost": 0.09},
+        {"kind": "class", "class": "Session", "members": 3, "share": 1.02, "left_s": 400.0, "tokens": 12_810, "cost": 0.512,
+         "limits": [limit("tokens", 10_200, 10_000, 12.0, 0.0)], "tokens_min": 720.0, "cost_min": 0.03},
+    ]  # fmt: skip
+    return [SpentLine.from_wire(one) for one in facts]

@@ -55,6 +55,13 @@ SCREENS: dict[str, tuple[list[str], Callable[[Driver], object]]] = {
     "groups": (["b"], lambda driver: driver.shows("3 groups by class")),
     "traces": (["8", "Y", *"class:Session", "enter"], listens),
     "audit": (["apostrophe"], lambda driver: driver.shows("✕ UNSIGNED") and driver.shows("record 6")),
+    "log": (["f2", "up", "enter"], lambda driver: driver.shows("json.loads(text)")),
+    "letters": (
+        ["f3", "down"],
+        lambda driver: driver.shows("killed: hangs") and driver.shows("kind  refund"),
+    ),
+    "budgets": (["f4", "right"], lambda driver: driver.shows("a limit: suspended")),
+    "names": (["f5", "down", "right"], lambda driver: driver.shows("x2")),
     "trace": (["down", "Y"], lambda driver: driver.shows("Listen to agents")),
     "menu": (["down", "A"], lambda driver: driver.shows("Act on 1 agent")),
     "send": (["down", "i"], lambda driver: driver.shows("0 messages wait")),
@@ -111,6 +118,15 @@ async def test_screen_in_the_light() -> None:
         await driver.press("v")
         await driver.until(lambda: driver.shows(OVERVIEW_READY) and driver.shows("Busiest"))
         assert_snapshot(driver.app, "overview-80x24-light")
+        await driver.press("f2")
+        await driver.until(lambda: driver.shows("on fire"))
+        assert_snapshot(driver.app, "log-80x24-light")
+        await driver.press("f3", "down")
+        await driver.until(lambda: driver.shows("kind  refund"))
+        assert_snapshot(driver.app, "letters-80x24-light")
+        await driver.press("f4")
+        await driver.until(lambda: driver.shows("sessions/*"))
+        assert_snapshot(driver.app, "budgets-80x24-light")
 
 
 @pytest.mark.parametrize("state", ["held", "dead", "lost"])

@@ -11,7 +11,17 @@ from observe.console.prefilled import as_json, from_line
 from observe.probe.wire import VERBS, ActivityLine, Detail
 from tests.console.fake_node import value
 
-ELSEWHERE = {"control", "rotate_key", "cancel_task", "canary", "reload", "trace", "trace_function", "profile"}
+ELSEWHERE = {
+    "control",
+    "rotate_key",
+    "cancel_task",
+    "resend",
+    "canary",
+    "reload",
+    "trace",
+    "trace_function",
+    "profile",
+}
 """Commands that are about no agent and have a key, or a command, of their own."""
 
 

@@ -77,12 +77,17 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
         for role in ("viewer", "operator", "admin")
     }
     reading = {
+        "log",
+        "budgets",
+        "names",
+        "dead_letters",
         "hello", "ping", "vitals", "agents", "inspect", "stack", "tree", "crashes", "findings", "deaths", "watch",
         "rewatch", "credit", "unwatch", "where", "workers", "consoles",
         "tasks", "task", "groups", "approvals", "audit", "audit_head", "audit_proof", "audit_keys", "code",
     }  # fmt: skip
     assert may["viewer"] == reading
     acting = {
+        "resend",
         "kill", "suspend", "resume", "stop", "restart", "next_rung", "send", "mailbox", "cancel_activity", "checkpoint",
         "contain", "reset_budget", "approve", "refuse", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
     }  # fmt: skip

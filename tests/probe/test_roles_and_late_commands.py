@@ -16,6 +16,11 @@ from tests.probe.fake_service import FakeService, RawClient
 KEYS: Final = {role: new_key_pair() for role in RANK}
 
 TABLE: Final = {
+    "log": "viewer",
+    "budgets": "viewer",
+    "names": "viewer",
+    "dead_letters": "viewer",
+    "resend": "operator",
     "hello": "viewer", "ping": "viewer", "vitals": "viewer", "agents": "viewer", "inspect": "viewer", "stack": "viewer",
     "tree": "viewer", "crashes": "viewer", "deaths": "viewer", "findings": "viewer", "workers": "viewer", "consoles": "viewer", "watch": "viewer", "rewatch": "viewer",
     "credit": "viewer", "unwatch": "viewer", "where": "viewer", "kill": "operator", "suspend": "operator",
@@ -35,6 +40,7 @@ MORE: Final[dict[str, dict[str, Any]]] = {
     "cancel_activity": {"activity": "tool:search"},
     "edit": {"field": "count", "value": 1},
     "cancel_task": {"task": 1},
+    "resend": {"letter": 1},
     "reload": {"modules": ["shop"]},
     "trace": {"selector": "finding:none"},
     "trace_function": {"function": "nothing:at_all"},

@@ -10,7 +10,7 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from pydantic import ValidationError
 
-from observe.probe import wire, wire_traces
+from observe.probe import wire, wire_budgets, wire_letters, wire_log, wire_names, wire_traces
 from observe.probe.codec import decode
 from observe.probe.errors import ERROR_CODES, exit_code_of
 from observe.probe.feed import read_frame
@@ -58,7 +58,11 @@ def test_frames_of_protocol_1_can_still_be_read(name: str, frame: bytes) -> None
 
 def model_of(name: str) -> type[Told]:
     """The class of this name, in whichever module of the wire it stands."""
-    found: type[Told] = getattr(wire, name, None) or getattr(wire_traces, name)
+    found: type[Told] = next(
+        getattr(module, name)
+        for module in (wire, wire_traces, wire_log, wire_letters, wire_budgets, wire_names)
+        if hasattr(module, name)
+    )
     assert issubclass(found, Told)
     return found
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observe.runtime import Agent, ChildSpec, Down, MailboxFull, Node, Supervisor, actions
+from observe.runtime.letters import DEAD_LETTERS_KEPT
 from observe.runtime.mailbox import Overflow
-from observe.runtime.node import DEAD_LETTERS_KEPT
 from observe.runtime.testing import settled
 
 

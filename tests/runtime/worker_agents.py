@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import time
 from typing import Any
@@ -215,3 +216,11 @@ class Brief(Agent):
 
     def handle(self, message: Any) -> None:
         self.stop()
+
+
+class Scribe(Agent):
+    """Logs what it gets."""
+
+    async def handle(self, message: Any) -> int:
+        logging.getLogger("shop.far").warning("far %s", message)
+        return os.getpid()

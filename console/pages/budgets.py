@@ -1,0 +1,204 @@
+"""What agents may spend, have spent and spend a minute: the worst first, with how long a limit lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import Input
+
+from observe.console.bindings import bindings_of
+from observe.console.budget_lines import (
+    COLUMNS,
+    SORT_NAMES,
+    SORTS,
+    heading_pieces,
+    money,
+    row,
+    spent_lines,
+)
+from observe.console.columns import Piece
+from observe.console.format import count, duration, plural, short_count
+from observe.console.lines import Folds, Line
+from observe.console.navigation import Place
+from observe.console.pages.base import ConsolePage
+from observe.console.state import Identity
+from observe.console.widgets.filter_bar import FilterBar
+from observe.console.widgets.line_view import LineView
+from observe.console.widgets.piece_lines import PieceLines
+from observe.probe.wire_budgets import BudgetPage, BudgetsBy, BudgetsSort
+
+LIMIT: Final = 200
+"""Lines asked for; a filter finds the others."""
+
+
+class BudgetsScreen(ConsolePage):
+    """A line for each agent that spends, and for each supervisor with a budget for its tree; or one a class."""
+
+    BINDINGS: ClassVar = bindings_of("budgets")
+    page_name = "budgets"
+    interval_s = 2.0
+
+    def __init__(self) -> None:
+        super().__init__(id="budgets")
+        self.found: BudgetPage | None = None
+        self.filter = ""
+        self.by: BudgetsBy = "owner"
+        self.sort: BudgetsSort = "share"
+        self.filter_bar = FilterBar("words of a name or class", agents=False)
+        self.headline = PieceLines()
+        self.view = LineView(Folds())
+
+    def compose(self) -> ComposeResult:
+        yield self.filter_bar
+        yield self.headline
+        yield self.view
+
+    def enter(self, place: Place) -> None:
+        """Show the budgets."""
+        self.view.focus()
+        super().enter(place)
+
+    def close_inner(self) -> bool:
+        """Clear the filter."""
+        if self.filter_bar.has_focus_within or self.filter:
+            self.filter_bar.close()
+            self._narrow("")
+            self.view.focus()
+            return True
+        return False
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is anything to freeze."""
+        return self.found is not None
+
+    async def fetch(self) -> None:
+        """What was spent; an answer to an older question is passed over."""
+        asked = by, sort, text = self.by, self.sort, self.filter
+        found = await self.observer.attachment.ask(
+            lambda node: node.budgets(by=by, sort=sort, text=text, limit=LIMIT)
+        )
+        if found is not None and asked == (self.by, self.sort, self.filter):
+            self.found = found
+            self.draw()
+
+    def draw(self) -> None:
+        """Make the lines anew."""
+        width = self.view.text_width
+        self.headline.show(heading_pieces(self.sort, width))
+        found = self.found
+        if found is None:
+            lines = [Line("none", (("asking …", "dim"),))]
+        elif not found.lines:
+            none = (
+                "none matches"
+                if self.filter
+                else "no agent has a budget, and none has used a model or a tool"
+            )
+            lines = [Line("none", ((none, "dim"),))]
+        else:
+            lines = [line for one in found.lines for line in spent_lines(one, self.view.folds, width)]
+        self.view.show(lines)
+        if self.shown:
+            self.observer.show_where()
+
+    def where(self) -> list[Piece]:
+        """What is spent a minute by all, and how many are near a limit."""
+        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        found = self.found
+        if found is None:
+            return [*pieces, ("asking for the budgets …", "dim")]
+        if found.tokens_min is None:
+            pieces.append(("rates follow  ", "dim"))
+        else:
+            text = f"{short_count(found.tokens_min)} tokens, {money(found.cost_min)} a minute  "
+            pieces.append((text, "strong"))
+            pieces.append((f"over {duration(found.over_s)}  ", "dim"))
+        nouns = "class" if self.by == "class" else "budget"
+        pieces.append((f"{plural(found.total, nouns, 'classes' if self.by == 'class' else None)}  ", "dim"))
+        if found.nearly:
+            pieces.append((f"▲ {count(found.nearly)} nearly spent  ", "warn"))
+        if self.filter:
+            pieces.append((f"{count(found.matched)} match {self.filter}  ", "dim"))
+        pieces.append((f"by {SORT_NAMES[self.sort]}  ", "dim"))
+        if found.elsewhere:
+            pieces.append((f"{count(found.elsewhere)} in workers not seen  ", "dim"))
+        if found.left_out:
+            pieces.append((f"{count(found.left_out)} not looked at  ", "warn"))
+        return pieces
+
+    def listed(self) -> tuple[list[str], list[list[object]]]:
+        """The lines in full."""
+        return list(COLUMNS), [row(one) for one in self.found.lines] if self.found is not None else []
+
+    def targets(self) -> Sequence[Identity | int]:
+        """The agent or supervisor of the line."""
+        line = self.view.current
+        return (line.pid,) if line is not None and line.pid is not None else ()
+
+    def _asked_anew(self) -> None:
+        self.found = None
+        self.draw()
+        self.poller.wake()
+
+    def action_next_sort(self) -> None:
+        """By the next column."""
+        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
+        self._asked_anew()
+
+    def action_by_class(self) -> None:
+        """A line for each class; again, one for each agent."""
+        self.by = "class" if self.by == "owner" else "owner"
+        self.view.reset()
+        self._asked_anew()
+
+    def action_filter(self) -> None:
+        """Open the line in which the filter is typed."""
+        self.filter_bar.open(self.filter)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.filter_bar.is_open:
+            self._narrow(event.value)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.view.focus()
+        if not self.filter:
+            self.filter_bar.close()
+
+    def _narrow(self, text: str) -> None:
+        self.filter = text[:256]
+        self.poller.wake()
+
+    @on(LineView.Refolded)
+    def _refolded(self, event: LineView.Refolded) -> None:
+        event.stop()
+        self.draw()
+
+    @on(LineView.Activated)
+    def _activated(self, event: LineView.Activated) -> None:
+        event.stop()
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the agent; of a class, its agents in the table."""
+        line = self.view.current
+        if line is None:
+            return
+        kind, _, key = line.key.removeprefix("budget/").partition("/")
+        if line.pid is not None:
+            self.observer.visit_pid(line.pid)
+        elif kind == "class":
+            self.observer.show_filtered(f"class={key.partition('/')[0]}")
+
+    def action_copy(self) -> None:
+        """Put the line on the clipboard."""
+        line = self.view.current
+        if line is not None:
+            self.observer.copy(line.text.strip())

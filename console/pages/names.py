@@ -1,0 +1,147 @@
+"""Process groups with their members, and registered names with the agents that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import Input
+
+from observe.console.bindings import bindings_of
+from observe.console.columns import Piece
+from observe.console.format import plural
+from observe.console.lines import Folds, Line
+from observe.console.name_lines import name_lines
+from observe.console.navigation import Place
+from observe.console.pages.base import ConsolePage
+from observe.console.state import Identity
+from observe.console.widgets.filter_bar import FilterBar
+from observe.console.widgets.line_view import LineView
+from observe.probe.wire_names import MAX_NAMES, NamesPage
+
+LIMIT: Final = MAX_NAMES
+"""Groups and names asked for; a filter finds the others."""
+
+
+class NamesScreen(ConsolePage):
+    """Two sections that fold."""
+
+    BINDINGS: ClassVar = bindings_of("names")
+    page_name = "names"
+    interval_s = 2.0
+
+    def __init__(self) -> None:
+        super().__init__(id="names")
+        self.found: NamesPage | None = None
+        self.filter = ""
+        self.filter_bar = FilterBar("words of a group, a name or a class", agents=False)
+        self.view = LineView(Folds())
+
+    def compose(self) -> ComposeResult:
+        yield self.filter_bar
+        yield self.view
+
+    def enter(self, place: Place) -> None:
+        """Show groups and names."""
+        self.view.focus()
+        super().enter(place)
+
+    def close_inner(self) -> bool:
+        """Clear the filter."""
+        if self.filter_bar.has_focus_within or self.filter:
+            self.filter_bar.close()
+            self._narrow("")
+            self.view.focus()
+            return True
+        return False
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is anything to freeze."""
+        return self.found is not None
+
+    async def fetch(self) -> None:
+        """Groups and names as they are now."""
+        text = self.filter
+        found = await self.observer.attachment.ask(lambda node: node.names(text=text, limit=LIMIT))
+        if found is not None and text == self.filter:
+            self.found = found
+            self.draw()
+
+    def draw(self) -> None:
+        """Make the lines anew."""
+        if self.found is None:
+            lines = [Line("none", (("asking …", "dim"),))]
+        else:
+            lines = list(name_lines(self.found, self.view.folds, self.view.text_width))
+        self.view.show(lines)
+        if self.shown:
+            self.observer.show_where()
+
+    def where(self) -> list[Piece]:
+        """How many there are."""
+        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        found = self.found
+        if found is None:
+            return [*pieces, ("asking for groups and names …", "dim")]
+        pieces.append(
+            (
+                f"{plural(found.groups_total, 'process group')}, {plural(found.names_total, 'name')}  ",
+                "strong",
+            )
+        )
+        if self.filter:
+            pieces.append((f"{found.groups_matched + found.names_matched:,} match {self.filter}  ", "dim"))
+        return pieces
+
+    def targets(self) -> Sequence[Identity | int]:
+        """The agent of the line."""
+        line = self.view.current
+        return (line.pid,) if line is not None and line.pid is not None else ()
+
+    def action_filter(self) -> None:
+        """Open the line in which the filter is typed."""
+        self.filter_bar.open(self.filter)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.filter_bar.is_open:
+            self._narrow(event.value)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.view.focus()
+        if not self.filter:
+            self.filter_bar.close()
+
+    def _narrow(self, text: str) -> None:
+        self.filter = text[:256]
+        self.poller.wake()
+
+    @on(LineView.Refolded)
+    def _refolded(self, event: LineView.Refolded) -> None:
+        event.stop()
+        self.draw()
+
+    @on(LineView.Activated)
+    def _activated(self, event: LineView.Activated) -> None:
+        event.stop()
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the agent on the line; unfold a group."""
+        line = self.view.current
+        if line is not None and line.pid is not None:
+            self.observer.visit_pid(line.pid)
+        else:
+            self.view.toggle()
+
+    def action_copy(self) -> None:
+        """Put the line on the clipboard."""
+        line = self.view.current
+        if line is not None:
+            self.observer.copy(line.full or line.text.strip())
