@@ -76,6 +76,9 @@ def _log_record(record: Record) -> dict[str, Any]:
     }
     if record.trace:
         made["traceId"] = record.trace
+        span = (record.outcome or {}).get("span")
+        if isinstance(span, str) and span:
+            made["spanId"] = span
     return made
 
 

@@ -19,6 +19,10 @@ class Wanted:
     """Name or fingerprint."""
     agent: str = ""
     """Pid or name."""
+    trace: str = ""
+    """Trace id, or how it begins."""
+    commands: frozenset[tuple[str, str]] = frozenset()
+    """Incarnation and `command_id` of what belongs to that trace as a whole, also the record of what was asked."""
     since: float = 0.0
     until: float = float("inf")
     """Unix time."""
@@ -35,6 +39,8 @@ class Wanted:
             return False
         if self.who and self.who not in (record.who.name, record.who.key):
             return False
+        if self.trace and not self._is_of_trace(record):
+            return False
         target = record.target
         if self.agent and self.agent not in {str(target.get(key)) for key in ("agent", "pid", "name")}:
             return False
@@ -42,3 +48,8 @@ class Wanted:
             line = record.line().decode().casefold()
             return all(part.casefold() in line for part in self.text)
         return True
+
+    def _is_of_trace(self, record: Record) -> bool:
+        if record.trace.startswith(self.trace):
+            return True
+        return bool(record.command_id) and (record.incarnation, record.command_id) in self.commands

@@ -4,6 +4,7 @@
 <log>/                       0700
     lock                     held by the one writer
     log.vkey                 the public key, for whoever verifies
+    log.witnessed            the newest checkpoint that a witness has signed as well; missing without one
     log.rotations            which key followed which, signed by both; missing as long as there was one
     000000000001.jsonl       records 1 to n, a line each; 0600 while it is written, 0440 after
     000000000001.hashes      their hashes, 32 bytes each: derived, kept when the records are removed
@@ -26,6 +27,7 @@ from observe.audit.merkle import HASH_BYTES
 
 VKEY: Final = "log.vkey"
 ROTATIONS: Final = "log.rotations"
+WITNESSED: Final = "log.witnessed"
 LOCK: Final = "lock"
 
 _STEM: Final = re.compile(r"(\d{12})\.(jsonl|hashes|notes)")

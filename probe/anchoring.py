@@ -6,6 +6,7 @@ https://c2sp.org/tlog-witness: it looks at the proof itself, and signs only a lo
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from observe.audit.notes import read_note
+from observe.audit.reading import History
+from observe.audit.segments import WITNESSED, replace_file
 from observe.probe.errors import ProbeError
 
 TIMEOUT_S: Final = 30.0
@@ -84,6 +87,34 @@ async def to_witness(
             break
         old = int(known)  # it knows a smaller log of ours: show that this one has grown from it
     raise NotAnchored(f"the witness at {url} has seen another log: it knows {text.strip()[:100]} records")
+
+
+class WitnessOfLog:
+    """Has a witness sign the checkpoints of a log that lies here, each proven to have grown from the one before. Belongs to one
+    thread, which need not be the writer's."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self._url = url
+        self._history = History(directory)
+        self._known = 0
+        """Size of the newest that it has signed."""
+
+    def take(self, note: str) -> None:
+        """Have it signed, and keep what was signed beside the log.
+
+        Raises:
+            NotAnchored: it does not answer, or it has seen another log, and says so.
+        """
+        try:
+            signed = asyncio.run(to_witness(self._url, note, self._proof, self._known))
+            self._known = read_note(note).size
+            data = (note.rstrip("\n") + "\n" + signed.rstrip("\n") + "\n").encode()
+            replace_file(self._history.directory / WITNESSED, data, 0o600)
+        except (ValueError, OSError) as error:
+            raise NotAnchored(f"the witness at {self._url} cannot be shown the log: {error}") from error
+
+    async def _proof(self, old: int, new: int) -> list[bytes]:
+        return self._history.tree.consistency(old, new) if old else []
 
 
 async def _post(url: str, body: bytes, accepted: tuple[int, ...] = ()) -> tuple[int, str]:

@@ -19,9 +19,11 @@ from typing import Any, Final
 from observe.probe.describe_names import line
 from observe.runtime.agent import Agent
 from observe.runtime.errors import ActionRefused
+from observe.runtime.node import Node
 from observe.runtime.taps import Handled, Tap, tap
 from observe.tracing.masking import MASK, secrecy
 from observe.tracing.payload import MESSAGE, encode
+from observe.tracing.references import reference
 
 logger = logging.getLogger("observe.probe")
 
@@ -37,7 +39,8 @@ Report = Callable[[tuple[str, dict[str, Any]]], None]
 class Fields(Tap):
     """Listens to the agents of one node that have audited fields. Belongs to the scheduler's thread."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, node: Node, report: Report) -> None:
+        self._node = node
         self._report = report
         self._known: dict[int, dict[str, str]] = {}
         """By pid: the newest value of each field, as text."""
@@ -90,6 +93,7 @@ class Fields(Tap):
         ]
         facts = {"pid": agent._o_pid, "name": None if name is None else line(name)}
         about = {"at": time.time(), "class": line(type(agent).__name__), "how": how, "diff": diff}
+        about |= reference(self._node, agent._o_pid)
         self._report(("audited", facts | about))
 
 

@@ -41,6 +41,7 @@ class AuditedRecords(AgentRecords):
             target=target,
             reason=frame.how,
             incarnation=self._incarnation,
-            outcome={"diff": frame.diff},
+            outcome={"diff": frame.diff} | ({"span": frame.span} if frame.span else {}),
+            trace=frame.trace,
             control=False,
         )

@@ -159,6 +159,7 @@ class CommandGate:
                 reason=command.reason,
                 incarnation=command.incarnation,
                 outcome=outcome,
+                trace=str((outcome or {}).get("trace", "")),
             )
 
         who = self._who(holder)  # here and now: the address is that of the request in hand

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from observe.probe.anchoring import NotAnchored, to_command, to_file
+from observe.probe.anchoring import NotAnchored, WitnessOfLog, to_command, to_file
 from observe.probe.escalation import Anchor, Escalation
 
 logger = logging.getLogger("observe.probe")
@@ -135,8 +135,9 @@ class Outward:
         escalation: Escalation | None,
         anchor: Anchor | None,
         tell: Callable[[str], None],
+        log: Path | None = None,
     ) -> None:
-        """`tell` takes a line about what went wrong, for people."""
+        """`tell` takes a line about what went wrong, for people; `log` is the directory of the audit log."""
         self._about = {"node": node, "incarnation": incarnation}
         self._escalation = escalation
         self._tell = tell
@@ -145,6 +146,8 @@ class Outward:
             [] if escalation is None else _places(escalation.webhook, escalation.command, "", _JSON)
         )
         self._anchors = [] if anchor is None else _places(anchor.webhook, anchor.command, anchor.file, _TEXT)
+        if anchor is not None and anchor.witness and log is not None:
+            self._anchors.append(Courier(anchor.witness, WitnessOfLog(anchor.witness, log).take))
         self._due = 0.0
         self._before = ""
         self._minute = 0

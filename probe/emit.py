@@ -50,6 +50,7 @@ from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import Failure, Rung
 from observe.runtime.node import Node
 from observe.runtime.snapshot import spawn_facts
+from observe.tracing.references import refer
 
 logger = logging.getLogger("observe.probe")
 
@@ -130,7 +131,7 @@ class Emitter(Instrument):
         self._restarts: deque[dict[str, Any]] = deque()
         self._reports: deque[Report] = deque()
         self._concerns = Concerns(node)
-        self._fields = Fields(self._report)
+        self._fields = Fields(node, self._report)
         self._dropped_facts = 0
         self._cost_ns = 0
         self._longest_turn_ns = 0
@@ -240,7 +241,10 @@ class Emitter(Instrument):
         self._report(limit_report(owner, error))
 
     def on_governed(self, event: Governed) -> None:
-        self._report(governed_report(event))
+        kind, facts = governed_report(event)
+        # Usually the run to which it belongs begins right after, and before this is told.
+        refer(self._node, event.pid, lambda trace, span: facts.update(trace=trace, span=span))
+        self._report((kind, facts))
 
     def on_activity_start(self, agent: Agent, activity: Activity) -> None:
         self._concerns.activity_started(agent, activity)

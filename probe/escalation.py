@@ -55,17 +55,23 @@ class Anchor:
     """A URL to which each is posted as text. Empty: none."""
     command: str = ""
     """A command of the shell that gets each on its standard input. Empty: none."""
+    witness: str = ""
+    """The URL of a witness of https://c2sp.org/tlog-witness: it looks at the proof that the log has only grown, and signs. What it has
+    signed is kept in the log's directory, in `log.witnessed`. Empty: none."""
     every_s: float = 60.0
     """Seconds between two, when there is a new one."""
 
     def __post_init__(self) -> None:
-        if not (self.file or self.webhook or self.command):
-            raise ValueError("Anchor needs file=, webhook= or command=: otherwise the checkpoints go nowhere")
+        if not (self.file or self.webhook or self.command or self.witness):
+            raise ValueError(
+                "Anchor needs file=, webhook=, command= or witness=: otherwise the checkpoints go nowhere"
+            )
         _check_url(self.webhook)
+        _check_url(self.witness, "witness")
         if not 1 <= self.every_s <= 86_400:
             raise ValueError(f"every_s must be between 1 and 86,400 seconds, not {self.every_s!r}")
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str, what: str = "webhook") -> None:
     if url and not url.startswith(("http://", "https://")):
-        raise ValueError(f'webhook is a URL such as "https://example.com/hook", not {url!r}')
+        raise ValueError(f'{what} is a URL such as "https://example.com/hook", not {url!r}')

@@ -260,6 +260,10 @@ class LimitFrame(FeedFrame):
     text: str
 
 
+TraceId: Final[str] = Field(default="", pattern="^([0-9a-f]{32})?$")
+SpanId: Final[str] = Field(default="", pattern="^([0-9a-f]{16})?$")
+
+
 class GovernedFrame(FeedFrame):
     """Something was decided about what an agent may do; or an agent that is monitored does something."""
 
@@ -274,6 +278,11 @@ class GovernedFrame(FeedFrame):
     verdict: str = ""
     reason: str = ""
     policy: str = ""
+    record: str = ""
+    """The `command_id` of its records in the audit log."""
+    trace: str = TraceId
+    span: str = SpanId
+    """Where the agent was in its trace; empty where nothing is traced."""
     standing: bool = False
     """No news: how far the agent is contained, told again after a `hello`."""
 
@@ -335,6 +344,8 @@ class AuditedFrame(FeedFrame):
     """`outside of a message`, where no message was being handled."""
     diff: list[dict[str, str]]
     """`path` as a JSON pointer, `old` and `new` as `inspect` shows them."""
+    trace: str = TraceId
+    span: str = SpanId
 
 
 class TraceFrame(FeedFrame):

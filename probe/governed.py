@@ -6,15 +6,11 @@ left out stands in the next one.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from observe.audit.record import Phase, Who
 from observe.probe.agent_records import AgentRecords
 from observe.probe.frames import GovernedFrame
-
-_NUMBER: Final = re.compile(r"\((\d+)\)$")
-"""At the end of what an approval is about: `tool:refund (12)`."""
 
 MOST_A_SECOND: Final = 500
 """An agent in a loop must not fill the disk with what it is denied; the log takes some 20,000 records a second."""
@@ -34,23 +30,20 @@ class GovernedRecords(AgentRecords):
             **{"pid": frame.pid, "name": frame.name, "class": frame.class_name, "on": frame.on}
         )
         phase: Phase = "denied" if frame.verdict == "deny" else "completed"
-        command_id = ""
-        if (
-            frame.what == "approval"
-        ):  # the records of one approval belong together, as those of one command do
+        if frame.what == "approval":  # asked and decided belong together, as the records of one command do
             phase = "requested" if frame.verdict in ("approve", "escalate") else phase
-            number = _NUMBER.search(frame.on)
-            command_id = f"approval-{number[1]}" if number else ""
+        outcome = {"verdict": frame.verdict, "policy": frame.policy}
         self._scribe.write(
             phase,
             self._written,
-            command_id=command_id,
+            command_id=frame.record,
             who=Who(key="", name=frame.policy or "runtime", role="policy", user=""),
             what=f"governed_{frame.what}",
             target=target,
             reason=frame.reason,
             incarnation=self._incarnation,
-            outcome={"verdict": frame.verdict, "policy": frame.policy},
+            outcome=outcome | ({"span": frame.span} if frame.span else {}),
+            trace=frame.trace,
             control=False,
         )
 

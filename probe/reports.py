@@ -65,6 +65,7 @@ def governed_report(event: Governed) -> Report:
         "verdict": event.verdict,
         "reason": line(event.reason),
         "policy": line(event.policy),
+        "record": event.record,
     }
 
 

@@ -130,6 +130,7 @@ class Server:
         self._outward = Outward(
             f"{config.node}@{config.host}", config.incarnation, config.escalation, config.anchor,
             lambda text: self._picture.event("node", time.time(), text),
+            path := Path(config.audit) if config.audit else self._directory / "audit",
         )  # fmt: skip
         self._own_use = OwnUse(is_thread=config.pid == os.getpid())
         self._feed = Feed(self._picture)
@@ -152,7 +153,6 @@ class Server:
         self._listener = Listener(self._router, config.listen, config.port)
         self._holder_watch = HolderWatch(self._picture, self._watch, self._asks)
         self._waiting_for = WaitingFor(self._picture, self._asks)
-        path = Path(config.audit) if config.audit else self._directory / "audit"
         opener = partial(AuditLog, path, node=f"{config.node}@{config.host}", rule=MaskingRule())
         self._scribe = Scribe(None, opener)
         if self._scribe.open() is None:

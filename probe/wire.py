@@ -486,6 +486,9 @@ class Outcome(Told):
     reason: str
     """The exit reason as the runtime saw it."""
     took_s: float
+    trace: str = ""
+    span: str = ""
+    """Where the agent was in its trace when the command reached it; empty where nothing is traced."""
 
 
 class Event(Told):

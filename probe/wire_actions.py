@@ -124,6 +124,9 @@ class Acted(Told):
     diff: list[Change] = Field(default_factory=list)
     facts: dict[str, Any] = Field(default_factory=dict)
     """Numbers and names behind `what`; which, depends on the verb."""
+    trace: str = ""
+    span: str = ""
+    """Where the agent was in its trace when the command reached it; empty where nothing is traced."""
 
 
 VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {

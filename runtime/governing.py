@@ -11,7 +11,9 @@ started beside itself, which speak for nobody.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 from asyncio import TimerHandle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +37,12 @@ REVIEW_S: Final = 1.0
 
 APPROVAL_S: Final = 300.0
 """How long an approval is waited for unless its rule says otherwise."""
+
+_APPROVAL: Final = re.compile(r"\((\d+)\)$")
+"""At the end of what an approval is about: `tool:refund (12)`. Its records, asked and decided, belong together."""
+
+_numbers: Final = itertools.count(1)
+"""Of what was decided in this process."""
 
 Verdict = Literal["allow", "deny", "approve"]
 
@@ -147,6 +155,8 @@ class Governed:
     reason: str
     policy: str
     """Which policy has decided; of containment who has ordered it."""
+    record: str = ""
+    """The `command_id` of its records in the audit log."""
 
 
 class Judge(Protocol):
@@ -342,9 +352,15 @@ class Governing:
                 verdict=verdict,
                 reason=reason,
                 policy=policy,
+                record=_record_of(what, on),
             )
             for hook in hooks:
                 hook(event)
+
+
+def _record_of(what: str, on: str) -> str:
+    asked = _APPROVAL.search(on) if what == "approval" else None
+    return f"approval-{asked[1]}" if asked else f"governed-{next(_numbers)}"
 
 
 def guard_send(target: Agent, message: Any) -> None:

@@ -48,11 +48,16 @@ class Happenings(Instrument):
             facts = {"observe.containment.level": event.on, "observe.containment.by": _text(event.policy)}
             if event.reason:
                 facts["observe.containment.reason"] = _text(event.reason)
-            self._note(event.pid, "observe.containment", facts, True)
+            self._note(event.pid, "observe.containment", facts | _record(event), True)
             self._contain(event.pid, event.on)
         elif event.verdict == "deny":
             facts = {"observe.denied": _text(event.on), "observe.policy": _text(event.policy)}
-            self._note(event.pid, "observe.denied", facts | {"observe.reason": _text(event.reason)}, True)
+            facts |= {"observe.reason": _text(event.reason)} | _record(event)
+            self._note(event.pid, "observe.denied", facts, True)
+        elif event.verdict:
+            facts = {"observe.on": _text(event.on), "observe.verdict": event.verdict}
+            facts |= {"observe.policy": _text(event.policy)} | _record(event)
+            self._note(event.pid, "observe.governed", facts, False)
 
     def _contain(self, pid: int, level: str) -> None:
         is_contained = level in LEVELS and RANK[level] >= MONITORED
@@ -78,6 +83,11 @@ class Happenings(Instrument):
         }
         for agent in agents:
             self._note(agent._o_pid, "observe.reload", facts, False)
+
+
+def _record(event: Governed) -> dict[str, Any]:
+    """Which record of the audit log tells the same."""
+    return {"observe.audit.command_id": event.record}
 
 
 def _text(text: str) -> str:

@@ -26,7 +26,7 @@ from observe.runtime import Crash, ExitReason
 from observe.runtime.errors import Contained
 from observe.runtime.exits import one_line
 from observe.runtime.instrument import Instrument
-from observe.tracing import genai
+from observe.tracing import genai, references
 from observe.tracing.context import linked, links_of
 from observe.tracing.masking import mask_text
 from observe.tracing.tail import Tail, always
@@ -144,6 +144,8 @@ class SpanMaker(Instrument):
         self._rungs: dict[int, str] = {}
         self._noted: dict[int, list[tuple[str, dict[str, Any]]]] = {}
         """What has happened to agents between two runs, by pid: events of the next."""
+        self._wanted: dict[int, list[references.Fill]] = {}
+        """Who wants to know in which trace an agent's next run is, by pid."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_on = False
 
@@ -151,11 +153,13 @@ class SpanMaker(Instrument):
         """Plug in. The node may be started later."""
         self._is_on = True
         self._node.instruments.add(self)
+        references.register(self._node, self)
 
     def stop(self) -> None:
         """Unplug, and end what is open."""
         self._is_on = False
         self._node.instruments.remove(self)
+        references.forget(self._node, self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -232,6 +236,8 @@ class SpanMaker(Instrument):
             span.add_event("observe.rung", {"observe.rung": rung})
         for name, facts in self._noted.pop(pid, ()):
             span.add_event(name, facts)
+        if pid in self._wanted:
+            self._fill(self._wanted.pop(pid), span)
         run = self._runs[pid] = _Run(agent, span)
         context = trace.set_span_in_context(span, linked(current))
         _run.set(run)
@@ -323,10 +329,35 @@ class SpanMaker(Instrument):
         one.span.set_status(Status(StatusCode.ERROR, why))
         one.span.end()
 
+    def reference(self, pid: int) -> tuple[str, str] | None:
+        """Trace and span of what the agent does now; None when it has no open span that is kept."""
+        span = self._span_of(pid)
+        return _ids(span) if span is not None and span.is_recording() else None
+
+    def refer(self, pid: int, fill: references.Fill) -> None:
+        """Call `fill` with them now, or when the agent's next run begins."""
+        span = self._span_of(pid)
+        if span is not None:
+            self._fill([fill], span)
+            return
+        waiting = self._wanted.setdefault(pid, [])
+        waiting.append(fill)
+        del waiting[:-NOTED]
+        if len(self._wanted) > PREDECESSORS:
+            del self._wanted[next(iter(self._wanted))]
+
+    def _fill(self, waiting: list[references.Fill], span: Span) -> None:
+        if span.is_recording():
+            for fill in waiting:
+                fill(*_ids(span))
+
+    def _span_of(self, pid: int) -> Span | None:
+        run = self._runs.get(pid)
+        return self._messages.open_span(pid) if run is None or run.is_over else run.span
+
     def note(self, pid: int, name: str, facts: dict[str, Any], keep: bool) -> None:
         """Something happens to an agent: an event on its run, on that of its message, or on its next one."""
-        run = self._runs.get(pid)
-        span = self._messages.open_span(pid) if run is None or run.is_over else run.span
+        span = self._span_of(pid)
         if span is None:
             waiting = self._noted.setdefault(pid, [])
             waiting.append((name, facts))
@@ -358,6 +389,7 @@ class SpanMaker(Instrument):
     def on_exit(self, agent: Agent, reason: ExitReason) -> None:
         pid = agent.ref.pid
         self._noted.pop(pid, None)
+        self._wanted.pop(pid, None)
         run = self._runs.pop(pid, None)
         if agent._o_activities:
             for activity in list(agent._o_activities):
@@ -397,3 +429,8 @@ def _text(error: BaseException) -> str:
         return one_line(str(error))
     except Exception as fault:  # noqa: BLE001  # a stranger's __str__
         return f"<str() raised {type(fault).__name__}>"
+
+
+def _ids(span: Span) -> tuple[str, str]:
+    known = span.get_span_context()
+    return f"{known.trace_id:032x}", f"{known.span_id:016x}"

@@ -106,6 +106,9 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--phase", type=phases, help="Only records of this kind."),
         click.option("--who", default="", metavar="NAME", help="Only of this name or fingerprint."),
         click.option("--agent", default="", metavar="AGENT", help="Only about this pid or name."),
+        click.option(
+            "--trace", default="", metavar="ID", help="Only of this trace, by its id or how it begins."
+        ),
         click.option("--since", default="", metavar="WHEN", help="2h, 7d, or 2026-11-25[T14:30]."),
         click.option("--until", default="", metavar="WHEN", help="Likewise."),
     ):
@@ -149,7 +152,8 @@ def say(record: Record) -> str:
             f"{key} {value}" for key, value in record.target.items() if not isinstance(value, list)
         )
         said = f"the log: {record.what}{': ' + facts if facts else ''}"
-    return f"{record.seq:>6}  {timestamp(record.wall)}  {one_line(said)}"
+    trace = f"  trace {record.trace}" if record.trace else ""
+    return f"{record.seq:>6}  {timestamp(record.wall)}  {one_line(said)}{trace}"
 
 
 def tell(line: bytes, record: Record, as_json: bool) -> None:
@@ -229,12 +233,18 @@ def search(
 
 async def _search(where: str, what: Wanted, limit: int | None, as_json: bool, timeout_s: float) -> None:
     from collections import deque
+    from dataclasses import replace
 
     from observe.probe.audit_sources import records
 
     kept: deque[tuple[bytes, Record]] = deque(maxlen=limit)
     found = 0
     async with opened(where, timeout_s) as log:
+        if (
+            what.trace
+        ):  # which trace it was is known when it is done, so the record of what was asked does not say it
+            traced = [one async for _, one in records(log) if one.trace.startswith(what.trace)]
+            what = replace(what, commands=frozenset((one.incarnation, one.command_id) for one in traced))
         async for line, record in records(log):
             if not what.has(record):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from observe.audit.notes import read_notes
+from observe.audit.merkle import check_consistency
+from observe.audit.notes import Signer, Verifier, read_note, read_notes
+from observe.audit.segments import WITNESSED
 from observe.audit.verify import verify
 from observe.probe import Anchor, Escalation, Probe, connect
 from observe.probe.anchoring import NotAnchored
 from observe.probe.courier import MOST_WAITING, TRIES, Courier, Outward
 from observe.runtime import Agent, Budget, ChildSpec, Node, Supervisor
+from tests.audit.logs import NODE, append, key_of, opened
 from tests.probe.live import eventually, private_runtime, until, wait_until
 
 
@@ -139,6 +143,7 @@ def test_a_trouble_with_telling_is_not_told_in_the_same_way() -> None:
         (lambda: Escalation(command="true", a_minute=0), "a_minute"),
         (lambda: Anchor(), "nowhere"),
         (lambda: Anchor(file="x", every_s=0), "every_s"),
+        (lambda: Anchor(witness="witness:8080"), "witness is a URL"),
     ],
 )
 def test_what_makes_no_sense_is_refused_where_it_is_written(make: Any, why: str) -> None:
@@ -179,3 +184,69 @@ async def test_a_node_tells_of_its_troubles_and_anchors_its_log(
         report = verify(Path(head.directory), None, kept)
         assert (report.exit_code, report.anchors) == (0, len(kept))
         assert any("stopped" in json.loads(text)["text"] for text in taken)
+
+
+@contextmanager
+def witness(trusted: list[Verifier]) -> Iterator[tuple[str, list[int]]]:
+    """Somebody who signs what has grown from what they know: their URL, and the sizes that they have signed."""
+    signer, known, sizes = Signer("witness.example", b"w" * 32), [read_note(EMPTY)], [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            said, _, note = body.partition("\n\n")
+            old, *proof = said.split("\n")
+            new = trusted[0].open(note)
+            if int(old.removeprefix("old ")) != known[0].size:
+                self._answer(409, f"{known[0].size}\n")
+                return
+            if known[0].size:
+                hashes = [base64.b64decode(one) for one in proof]
+                check_consistency(known[0].size, known[0].root, new.size, new.root, hashes)
+            known[0] = new
+            sizes.append(new.size)
+            self._answer(200, signer.line_for(new.text))
+
+        def _answer(self, status: int, text: str) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", sizes
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+EMPTY = f"observe/shop@host\n0\n{base64.b64encode(bytes(32)).decode()}\n\nx\n"
+
+
+def test_a_probe_has_a_witness_sign_its_log_as_it_grows(tmp_path: Path) -> None:
+    """Nobody has to run anything beside it; and what the witness refuses is told."""
+    log = opened(tmp_path / "log")
+    append(log)
+    said: list[str] = []
+    trusted = [key_of(tmp_path / "log")]
+    with witness(trusted) as (url, sizes):
+        for round_ in range(2):  # a probe that begins anew learns from the witness what it knows
+            outward = Outward(NODE, "i", None, Anchor(witness=url, every_s=1), said.append, tmp_path / "log")
+            for at in range(2):
+                append(log)
+                outward.look(log.checkpoint, 100.0 * at)
+                wait_until(lambda: sizes[-1] == read_note(log.checkpoint).size)
+            outward.close()
+            assert len(sizes) == 1 + 2 * (round_ + 1)
+        kept = (tmp_path / "log" / WITNESSED).read_text()
+        assert kept.startswith(log.checkpoint)
+        Signer("witness.example", b"w" * 32).verifier.check(kept)
+        report = verify(tmp_path / "log", None, [kept])
+        assert (report.exit_code, report.anchors) == (0, 1)
+    log.close()
