@@ -33,6 +33,10 @@ def told_checks() -> list[Check]:
             "checkpoint_large", _checkpoint, 0.0,
             "each one is written down on the scheduler's thread: list what can be made again in `unsaved`",
         ),
+        Check(
+            "drifts", _drift, 0.0,
+            "look what has changed for it: its input, its model, its code; `observe contain … monitored` puts all that it does on record",
+        ),
         Check("dead_letters", _dead_letters, 0.0, "messages reach nobody: who is addressed has ended, or never was"),
         Check(
             "slow_consumer", SlowConsumers().look, 2.0,
@@ -75,6 +79,10 @@ def _same_call(picture: Picture, _now: float) -> Condition | None:
 
 def _spending(picture: Picture, _now: float) -> Condition | None:
     return _of_concern(picture, "spending", "budget_nearly_spent", "with a budget that is nearly spent")
+
+
+def _drift(picture: Picture, _now: float) -> Condition | None:
+    return _of_concern(picture, "drift", "drifts", "behaving otherwise than before")
 
 
 def _checkpoint(picture: Picture, _now: float) -> Condition | None:

@@ -4,6 +4,7 @@
     spending    a budget is nearly spent
     checkpoint  a checkpoint is large
     letters     messages reach nobody
+    drift       an agent behaves otherwise than its class (`observe.probe.drift`)
 
 Nothing is judged in here: the probe decides whether what it is told is a finding. Kept only of agents that have activities
 or a plan, in bounds, and paid for where it happens: some two microseconds an activity.
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 from observe.probe.buckets import bucket
 from observe.probe.describe_names import line
+from observe.probe.drift import Drift
 from observe.probe.outlet import TEXT_CHARACTERS
 from observe.probe.reports import Report
 from observe.runtime.activity import Activity
@@ -96,12 +98,16 @@ class Concerns:
         self._calls: OrderedDict[int, OrderedDict[int, tuple[int, float]]] = OrderedDict()
         self._doing: dict[tuple[str, str], Doing] = {}
         self._known: set[tuple[str, str]] = set()
+        self._drift = Drift()
         self._letters = node.dead_letter_count
         self._letters_by_second: deque[int] = deque(maxlen=MINUTE)
 
     def statistics(self) -> dict[str, int]:
         """How much is kept."""
-        return {"concerns": len(self._standing), "callers_followed": len(self._calls)}
+        return {
+            "concerns": len(self._standing),
+            "callers_followed": len(self._calls),
+        } | self._drift.statistics()
 
     # -- what happens ---------------------------------------------------------------------------------------------------
 
@@ -147,10 +153,18 @@ class Concerns:
         doing.input_tokens += activity.input_tokens
         doing.output_tokens += activity.output_tokens
         doing.cost += activity.cost
+        pid, tokens = agent._o_pid, activity.input_tokens + activity.output_tokens
+        found = self._drift.activity(pid, key[0], activity.name, error is not None, took_us, tokens)
+        if found is False:
+            self._is_over("drift", pid)
+        elif found is not None:
+            assert not isinstance(found, bool)
+            self._see("drift", pid, *found)
 
     def ended(self, pid: int) -> None:
         """An agent is gone: nobody follows its calls any more."""
         self._calls.pop(pid, None)
+        self._drift.ended(pid)
 
     def checkpointed(self, agent: Agent, size_bytes: int) -> None:
         """A checkpoint of this size was taken."""
@@ -158,9 +172,12 @@ class Concerns:
             text = f"a checkpoint of {size_bytes / 1e6:,.1f} MB"
             self._see("checkpoint", agent.ref.pid, size_bytes, text, {"bytes": size_bytes})
         elif self._standing:
-            known = self._standing.get(("checkpoint", agent.ref.pid))
-            if known is not None:
-                known.at_s = float("-inf")
+            self._is_over("checkpoint", agent.ref.pid)
+
+    def _is_over(self, kind: str, pid: int) -> None:
+        known = self._standing.get((kind, pid))
+        if known is not None:
+            known.at_s = float("-inf")
 
     def spent(self, owner: Agent, limit: str, used: float, allowed: float) -> None:
         """A budget is nearly spent."""
