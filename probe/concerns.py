@@ -7,7 +7,7 @@
     drift       an agent behaves otherwise than its class (`observe.probe.drift`)
 
 Nothing is judged in here: the probe decides whether what it is told is a finding. Kept only of agents that have activities
-or a plan, in bounds, and paid for where it happens: some two microseconds an activity.
+or a plan, in bounds, and paid for where it happens: some four microseconds an activity.
 """
 
 from __future__ import annotations

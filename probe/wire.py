@@ -36,6 +36,7 @@ from observe.probe.wire_base import (
     Pid,
     Role,
     Told,
+    Traced,
     class_name_field,
 )
 from observe.probe.wire_lost import Lost
@@ -476,7 +477,7 @@ class Branch(Told):
     """How many of all its children are in each status."""
 
 
-class Outcome(Told):
+class Outcome(Traced):
     """What became of a command."""
 
     done: bool
@@ -486,9 +487,6 @@ class Outcome(Told):
     reason: str
     """The exit reason as the runtime saw it."""
     took_s: float
-    trace: str = ""
-    span: str = ""
-    """Where the agent was in its trace when the command reached it; empty where nothing is traced."""
 
 
 class Event(Told):

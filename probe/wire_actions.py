@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from observe.probe.wire_base import AgentArgument, Asked, Command, Role, Told
+from observe.probe.wire_base import AgentArgument, Asked, Command, Role, Told, Traced
 
 
 class AgentCommand(Command):
@@ -110,7 +110,7 @@ class Change(Told):
     new: str
 
 
-class Acted(Told):
+class Acted(Traced):
     """What became of an action, as the runtime observed it."""
 
     done: bool
@@ -124,9 +124,6 @@ class Acted(Told):
     diff: list[Change] = Field(default_factory=list)
     facts: dict[str, Any] = Field(default_factory=dict)
     """Numbers and names behind `what`; which, depends on the verb."""
-    trace: str = ""
-    span: str = ""
-    """Where the agent was in its trace when the command reached it; empty where nothing is traced."""
 
 
 VERBS: Final[dict[str, tuple[Role, type[Asked]]]] = {

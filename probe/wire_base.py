@@ -42,6 +42,19 @@ class Told(BaseModel):
         return cls.model_validate(data)
 
 
+class Traced(Told):
+    """What a command did to an agent, which may be traced."""
+
+    trace: str = ""
+    span: str = ""
+    """Where the agent was in its trace when the command reached it; left out where nothing is traced."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """The map for a frame."""
+        made = super().to_wire()
+        return {key: part for key, part in made.items() if part != "" or key not in Traced.model_fields}
+
+
 def class_name_field() -> Any:
     """A field `class` on the wire, which Python keeps for itself: attribute `class_name`."""
     return Field(validation_alias="class", serialization_alias="class")
