@@ -165,10 +165,16 @@ def _waiting_line(one: WaitingApproval, cells: dict[str, tuple[int, bool]], widt
     people = one.needed + len(one.granted_by)
     if people > 1:
         pieces.append((f"{len(one.granted_by)} of {people} agreed  ", "warn"))
-    pieces.append((one_line(one.ask or one.said), "text"))
+    pieces.append((_short(one), "text"))
     return Line(
         f"waiting/{one.number}", tuple(pieces), 1, full=f"{one.activity} of {shown['agent'][0]}: {one.ask}"
     )
+
+
+def _short(one: WaitingApproval) -> str:
+    """What is asked, in one line. A policy says the same of all; what tells them apart is what the activity was given."""
+    given = one_line(one.said).strip("{}").replace("'", "")
+    return given if given and (one.policy or not one.ask) else one_line(one.ask)
 
 
 def _decided_line(one: DecidedApproval, width: int, now: float) -> Line:
