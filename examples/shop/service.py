@@ -211,6 +211,8 @@ def main() -> None:
     log = logging.handlers.RotatingFileHandler(
         arguments.directory / "service.log", maxBytes=LOG_BYTES, backupCount=1
     )
+    log.setLevel(logging.WARNING)  # the file is for trouble; `observe log` has the rest
+    logging.getLogger("observe.examples.shop").setLevel(logging.INFO)
     logging.basicConfig(
         level=logging.WARNING, handlers=[log], format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )

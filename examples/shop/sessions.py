@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from observe.examples.shop.ledger import Ledger, Message
 from observe.examples.shop.questions import HURRY, TOOLS, question
 from observe.examples.shop.tools import MayI, Told, ToolCall
 from observe.runtime import Agent, Contained, Denied, ExitReason
+
+logger = logging.getLogger(__name__)
 
 STEP: Final = "step"
 LONGEST_ROUND: Final = 24
@@ -90,6 +93,7 @@ class Session(Agent):
             )
         elif turns[-1]["role"] == "assistant" or len(turns) >= LONGEST_ROUND:
             following = question(self._team.seed, self.name, self.progress.round + 1)
+            logger.info("answered", extra={"round": self.progress.round, "turns": len(turns)})
             self._team.ledger.next_round(self.name, self.progress, following, time.monotonic() - began)
         else:
             wait_s = await self._ask_gate()
@@ -115,6 +119,7 @@ class Session(Agent):
             try:
                 message = await self._team.model.answer(turns, TOOLS, chat.usage)
             except ModelFault as fault:
+                logger.warning("the model failed: %s", fault, extra={"fault": type(fault).__name__})
                 retry_after_s = fault.retry_after_s if isinstance(fault, ModelLimited) else 0.0
                 gate.cast(Told(type(fault).__name__, retry_after_s))
                 if retry_after_s:
