@@ -28,6 +28,9 @@ WAITING: Final = STATUS_NAMES.index("waiting")
 
 PIDS: Final = 1000
 
+KINDS: Final = 10
+"""Ways of waiting that the evidence of `stuck` tells apart."""
+
 PREFIX: Final = "approval:"
 """Of the activity in which an agent is that waits for a person."""
 
@@ -105,12 +108,30 @@ def _stuck(picture: Picture, _now: float) -> Condition | None:
     name = table.text("activity", row) or "one await, with messages waiting"
     often = f", where 99 of 100 take less than {usual[worst]:,.3g} s" if usual[worst] else ""
     pids = table.ints("pid")[rows[np.argsort(since[rows])[:PIDS]]].tolist()
+    kinds = _kinds(picture, rows)
+    apart = f"; they are in {len(kinds)} kinds of wait" if len(kinds) > 1 else ""
     return Condition(
-        f"{agents(len(rows))} stuck, longest {picture.label(pid)}: {name} for {seconds:,.0f} s{often}",
+        f"{agents(len(rows))} stuck, longest {picture.label(pid)}: {name} for {seconds:,.0f} s{often}{apart}",
         count=len(rows), pid=pid, filter=worst_pids(pids),
-        evidence={"activity": table.text("activity", row), "seconds": seconds, "p99_s": float(usual[worst]) or None},
+        evidence={
+            "activity": table.text("activity", row), "seconds": seconds, "p99_s": float(usual[worst]) or None,
+            "kinds": dict(list(kinds.items())[:KINDS]),
+        },
         pids=frozenset(pids),
     )  # fmt: skip
+
+
+def _kinds(picture: Picture, rows: NDArray[np.intp]) -> dict[str, int]:
+    """How many of these agents wait in which way, by class and activity, the most first: they need not have to do with each other."""
+    table = picture.table
+    pairs = table.ints("class")[rows] * (1 << 32) + table.ints("activity")[rows]
+    kinds, counts = np.unique(pairs, return_counts=True)
+    found = {}
+    for index in np.argsort(-counts, kind="stable").tolist():
+        pair = int(kinds[index])
+        class_name, activity = table.strings[pair >> 32], table.strings[pair & 0xFFFFFFFF]
+        found[f"{class_name} in {activity or 'an await'}"] = int(counts[index])
+    return found
 
 
 def _awaits_approval(picture: Picture, _now: float) -> Condition | None:

@@ -37,13 +37,18 @@ CAUSES: Final[dict[str, tuple[str, ...]]] = {
 }
 """For each check which others may be the cause of what it sees, the likeliest first."""
 
-OF_ONE_AGENT: Final = frozenset(
+OF_THE_SAME_AGENTS: Final = frozenset(
     {
         ("mailbox_grows", "waiting_cycle"), ("mailbox_grows", "stuck"), ("mailbox_grows", "restart_loop"),
         ("stuck", "waiting_cycle"), ("budget_nearly_spent", "same_call"),
     }
 )  # fmt: skip
-"""Pairs of an effect and a cause that must be about the same agent."""
+"""Pairs of an effect and a cause that must be about the same agents; where only some are, it is told of how many."""
+
+HELD: Final = ("blocks", "holds_scheduler")
+
+MOST: Final = 0.5
+"""Who waits is stuck because the scheduler is held only when that has lasted for this share of the waiting."""
 
 
 @dataclass(slots=True)
@@ -115,11 +120,18 @@ class Standing:
             cause = self._seen.get(other)
             if cause is None or not cause.stands or cause.began > seen.began + FOLLOWS_S:
                 continue
-            if (name, other) in OF_ONE_AGENT and seen.condition.pid not in cause.condition.pids:
+            effect, of = seen.condition, ""
+            if (name, other) in OF_THE_SAME_AGENTS:
+                both = len(effect.pids & cause.condition.pids)
+                if not both:
+                    continue
+                of = f"of {both:,} of {effect.count:,}: " if both < len(effect.pids) else ""
+            if effect.about and not effect.about & cause.condition.about:
                 continue
-            if seen.condition.about and not seen.condition.about & cause.condition.about:
+            waited_s = effect.evidence.get("seconds", 0.0) if name == "stuck" and other in HELD else 0.0
+            if seen.last - cause.began < MOST * waited_s:
                 continue
-            return f"{other}: {cause.condition.cause or cause.condition.text}"
+            return f"{of}{other}: {cause.condition.cause or cause.condition.text}"
         return ""
 
     def _judge(

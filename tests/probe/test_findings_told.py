@@ -18,6 +18,7 @@ from observe.probe.doings import Doings
 from observe.probe.finding_names import NAMES
 from observe.probe.frames import ConcernFrame, CrashFrame, DurationsFrame, FindingFrame, VitalsFrame
 from observe.probe.verbs_findings import StandingFinding
+from observe.probe.wire import Frame, Held
 from observe.runtime import Node
 from tests.probe.fake_service import FakeService
 from tests.probe.fake_service import eventually as soon
@@ -208,6 +209,35 @@ def test_one_failure_that_led_to_others_is_named_as_their_cause() -> None:
     patient.looks(8)
     found = {one["check"]: one for one in patient.standing.statement()["findings"]}
     assert found["mailbox_grows"]["cause"] == ""
+
+
+def test_agents_that_are_stuck_for_reasons_of_their_own_are_told_apart() -> None:
+    """The cause of some is not told as that of all, and how they wait is told of each kind."""
+    patient = Patient()
+    patient.agent(1, activity=2, for_s=100)
+    patient.agent(2, activity=2, for_s=90)
+    patient.agent(3, activity=1, for_s=500)
+    patient.picture.waits = {1: 2, 2: 1}
+    patient.looks(8)
+    found = {one["check"]: one for one in patient.standing.statement()["findings"]}
+    assert found["stuck"]["evidence"]["kinds"] == {"Session in tool:search": 2, "Session in Session": 1}
+    assert "they are in 2 kinds of wait" in found["stuck"]["text"]
+    assert found["stuck"]["cause"].startswith("of 2 of 3: waiting_cycle: 2 agents wait")
+
+
+def test_a_scheduler_that_was_held_for_a_moment_is_not_why_somebody_has_waited_for_a_minute() -> None:
+    patient = Patient()
+    patient.agent(1, activity=2, for_s=90)
+    frame = Frame(file="shop.py", line=3, function="handle", source="while True:")
+    patient.picture.held = Held.from_wire(
+        {"pid": 7, "class": "Session", "since_s": 1.0, "where": "python", "stack": [frame.to_wire()]}
+    )
+    patient.looks(4)
+    found = {one["check"]: one["cause"] for one in patient.standing.statement()["findings"]}
+    assert found == {"holds_scheduler": "", "stuck": ""}
+    patient.looks(50)
+    found = {one["check"]: one["cause"] for one in patient.standing.statement()["findings"]}
+    assert found["stuck"].startswith("holds_scheduler:")
 
 
 def test_what_the_runtime_has_found_itself_is_in_the_same_list_until_it_is_over() -> None:
