@@ -122,6 +122,7 @@ class StandIn:
     """A node that answers about so many agents, each time something else."""
 
     role = "operator"
+    way = ""
     state = "up"
 
     def __init__(self, agents: int) -> None:

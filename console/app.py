@@ -67,6 +67,8 @@ class ObserveApp(ActingApp):
         self._recall()
         self.show_node()
         self.show_opening()
+        if message.node.way:
+            self.say(message.node.way)
 
     @on(LinkChanged)
     def _link_changed(self, message: LinkChanged) -> None:

@@ -31,6 +31,8 @@ async def link(
         async with connect(node, timeout_s=timeout_s) as client:
             if not client.is_past:
                 note_state(client.info.name, client.info.state)
+                if client.way:
+                    click.echo(client.way, err=True)
             try:
                 yield client
             except RemoteError as error:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from observe.probe import wire
+from observe.probe.any_address import first_of
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, nonsense
 from observe.probe.remote import Reachable, RemoteNode
@@ -31,6 +32,8 @@ class Attached:
     """Its `on_lost` is for the caller to set, before the loop has its next turn."""
     welcome: wire.Welcome
     endpoint: str
+    way: str = ""
+    """Which address it is, for people, where a name has several."""
 
 
 async def attach(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push], None]) -> Attached:
@@ -39,8 +42,13 @@ async def attach(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push
     Raises:
         AttachError: it cannot be; the class says why.
     """
-    ask = card.name if isinstance(card, RemoteNode) and card.asks else ""
-    return await _attach_to(card, ask, timeout_s, on_push)
+    if not isinstance(card, RemoteNode):
+        return await _attach_to(card, "", timeout_s, on_push)
+    ask = card.name if card.asks else ""
+    if len(card.addresses) < 2:
+        return await _attach_to(card, ask, timeout_s, on_push)
+    attached, way = await first_of(card, lambda one: _attach_to(one, ask, timeout_s, on_push), timeout_s)
+    return replace(attached, way=way)
 
 
 async def _attach_to(

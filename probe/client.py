@@ -117,6 +117,8 @@ class NodeClient(
     """What we may do: `viewer`, `operator` or `admin`."""
     endpoint: str
     """Where it listens."""
+    way = ""
+    """At which address we are attached, for people, where the name of its machine has several; else empty."""
     is_past = False
     """Whether it is a recording rather than a node."""
     on_state: Callable[[ClientState], None] | None
@@ -400,7 +402,7 @@ class NodeClient(
             raise
         self._exchange, info = attached.exchange, attached.welcome
         self._exchange.on_lost = self._on_lost
-        self.info, self.role, self.endpoint = info.node, info.role, attached.endpoint
+        self.info, self.role, self.endpoint, self.way = info.node, info.role, attached.endpoint, attached.way
         self._clock_ahead_s = info.node.now - time.time()
         self.state = "up"
         self._witness.attached(self.info.name)
@@ -444,7 +446,7 @@ class NodeClient(
             self.state = "lost"
             self._tell("lost", str(self._lost_by))
         self._returning = None
-        self._tell("up", f"attached to {self.info.name} again")
+        self._tell("up", f"attached to {self.info.name} again" + (f"; {self.way}" if self.way else ""))
 
     async def _renew_watches(self) -> None:
         for watch in list(self._watches):

@@ -267,7 +267,7 @@ class _Examination:
         address: tuple[str, int],
     ) -> None:
         info = client.info
-        self._ok("port", f"somebody listens on port {address[1]}")
+        self._ok("port", f"somebody listens on port {address[1]}" + (f"; {client.way}" if client.way else ""))
         self._ok("handshake", f"{info.name} has the key by which we know it, and accepts ours")
         ours = ", ".join(map(str, wire.PROTOCOL_VERSIONS))
         self._ok("version", f"both speak protocol {ours}; the node has observe {info.version}")

@@ -54,6 +54,10 @@ class RemoteNode:
     server_public_key: str
     client_public_key: str
     client_secret_key: str = field(repr=False)
+    addresses: tuple[str, ...] = ()
+    """All that the host's name stands for."""
+    address: str = ""
+    """The one of them that is meant; empty when it does not matter."""
 
     @property
     def full_name(self) -> str:
@@ -63,11 +67,16 @@ class RemoteNode:
     @property
     def endpoint(self) -> str:
         """Where to connect."""
-        return f"tcp://{self.host}:{self.port}"
+        host = f"[{self.address}]" if ":" in self.address else self.address or self.host
+        return f"tcp://{host}:{self.port}"
 
     def at(self, port: int) -> RemoteNode:
         """The same node at another port of its host."""
         return replace(self, port=port)
+
+    def via(self, address: str) -> RemoteNode:
+        """The same node at this one of its addresses."""
+        return replace(self, address=address)
 
 
 def parse_remote(text: str) -> tuple[str, str, int | None] | None:
@@ -106,10 +115,11 @@ def remote_node(name: str, host: str, port: int | None, *, known_as: str = "") -
             hint="`observe keys make`, then have what it prints authorised on the node's machine",
         )
     try:
-        socket.getaddrinfo(host.strip("[]"), used, type=socket.SOCK_STREAM)
+        told = socket.getaddrinfo(host.strip("[]"), used, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise NodeUnreachable(
             f"{title}: there is no machine of the name {host} ({error})",
             hint="check the spelling, or use its address",
         ) from None
-    return RemoteNode(name, host, used, port is None, server, ours.public, ours.secret)
+    addresses = tuple(dict.fromkeys(str(address[0]) for *_, address in told))
+    return RemoteNode(name, host, used, port is None, server, ours.public, ours.secret, addresses)

@@ -88,6 +88,7 @@ class FakeNode(FakePages):
     """Agents below the supervisor `sessions`; two more are the root and that supervisor."""
 
     role: str = "operator"
+    way: str = ""
     restart: str = "permanent"
     restarts_within: int = 0
     name: str = "shop@localhost"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -98,11 +98,13 @@ class LiveService:
         *,
         waiters: int = 3,
         script: str = "live_service.py",
+        before: Sequence[str] = (),
         **settings: Any,
     ) -> None:
+        """`before` stands before the command, as `nsenter` and its options do."""
         path = Path(__file__).with_name(script)
         self.process = subprocess.Popen(
-            [sys.executable, str(path), name, str(waiters), json.dumps(settings)],
+            [*before, sys.executable, str(path), name, str(waiters), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

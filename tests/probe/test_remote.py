@@ -75,6 +75,33 @@ async def test_a_node_is_reached_from_elsewhere_in_the_role_of_the_key(shop: Nod
     }
 
 
+async def test_all_addresses_of_a_name_are_tried_and_it_is_said_which_it_was(
+    shop: Node, keys: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a headless service while pods come and go; `test_machines` has real ones."""
+    keyfiles.trust(keys, "shop.example", make_key_pair(keys / NODE_KEY).public)
+    told = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.9", "127.0.0.1")]
+    ask = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: told if host == "shop.example" else ask(host, *rest, **more))  # fmt: skip
+    async with connect("shop@shop.example", timeout_s=20.0) as node:
+        assert node.info.incarnation == shop.incarnation
+        assert node.endpoint == f"tcp://127.0.0.1:{port}"
+        assert node.way.startswith("attached at 127.0.0.1, one of 2 addresses of shop.example")
+        assert "127.0.0.9 (nobody listens" in node.way
+    keyfiles.revoke(keys, "ann")
+
+    async def refused() -> str:
+        try:
+            async with connect("shop@shop.example", timeout_s=20.0):
+                return ""
+        except NotAuthorised as error:  # which says more than that nobody listens at the other
+            return str(error)
+
+    text = await eventually(refused)
+    assert "2 addresses and could be attached to at none" in text
+    assert "does not accept our key" in text
+
+
 async def test_a_revoked_key_loses_its_open_session_within_a_second(
     shop: Node, keys: Path, port: int
 ) -> None:
