@@ -9,8 +9,9 @@ import sys
 import threading
 import urllib.request
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -107,6 +108,74 @@ async def test_a_node_s_figures_go_out_over_otlp_and_are_there_for_prometheus(
             assert {metric.unit for metric in backend.metrics if metric.name == "process.memory.usage"} == {
                 "By"
             }
+
+
+class GrpcReceiver:
+    """An OTLP/gRPC backend on gRPC's own server, which keeps the metrics that it takes, and who sent them."""
+
+    def __init__(self) -> None:
+        import grpc  # type: ignore[import-untyped]  # it ships no types
+        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+            MetricsServiceServicer,
+            add_MetricsServiceServicer_to_server,
+        )
+
+        self.values: dict[str, float] = {}
+        """The newest, by name; of several series the sum."""
+        self.services: set[str] = set()
+        self.headers: set[tuple[str, str]] = set()
+        receiver = self
+
+        class Servicer(MetricsServiceServicer):
+            def Export(self, request: Any, context: Any) -> Any:
+                receiver.headers |= {(key, value) for key, value in context.invocation_metadata()}
+                for group in request.resource_metrics:
+                    receiver.services |= {
+                        one.value.string_value
+                        for one in group.resource.attributes
+                        if one.key == "service.name"
+                    }
+                    for scope in group.scope_metrics:
+                        for metric in scope.metrics:
+                            points = (metric.sum if metric.HasField("sum") else metric.gauge).data_points
+                            receiver.values[metric.name] = sum(one.as_double or one.as_int for one in points)
+                return ExportMetricsServiceResponse()
+
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        add_MetricsServiceServicer_to_server(Servicer(), self._server)  # type: ignore[no-untyped-call]  # generated
+        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(None).wait(20)
+
+
+async def test_a_node_s_figures_go_out_over_grpc_with_the_headers_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with private_runtime(monkeypatch), GrpcReceiver() as backend:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop")
+        async with Node("shop") as node, Probe(node, metrics=Metrics(otlp="env", every_s=1.0), tick_s=0.05):
+            await node.spawn(Supervisor, [ChildSpec(Clerk, name="clerk")], name="clerks")
+            for message in ("chat", "chat", "crash"):
+                node.ref("clerk").cast(message)
+
+            async def arrived() -> bool:
+                return backend.values.get("observe.agent.crashes") == 1
+
+            await eventually(arrived)
+            assert backend.values["observe.activity.completed"] == 2
+            assert backend.values["observe.activity.token.usage"] == 240
+            assert backend.values["process.memory.usage"] > 1e6
+        assert backend.values.keys() <= METRICS.keys()
+        assert backend.services == {"shop"}
+        assert ("x-tenant", "shop") in backend.headers
 
 
 # -- how many series there may be ---------------------------------------------------------------------------------------
