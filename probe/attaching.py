@@ -42,19 +42,14 @@ async def attach(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push
     Raises:
         AttachError: it cannot be; the class says why.
     """
-    if not isinstance(card, RemoteNode):
-        return await _attach_to(card, "", timeout_s, on_push)
-    ask = card.name if card.asks else ""
-    if len(card.addresses) < 2:
-        return await _attach_to(card, ask, timeout_s, on_push)
-    attached, way = await first_of(card, lambda one: _attach_to(one, ask, timeout_s, on_push), timeout_s)
+    if not isinstance(card, RemoteNode) or len(card.addresses) < 2:
+        return await _attach_to(card, timeout_s, on_push)
+    attached, way = await first_of(card, lambda one: _attach_to(one, timeout_s, on_push), timeout_s)
     return replace(attached, way=way)
 
 
-async def _attach_to(
-    card: Reachable, ask: str, timeout_s: float, on_push: Callable[[wire.Push], None]
-) -> Attached:
-    """Attach to whoever listens there; `ask`: unless it is that node, only to ask it where that one listens."""
+async def _attach_to(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push], None]) -> Attached:
+    """Attach to whoever listens there, if it is the node that is meant. If not, it may be asked where that one listens."""
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def on_lost(error: AttachError) -> None:
@@ -64,9 +59,11 @@ async def _attach_to(
     exchange = Exchange(card, on_push=on_push, on_lost=on_lost)
     try:
         welcome = await _hello(card, exchange, failed, timeout_s)
-        if not ask or welcome.node.name.partition("@")[0] == ask:
+        if not isinstance(card, RemoteNode) or welcome.node.name.partition("@")[0] == card.name:
             return Attached(exchange, welcome, card.endpoint)
-        elsewhere = await _where(exchange, ask, timeout_s)
+        if not card.asks:  # a port that was said belongs to another node by now, or ever since
+            raise _another(card, welcome)
+        elsewhere = await _where(exchange, card.name, timeout_s)
         exchange.close(NodeUnreachable("another node listens there"))
     except BaseException:
         exchange.close(NodeUnreachable("attaching was given up"))
@@ -74,8 +71,15 @@ async def _attach_to(
     finally:
         if not failed.cancel():
             failed.exception()
-    assert isinstance(card, RemoteNode)
-    return await _attach_to(card.at(elsewhere), "", timeout_s, on_push)
+    return await _attach_to(card.at(elsewhere), timeout_s, on_push)
+
+
+def _another(card: RemoteNode, welcome: wire.Welcome) -> RemoteError:
+    """What is done to a node must not be done to the one that has its port."""
+    hint = f"for that one write {welcome.node.name.partition('@')[0]}@{card.host}:{card.port}; without a port, whoever has the default one says where {card.name} is"
+    return RemoteError(
+        "no_such_node", f"at {card.endpoint} there is {welcome.node.name}, and not {card.name}", hint
+    )
 
 
 async def _where(exchange: Exchange, name: str, timeout_s: float) -> int:

@@ -250,7 +250,7 @@ class _Examination:
             self._failed("version", str(error), error.hint)
         elif isinstance(error, RemoteError) and error.code == "no_such_node":
             self._failed("name", str(error), error.hint)
-            self._ok("handshake", "with whoever has the default port there")
+            self._ok("handshake", "with whoever has that port there")
         elif isinstance(error, NotAuthorised) and isinstance(known, Card):
             self._failed(
                 "handshake", str(error), "the card is not of this probe: remove it and restart the node"

@@ -72,7 +72,7 @@ class RemoteNode:
 
     def at(self, port: int) -> RemoteNode:
         """The same node at another port of its host."""
-        return replace(self, port=port)
+        return replace(self, port=port, asks=False)
 
     def via(self, address: str) -> RemoteNode:
         """The same node at this one of its addresses."""

@@ -185,6 +185,11 @@ async def test_several_nodes_share_the_default_port_and_another_takes_it_over(
             await NodeClient("nobody@127.0.0.1").open()
         assert caught.value.code == "no_such_node"
         assert "mail, pay, shop" in caught.value.hint
+        with pytest.raises(
+            RemoteError, match=r"there is shop@.*, and not pay"
+        ) as caught:  # a port that was said
+            await NodeClient(f"pay@127.0.0.1:{port}").open()
+        assert caught.value.code == "no_such_node"
 
         async def find() -> str:
             try:
