@@ -39,7 +39,7 @@ def _holds_worker(picture: Picture, _now: float) -> Condition | None:
     others = worker.facts["agents"] - 1
     waiting = f"{agents(others)} {'waits' if others == 1 else 'wait'}"
     return Condition(
-        f"{describe_holder(held)} holds worker {number}, where {waiting}{more}",
+        describe_holder(held, f"holds worker {number}, where {waiting}{more}"),
         count=len(found),
         pid=held.pid,
         filter=f"process={number}",

@@ -81,7 +81,7 @@ def _held(picture: Picture, check: str, verb: str) -> Condition | None:
     held = picture.held
     if held is None or picture.allowed.names(check, held.class_name, held.name):
         return None
-    text = f"{describe_holder(held)} {verb}"
+    text = describe_holder(held, verb)
     return Condition(
         text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack_lines(held)},
         pids=frozenset([held.pid]),
