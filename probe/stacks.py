@@ -76,7 +76,7 @@ class LastDump:
     fatal: str | None
     """Its first line, when the process was about to die, such as `Fatal Python error: Segmentation fault`."""
     threads: list[tuple[str, list[Frame]]]
-    """Of each thread a title and its stack, outermost first."""
+    """Of each thread a title and its stack, outermost first. The thread in which it happened comes first."""
 
 
 MAX_THREADS: Final = 40
@@ -103,8 +103,6 @@ def last_dump(path: Path) -> LastDump:
         header = HEADER.match(line)
         entry = LINE.match(line)
         if header:
-            if len(threads) >= MAX_THREADS:
-                break
             threads.append((f"{header[1]} 0x{header[2]}", []))
             inside = True
         elif entry and inside:
@@ -114,4 +112,6 @@ def last_dump(path: Path) -> LastDump:
             )
         elif not line.startswith(" "):
             inside = False
-    return LastDump(fatal[-1][0].strip(), threads)
+    # `faulthandler` begins with the newest thread, so that the one that matters is often the last of many.
+    threads.sort(key=lambda thread: not thread[0].startswith("Current"))
+    return LastDump(fatal[-1][0].strip(), threads[:MAX_THREADS])

@@ -85,8 +85,8 @@ def show(node: bool, as_json: bool) -> None:
 @command.command("list")
 @json_option
 def list_keys(as_json: bool) -> None:
-    """List whose keys our nodes accept, and which nodes elsewhere we trust."""
-    from observe.probe.keyfiles import read_authorised, read_known
+    """List whose keys our nodes accept, and which nodes elsewhere we trust; and check the files of our own keys."""
+    from observe.probe.keyfiles import CLIENT_KEY, NODE_KEY, read_authorised, read_key_pair, read_known
 
     directory = _directory()
     authorised = [
@@ -97,13 +97,15 @@ def list_keys(as_json: bool) -> None:
         from observe.console.output import print_json
 
         print_json({"authorised": authorised, "known": known})
-        return
-    for one in authorised:
-        click.echo(f"authorised  {one['role']:8}  {one['name']:20}  {one['fingerprint']}")
-    for one in known:
-        click.echo(f"known       {'node':8}  {one['node']:20}  {one['fingerprint']}")
-    if not authorised and not known:
-        click.echo("No key is authorised and no node elsewhere is known.", err=True)
+    else:
+        for one in authorised:
+            click.echo(f"authorised  {one['role']:8}  {one['name']:20}  {one['fingerprint']}")
+        for one in known:
+            click.echo(f"known       {'node':8}  {one['node']:20}  {one['fingerprint']}")
+        if not authorised and not known:
+            click.echo("No key is authorised and no node elsewhere is known.", err=True)
+    for name in (CLIENT_KEY, NODE_KEY):
+        read_key_pair(directory / name)  # complains of what is not as it should be
 
 
 @command.command("authorise")

@@ -273,6 +273,11 @@ def test_the_keys_command_from_first_to_last(keys: Path) -> None:
     listed = observe("list")
     assert "operator  ann" in listed
     assert "shop@10.0.0.5" in listed
+    (keys / "client.key").chmod(0o644)
+    told = observe("list", status=1)
+    assert "operator  ann" in told
+    assert "client.key can be read by others (mode 0644); run: chmod 600" in told
+    (keys / "client.key").chmod(0o600)
     assert "is known with another key" in observe("trust", "shop@10.0.0.5", key, status=1)
     assert "revoked ann" in observe("revoke", "ann")
     observe("revoke", "ann", status=1)
