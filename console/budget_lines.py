@@ -23,6 +23,9 @@ SORT_NAMES: Final = {
 
 WIDE: Final = 120
 
+_SHORT: Final = LIMITS | {"steps_without_progress": "idle steps", "same_call": "same calls"}
+"""What a limit is about, in a column."""
+
 
 def label(one: SpentLine) -> str:
     """Who it is."""
@@ -84,7 +87,7 @@ def _pieces(one: SpentLine, width: int) -> Iterator[Piece]:
         yield pad(f"{sign}{percent(used)}", 7, right=True) + " ", tone
         yield pad(bar(min(1.0, used), 9), 9) + " ", tone
         yield (
-            pad(f"{amount(worst.name, worst.allowed)} {LIMITS.get(worst.name, worst.name)}", 18) + " ",
+            pad(f"{amount(worst.name, worst.allowed)} {_SHORT.get(worst.name, worst.name)}", 18) + " ",
             "text",
         )
     yield _cell(lasts(one.left_s), 8, "bad" if one.left_s is not None and one.left_s < 300 else "text")

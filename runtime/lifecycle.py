@@ -286,7 +286,7 @@ class Lifecycle:
         if call is not None:
             call.fail(error)
         elif message is not None:
-            self.node.dead_letter(agent, message, why="refused")
+            self.node.dead_letter(agent, message, why="refused", waited=True)
         spare(agent, error)
         self.scheduler.settle(agent)
 
