@@ -112,6 +112,9 @@ class ObserveApp(ActingApp):
     @on(Happened)
     def _happened(self, message: Happened) -> None:
         if any(event.kind in ("restart", "crash", "exit") for event in message.events):
+            self.table_view.ended(
+                (event.pid for event in message.events if event.kind == "exit"), monotonic()
+            )
             self.attachment.rows.wake()
         if any(event.kind == "finding" for event in message.events):
             self.attachment.findings.wake()

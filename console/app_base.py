@@ -11,15 +11,12 @@ The app is four classes, each on top of the one before, so that each file has on
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from time import time
 from typing import ClassVar
 
-from textual.app import App, ComposeResult
-from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.app import ComposeResult
 from textual.widgets import ContentSwitcher
 
 from observe.console.attachment import Attachment
@@ -46,12 +43,10 @@ from observe.console.pages.overview import OverviewPage
 from observe.console.pages.tasks import TasksScreen
 from observe.console.pages.traces import TracesPage
 from observe.console.pages.tree import TreePage
+from observe.console.painting_app import PaintingApp
 from observe.console.palette import ActionCommands
-from observe.console.plain import AsciiFilter, wanted
 from observe.console.screens import FIRST_SCREEN, PageName
 from observe.console.state import AgentsView
-from observe.console.thrift import saving
-from observe.console.tones import THEMES, theme_for
 from observe.console.widgets.bars import KeyHints, StatusBar
 from observe.console.widgets.vitals import VitalsHeader
 from observe.probe.client import NodeClient
@@ -60,7 +55,7 @@ from observe.probe.errors import AttachError
 Connect = Callable[[], AbstractAsyncContextManager[NodeClient]]
 
 
-class ConsoleApp(App[None]):
+class ConsoleApp(PaintingApp):
     """Header, pages, and the two lines at the bottom."""
 
     TITLE = "observe"
@@ -84,7 +79,6 @@ class ConsoleApp(App[None]):
         """`connect_to` makes the client to attach with; `target` is what the person called the node; `screen` is the
         page to begin with; `opening` says what to show of the node when it was opened from several."""
         super().__init__()
-        self.animation_level = "none"
         self.node = NodeView(target, readonly=readonly, clock=clock)
         self.memory = memory
         """What is remembered from one time to the next; None: nothing."""
@@ -130,18 +124,6 @@ class ConsoleApp(App[None]):
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()
         self.key_hints = KeyHints(self.node)
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = theme_for(os.environ)
-        self._plain: list[LineFilter] = [AsciiFilter()] if wanted() else []
-
-    def get_driver_class(self) -> type[Driver]:
-        """Textual's for this terminal, which then writes no style twice."""
-        return saving(super().get_driver_class())
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's, and where it is wanted one that leaves nothing but ASCII."""
-        return [*super().get_line_filters(), *self._plain]
 
     def compose(self) -> ComposeResult:
         yield self.header

@@ -71,7 +71,7 @@ class PlacesApp(ConsoleApp):
         place = self.history.current
         self.switcher.current = place.page
         self.pages[place.page].enter(place)
-        self.key_hints.show(place.page)
+        self.key_hints.show(place.page, deeper=self._is_deeper)
         self.show_where()
 
     # -- actions of the registry
@@ -185,6 +185,19 @@ class PlacesApp(ConsoleApp):
     @on(VitalsHeader.FindingClicked)
     def _finding_clicked(self) -> None:
         self.action_finding()
+
+    @property
+    def _is_deeper(self) -> bool:
+        return self.history.position > 0 or self.opening is not None
+
+    def action_leave(self) -> None:
+        """Close what is open, else go one page back; from the first one, quit."""
+        if self.page.close_inner():
+            return
+        if self._is_deeper:
+            self.action_history_back()
+        else:
+            self.exit()
 
     async def action_back(self) -> None:
         """Close what is open, else go one page back."""

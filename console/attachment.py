@@ -6,6 +6,7 @@ filter and place that were asked for, and a slow node or network slows the askin
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
@@ -23,7 +24,7 @@ from observe.console.messages import (
     PageArrived,
     VitalsArrived,
 )
-from observe.console.state import AgentsView, Identity
+from observe.console.state import MOST_ENDED, AgentsView, Identity
 from observe.probe.client import ClientState, NodeClient, WatchPush
 from observe.probe.errors import AttachError
 from observe.probe.filters import quote
@@ -84,6 +85,7 @@ class Attachment:
         self._post = post
         self._catching_up: asyncio.Future[None] | None = None
         self._last_vitals: Vitals | None = None
+        self._over: deque[int] = deque(maxlen=10 * MOST_ENDED)
         self.left_out = 0
         """Events and pictures that the node has left out for us, since it was attached to."""
         self.node: NodeClient | None = None
@@ -144,7 +146,18 @@ class Attachment:
         page = await self.ask(lambda node: node.agents(query))
         if page is not None:
             pinned = [await self.row_of(agent) for agent in list(view.pinned.values())]
-            self._post(PageArrived(ask, page, [row for row in pinned if row is not None]))
+            ended = [row for row in view.lately_ended(monotonic()) if await self._is_over(row)]
+            self._post(PageArrived(ask, page, [row for row in pinned if row is not None], ended))
+
+    async def _is_over(self, row: Row) -> bool:
+        """Whether nobody has taken the place of an agent that has ended; of each it is asked once."""
+        pid = row[PID]
+        if pid not in self._over:
+            if await self.row_of(Identity.of(row)) is not None:
+                self._view.came_back(pid)
+                return False
+            self._over.append(pid)
+        return True
 
     async def place_of(self, agent: Identity) -> int | None:
         """At which index of the view an agent (or its successor) is; None if it is not there or too far to be found.

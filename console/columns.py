@@ -50,6 +50,8 @@ NAMES: Final = (
     "child",
     "process",
     "containment",
+    "restarts_min",
+    "crashes_min",
 )
 """The columns of the protocol, in the order in which this console keeps them."""
 
@@ -57,6 +59,7 @@ PID, NAME, CLASS, STATUS, STATUS_S, MAILBOX, MAILBOX_MAX, HANDLED, RATE = range(
 REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD, PROCESS, CONTAINMENT = (
     range(9, 20)
 )
+RESTARTS_MIN, CRASHES_MIN = range(20, 22)
 
 TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child", "containment"})
 """Sorted from a to z at first; all others from the largest."""
@@ -235,6 +238,19 @@ def _crashes(row: Row, width: int) -> list[Piece]:
     return _number(short_count(crashes), width, tone)
 
 
+def _restarts_min(row: Row, width: int) -> list[Piece]:
+    return _lately(row[RESTARTS_MIN], width, "warn")
+
+
+def _crashes_min(row: Row, width: int) -> list[Piece]:
+    return _lately(row[CRASHES_MIN], width, "hot")
+
+
+def _lately(number: int | None, width: int, tone: str) -> list[Piece]:
+    """A node of an earlier version does not tell it, which is not the same as none."""
+    return _number(NOTHING if number is None else short_count(number), width, tone if number else "faint")
+
+
 def _activity(row: Row, width: int) -> list[Piece]:
     activity = row[ACTIVITY]
     if not activity:
@@ -288,6 +304,10 @@ COLUMNS: Final = (
            stretch=9, short="rest"),
     Column("crashes", "crashes", 6, "How many of those exits were crashes.", _crashes, 3, right=True, stretch=8,
            short="crash"),
+    Column("restarts_min", "rest/min", 6, "How often it was restarted within the last minute.", _restarts_min, 17, right=True,
+           stretch=8, short="rest/m"),
+    Column("crashes_min", "crash/min", 7, "How many of those exits were crashes.", _crashes_min, 13, right=True, stretch=9,
+           short="crash/m"),
     Column("activity", "activity", 16, "The slow thing it is doing, such as a tool or model call, and for how long.",
            _activity, 5, stretch=34),
     Column("activity_s", "in it for", 9, "For how long it has been in its activity.", _activity_s, ONLY_SORTED,
@@ -306,12 +326,16 @@ COLUMNS: Final = (
 
 BY_NAME: Final = {column.name: column for column in COLUMNS}
 
+SINCE: Final = {"status_s": STATUS_S, "activity_s": ACTIVITY_S, "age_s": AGE_S}
+"""Columns of ages, which can be shown as the time at which they began."""
+
 GAP = 1
 """Blank cells between two columns."""
 
 
 def row_of(columns: Sequence[str], values: Sequence[Any]) -> Row:
-    """Put a row of the wire into the order of `NAMES`; what the node left out is None, or 0 where a number stands."""
+    """Put a row of the wire into the order of `NAMES`; what the node left out is None, or 0 where a number stands
+    that is 0 for most."""
     if tuple(columns) == NAMES:
         return tuple(values)
     given = dict(zip(columns, values, strict=False))
@@ -322,7 +346,7 @@ def row_of(columns: Sequence[str], values: Sequence[Any]) -> Row:
 
 
 def _missing(name: str) -> object:
-    return None if name in ("name", "activity") else 0
+    return None if name in ("name", "activity", "restarts_min", "crashes_min") else 0
 
 
 def fit(width: int, sort: str, wanted: Sequence[str] = ()) -> list[tuple[Column, int]]:

@@ -22,6 +22,11 @@ class Group:
         return self.crashes[0]
 
     @property
+    def told(self) -> Crash:
+        """The last one of which the traceback is known, as of many at once most are left out; else the last one."""
+        return next((crash for crash in self.crashes if "\n" in crash.traceback), self.newest)
+
+    @property
     def agents(self) -> int:
         """How many different agents it struck; an agent and its successors count once."""
         return len({(crash.supervisor, crash.child or crash.pid) for crash in self.crashes})
@@ -79,11 +84,11 @@ def _crash_line(key: str, crash: Crash) -> Line:
 
 
 def crash_at(groups: list[Group], key: str) -> Crash | None:
-    """The crash that a line stands for: of a group its newest."""
+    """The crash that a line stands for: of a group the newest that has a traceback."""
     for item in groups:
         prefix = f"group/{item.fingerprint}"
         if key == prefix:
-            return item.newest
+            return item.told
         if key.startswith(prefix + "/"):
             pid, _, number = key[len(prefix) + 1 :].partition("/")
             index = int(number) + len(item.crashes)

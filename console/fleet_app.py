@@ -7,14 +7,12 @@ to where one was. Meanwhile the fleet goes on being watched, on the same loop.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
 from textual import on
-from textual.app import App, ComposeResult
-from textual.filter import LineFilter
+from textual.app import ComposeResult
 from textual.widgets import ContentSwitcher
 
 from observe.console import keymap
@@ -26,10 +24,10 @@ from observe.console.format import clock
 from observe.console.keys import Action, find, permitted, rebind, rebound
 from observe.console.node_view import CONTROL_S, Taken
 from observe.console.pages.fleet import FleetAgentsPage, LinesPage, NodesPage
+from observe.console.painting_app import PaintingApp
 from observe.console.palette import ActionCommands
-from observe.console.plain import AsciiFilter, wanted
 from observe.console.state import AgentsView, Identity
-from observe.console.tones import DARK, LIGHT, THEMES, theme_for
+from observe.console.tones import DARK, LIGHT
 from observe.console.widgets.bars import KeyHints, StatusBar
 from observe.console.widgets.control_dialog import ControlDialog
 from observe.console.widgets.deed_dialog import DeedDialog
@@ -47,7 +45,7 @@ REDRAW_S: Final = 0.5
 _KILL: Final = find("fleet_agents", "kill")
 
 
-class FleetApp(App[None]):
+class FleetApp(PaintingApp):
     """Totals, two pages, and the two lines at the bottom."""
 
     TITLE = "observe"
@@ -61,7 +59,6 @@ class FleetApp(App[None]):
     ) -> None:
         """`says` is told when it opens, such as why a node could not be opened."""
         super().__init__()
-        self.animation_level = "none"
         self.fleet = fleet
         self.node = view
         """For the bars and the palette: what a person may do here."""
@@ -79,19 +76,12 @@ class FleetApp(App[None]):
         self.switcher = ContentSwitcher(*self.pages.values(), initial=screen)
         self.status_bar = StatusBar()
         self.key_hints = KeyHints(view)
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = theme_for(os.environ)
 
     def compose(self) -> ComposeResult:
         yield self.totals
         yield self.switcher
         yield self.status_bar
         yield self.key_hints
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's, and where it is wanted one that leaves nothing but ASCII."""
-        return [*super().get_line_filters(), *([AsciiFilter()] if wanted() else [])]
 
     def on_mount(self) -> None:
         """Show the first page, and what is known already."""
@@ -136,7 +126,7 @@ class FleetApp(App[None]):
         self.switcher.current = name
         self._show_totals()
         self.page.enter()
-        self.key_hints.show(name)
+        self.key_hints.show(name, deeper=name != "nodes")
         self.show_where()
 
     def open(self, opening: Opening) -> None:
@@ -170,6 +160,15 @@ class FleetApp(App[None]):
     def action_show_agents(self) -> None:
         """The agents of all nodes."""
         self._show_page("fleet_agents")
+
+    def action_leave(self) -> None:
+        """Close what is open, else go back to the nodes; from there, quit."""
+        if self.page.close_inner():
+            return
+        if self.shown != "nodes":
+            self._show_page("nodes")
+        else:
+            self.exit()
 
     async def action_back(self) -> None:
         """Close what is open, else go back to the nodes."""

@@ -176,6 +176,14 @@ def clock_ms(at: float) -> str:
     return f"{clock(at)}.{int(at * 1000) % 1000:03d}"
 
 
+def since(at: float, now: float, cells: int) -> str:
+    """A moment in the past, in so many cells: `03:05:39`, `03:05` where there is no room, `Nov 25` when it was another day."""
+    then = datetime.fromtimestamp(at)
+    if then.date() != datetime.fromtimestamp(now).date():
+        return then.strftime("%b %d")
+    return then.strftime("%H:%M:%S" if cells >= 8 else "%H:%M")
+
+
 def timestamp(at: float) -> str:
     """Date and time of a Unix time, in this machine's time zone: 2026-11-21 14:03:07."""
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")

@@ -2,7 +2,7 @@
 
 [keys]
 "agents.filter" = ["slash", "ctrl+f"]      # page.action, as `observe attach --keys` lists them
-"app.quit" = "Q"
+"app.leave" = "Q"
 """
 
 from __future__ import annotations

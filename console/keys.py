@@ -104,7 +104,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     Action("deeds", "app", ("A",), "Act…", "All that can be done to the agent or agents chosen, or to the node, from a list."),
     Action("toggle_theme", "app", ("L",), "Light or dark", "Switch between the light and the dark theme."),
-    Action("quit", "app", ("q", "ctrl+c"), "Quit", "Leave; the node does not notice.", footer="quit"),
+    Action("leave", "app", ("q",), "Back or quit", "Close what is open, else go back one page; from the first one, quit.", footer="quit"),
+    Action("quit", "app", ("ctrl+c", "f10"), "Quit", "Leave from wherever one is; the node does not notice."),
     # the overview
     Action("open", "overview", ("enter",), "Open", "Go where the line leads: an agent, a finding's agents, a crash.", footer="open"),
     Action("table", "overview", ("s",), "As a table", "The agents table, in the order of this section.", footer="table"),
@@ -112,7 +113,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     # the agents table
     Action("open", "agents", ("enter",), "Open agent", "State, mailbox, stack and crash of one agent.", footer="open"),
     Action("filter", "agents", ("slash",), "Filter", "Show only the agents that match, as you type.", footer="filter"),
-    Action("sort_menu", "agents", ("S",), "Sort by…", "Choose the column to sort by from a list.", footer="sort"),
+    Action("sort_menu", "agents", ("S", "s"), "Sort by…", "Choose the column to sort by from a list.", footer="sort"),
     Action("sort_left", "agents", ("less_than_sign",), "Sort by column to the left", "Sort by the column before."),
     Action(
         "sort_right", "agents", ("greater_than_sign",), "Sort by column to the right", "Sort by the column after."
@@ -123,6 +124,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("mark", "agents", ("space",), "Mark", "Mark the chosen agent, or unmark it; actions are then about all marked."),
     Action("pin", "agents", ("p",), "Pin", "Keep the chosen agent in sight above the table, or let it go."),
     Action("unmark", "agents", ("U",), "Unmark all", "Take all marks away."),
+    Action("times", "agents", ("tilde",), "Times as clock or age", "Since when instead of for how long, or the other way round."),
     Action("reveal", "agents", ("full_stop",), "Go to the selection", "Scroll to where the chosen agent is."),
     Action("copy", "agents", ("y",), "Copy", "Put the agent's name and pid on the clipboard."),
     Action("row_down", "agents", ("down", "j"), "Down", "One row down.", palette=False),
@@ -141,6 +143,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "children", "tree", ("s",), "Children as a table", "The children of this supervisor in the table.",
         footer="children",
     ),
+    Action("filter", "tree", ("slash",), "Filter", "Show only the agents that match, with all above them.", footer="filter"),
     Action("copy", "tree", ("y",), "Copy", "Put the agent's name and pid on the clipboard."),
     # crashes
     Action("open", "crashes", ("enter",), "Show traceback", "Move to the traceback, or open the agent.", footer="traceback"),
@@ -153,7 +156,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     # tasks
     Action("open", "tasks", ("enter",), "To the stack", "Move to the stack of the chosen task; there, open its agent.", footer="stack"),
     Action("filter", "tasks", ("slash",), "Filter", "Show only the tasks that match, as you type.", footer="filter"),
-    Action("order", "tasks", ("S",), "Sort by the next column", "By number, age, state, coroutine and place in turn."),
+    Action("order", "tasks", ("S", "s"), "Sort by the next column", "By number, age, state, coroutine and place in turn."),
     Action("cancel_task", "tasks", ("X",), "Cancel task…", "Ask the chosen task to cancel, after a question.", "operator", footer="cancel"),
     Action("copy", "tasks", ("y",), "Copy", "Put the line on the clipboard."),
     # the code
@@ -168,7 +171,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     # groups
     Action("open", "groups", ("enter",), "Agents of the group", "The agents of this group in the table.", footer="agents"),
     Action("next_by", "groups", ("o",), "Group by the next", "By class, supervisor, status, activity and process in turn.", footer="group by"),
-    Action("next_sort", "groups", ("S",), "Sort by the next column", "By each column in turn, the largest first.", footer="sort"),
+    Action("next_sort", "groups", ("S", "s"), "Sort by the next column", "By each column in turn, the largest first.", footer="sort"),
     Action("copy", "groups", ("y",), "Copy", "Put the line on the clipboard."),
     # trace sessions
     Action("open", "traces", ("enter",), "Open", "From a session to its events; there, open the agent.", footer="open"),
@@ -237,14 +240,15 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Be allowed to act on these nodes for a quarter of an hour, after saying why; again to go back to looking.",
     ),
     Action("toggle_theme", "fleet", ("L",), "Light or dark", "Switch between the light and the dark theme."),
-    Action("quit", "fleet", ("q", "ctrl+c"), "Quit", "Leave; the nodes do not notice.", footer="quit"),
+    Action("leave", "fleet", ("q",), "Back or quit", "Close what is open, else go back to the nodes; from there, quit.", footer="quit"),
+    Action("quit", "fleet", ("ctrl+c", "f10"), "Quit", "Leave from wherever one is; the nodes do not notice."),
     # the nodes
     Action("open", "nodes", ("enter",), "Open node", "The console on this node, or on the agents of this finding; n there leads back.", footer="open"),
     Action("copy", "nodes", ("y",), "Copy", "Put the line on the clipboard."),
     # the agents of all nodes
     Action("open", "fleet_agents", ("enter",), "Open agent on its node", "The console on the agent's node, at this agent; n there leads back.", footer="open"),
     Action("filter", "fleet_agents", ("slash",), "Filter", "Show only the agents that match, as you type.", footer="filter"),
-    Action("sort_menu", "fleet_agents", ("S",), "Sort by…", "Choose the column to sort by from a list.", footer="sort"),
+    Action("sort_menu", "fleet_agents", ("S", "s"), "Sort by…", "Choose the column to sort by from a list.", footer="sort"),
     Action("reverse", "fleet_agents", ("r",), "Reverse the order", "Largest first or smallest first."),
     Action("kill", "fleet_agents", ("K",), "Kill on its node…", "End this agent on its node, after a question.", "operator", footer="kill"),
     Action("copy", "fleet_agents", ("y",), "Copy", "Put the line on the clipboard."),
@@ -277,6 +281,8 @@ KEY_NAMES: Final = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "full_stop": ".",
+    "apostrophe": "'",
+    "tilde": "~",
     "left_parenthesis": "(",
     "right_parenthesis": ")",
     "left_curly_bracket": "{",
@@ -285,7 +291,6 @@ KEY_NAMES: Final = {
     "vertical_line": "|",
     "semicolon": ";",
     "comma": ",",
-    "apostrophe": "'",
     "number_sign": "#",
     "circumflex_accent": "^",
     "underscore": "_",
@@ -385,13 +390,15 @@ def permitted(action: Action, role: str, *, readonly: bool) -> bool:
     return ROLES.index(role) >= ROLES.index(action.role)
 
 
-def footer(page: Page) -> list[tuple[str, str, Action]]:
-    """Key, word and action for the bottom line of `page`, the page's own first."""
+def footer(page: Page, *, deeper: bool = False) -> list[tuple[str, str, Action]]:
+    """Key, word and action for the bottom line of `page`, the page's own first; `deeper`: there is a page to go back to."""
     own = [(key_name(action.keys[0]), action.footer, action) for action in on_page(page) if action.footer]
     if page in FLEET_PAGES:
         other = find("fleet", "show_agents" if page == "nodes" else "show_nodes")
         own.append((key_name(other.keys[0]), "agents" if page == "nodes" else "nodes", other))
-        return own + [(key_name(act.keys[0]), act.footer, act) for act in on_page("fleet") if act.footer]
+        return own + [
+            (key_name(act.keys[0]), _word(act, deeper), act) for act in on_page("fleet") if act.footer
+        ]
     if page == "agents":
         kill = find("agent", "kill")
         own.append((key_name(kill.keys[0]), "kill", kill))
@@ -415,8 +422,9 @@ def footer(page: Page) -> list[tuple[str, str, Action]]:
         if action.id in GLOBAL_FOOTER and action.id != f"show_{page}":
             shared.append((key_name(action.keys[0]), words[action.id], action))
         elif action.footer:
-            shared.append((key_name(action.keys[0]), action.footer, action))
-    if page not in ("agents", "overview"):
-        back = find("app", "back")
-        own.append((key_name(back.keys[0]), "back", back))
+            shared.append((key_name(action.keys[0]), _word(action, deeper), action))
     return own + shared
+
+
+def _word(action: Action, deeper: bool) -> str:
+    return "back" if action.id == "leave" and deeper else action.footer

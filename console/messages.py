@@ -32,6 +32,9 @@ class PageArrived(Picture):
     pinned: list[Row] = field(default_factory=list)
     """Those of the pinned agents that live."""
 
+    ended: list[Row] = field(default_factory=list)
+    """Those that ended in sight a moment ago and have no successor."""
+
 
 @dataclass
 class VitalsArrived(Picture):

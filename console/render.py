@@ -58,7 +58,7 @@ STATE_STYLES: Final = {
     "unreachable": "bold red",
 }
 DURATIONS: Final = frozenset({"status_s", "activity_s", "age_s"})
-WARNING: Final = frozenset({"restarts", "crashes"})
+WARNING: Final = frozenset({"restarts", "crashes", "restarts_min", "crashes_min"})
 LEFT: Final = frozenset({"node", "name", "class", "status", "activity", "child"})
 HEADINGS: Final = {"containment": "CONTAINED", "status_s": "FOR", "activity_s": "FOR", "age_s": "AGE"}
 ELASTIC: Final = frozenset({"name", "class", "activity", "child"})

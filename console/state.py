@@ -4,7 +4,7 @@
 Only the rows around the sight are ever held; an index may point to a row that has not come yet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -21,6 +21,12 @@ MOST_MARKED: Final = 100
 
 MOST_PINNED: Final = 5
 """Agents pinned at once: they take their lines from the table."""
+
+ENDED_S: Final = 10.0
+"""Seconds for which an agent that ended in sight is still told of: long enough to look up from the log."""
+
+MOST_ENDED: Final = 3
+"""So many at once: they take their lines from the table."""
 
 NO_PID: Final = -1
 """No agent has it: stands for a pid that is not known any more."""
@@ -147,6 +153,9 @@ class AgentsView:
     marked: dict[int, Identity] = field(default_factory=dict)
     """By pid: a successor was never marked by anybody."""
 
+    as_clock: bool = False
+    """Ages are shown as the time at which they began."""
+
     follow: bool = False
     """Scroll along with the chosen agent."""
 
@@ -164,6 +173,8 @@ class AgentsView:
     """No answer to this filter has come yet."""
 
     _flashes: dict[tuple[int, str], float] = field(default_factory=dict)
+    _ended: dict[int, tuple[Row, float]] = field(default_factory=dict)
+    """By pid what was last seen of agents that ended in sight, and when."""
 
     # -- what to ask for
 
@@ -195,18 +206,25 @@ class AgentsView:
         before = {Identity.of(row).key: row[PID] for row in self.rows}
         fresh = [row_of(columns, row) for row in rows]
         for position, row in enumerate(fresh, start=ask.offset):
-            if self.row(position) != row:
+            held = self.row(position)
+            if held != row:
                 change.rows.add(position)
+            elif held is not None:
+                fresh[position - ask.offset] = held  # what was made of it is still good
             key = Identity.of(row).key
             if before.get(key, row[PID]) != row[PID]:
                 self._flashes[key] = now + FLASH_S
-        if ask.offset != self.offset or len(fresh) != len(self.rows):
+        if len(fresh) != len(self.rows) or not self._covered(ask.offset, len(fresh), matched):
             change.everything = True
         self.offset, self.rows = ask.offset, fresh
         self.matched, self.total, self.at, self.loaded = matched, total, at, True
         self.top = max(0, min(self.top, matched - self.height))
         self._choose_again(change, now)
         return change
+
+    def _covered(self, offset: int, held: int, matched: int) -> bool:
+        """Whether all rows in sight are among so many from an index on."""
+        return offset <= self.top and min(self.top + self.height, matched) <= offset + held
 
     def _choose_again(self, change: Change, now: float) -> None:
         """Find the chosen agent in the rows that have come; it may have moved, or have a successor."""
@@ -245,6 +263,27 @@ class AgentsView:
         self.index = None
         if complete and not self.filter:
             self.gone = True
+
+    # -- those who have ended
+
+    def ended(self, pids: Iterable[int], now: float) -> None:
+        """These have ended; those in sight are remembered for a while."""
+        over = set(pids)
+        for row in self.rows[max(0, self.top - self.offset) : self.top - self.offset + self.height]:
+            if row[PID] in over:
+                self._ended[row[PID]] = (row, now)
+        for pid in list(self._ended)[: -10 * MOST_ENDED]:
+            del self._ended[pid]
+
+    def lately_ended(self, now: float) -> list[Row]:
+        """The newest of those who ended in sight and have no successor that is held."""
+        self._ended = {pid: told for pid, told in self._ended.items() if now - told[1] < ENDED_S}
+        rows = [row for row, _ in self._ended.values() if Identity.of(row).find(self.rows) is None]
+        return rows[-MOST_ENDED:]
+
+    def came_back(self, pid: int) -> None:
+        """Somebody has taken this one's place."""
+        self._ended.pop(pid, None)
 
     # -- rows
 
@@ -352,6 +391,7 @@ class AgentsView:
         self.generation += 1
         self.marked.clear()
         self.pinned.clear()
+        self._ended.clear()
         if self.chosen is not None:
             # Its pid may be somebody else's in the other process.
             self.chosen, self.index = replace(self.chosen, pid=NO_PID), None

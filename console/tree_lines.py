@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from observe.console.columns import LEVEL_TONES, STATUS_TONES, Piece, mailbox_tone
 from observe.console.format import STATUS_GLYPHS, bar, one_line, pad, plural, short_count
 from observe.console.lines import Folds, Line
+from observe.console.tree_paths import Trouble
 from observe.probe.wire import Branch
 
 WIDEST_NAME: Final = 36
@@ -15,6 +16,9 @@ WIDEST_NAME: Final = 36
 
 OPEN_DEPTH: Final = 2
 """Levels that are unfolded at first: the root, its supervisors."""
+
+CALM: Final = Trouble()
+"""Nobody is in trouble."""
 
 
 def key_of(branch: Branch, parent: str) -> str:
@@ -99,15 +103,17 @@ def tree_lines(
     *,
     wide: bool = True,
     fresh: frozenset[str] = frozenset(),
+    trouble: Trouble = CALM,
+    open_depth: int = OPEN_DEPTH,
 ) -> list[Line]:
     """All lines that are unfolded; counts by status have their words where it is `wide`; `fresh` are keys of places that were restarted
-    just now.
+    just now; `trouble` says who is to be seen at first even though it is further down than `open_depth`.
 
     `grafts` are branches that were asked for on their own, by pid, because the tree that came with `root` was not
     deep enough.
     """
     lines: list[Line] = []
-    _Maker(grafts, folds, wide, fresh, lines).add(root, "tree", 0, 0)
+    _Maker(grafts, folds, wide, fresh, trouble, open_depth, lines).add(root, "tree", 0, 0)
     return lines
 
 
@@ -117,13 +123,16 @@ class _Maker:
     folds: Folds
     wide: bool
     fresh: frozenset[str]
+    trouble: Trouble
+    open_depth: int
     lines: list[Line]
 
     def add(self, branch: Branch, parent: str, depth: int, cells: int) -> None:
         """The line of a branch and, when it is unfolded, of all below; names are `cells` wide, as their siblings'."""
         key = key_of(branch, parent)
         branch = self.grafts.get(branch.pid, branch) if not branch.children else branch
-        is_open = self.folds.is_open(key, depth < OPEN_DEPTH) if branch.children_total else None
+        at_first = depth < self.open_depth or self.trouble.unfolds(branch.pid)
+        is_open = self.folds.is_open(key, at_first) if branch.children_total else None
         self.lines.append(
             Line(key, tuple(self._pieces(branch, cells, key in self.fresh)), depth, is_open, pid=branch.pid)
         )
@@ -131,15 +140,17 @@ class _Maker:
             return
         inner = min(WIDEST_NAME, max((cell_len(_label(child)) for child in branch.children), default=0))
         # Sorted by what is wrong, then by pid: among the healthy nothing moves.
-        for child in sorted(
-            branch.children, key=lambda child: (*(-part for part in weight(child)[:2]), child.pid)
-        ):
+        for child in sorted(branch.children, key=self._order):
             self.add(child, key, depth + 1, inner)
         left_out = branch.children_total - len(branch.children)
         if left_out > 0:
             what = "not fetched yet" if not branch.children else "Enter shows all in the table"
             text = f"… {left_out:,} more: {what}"
             self.lines.append(Line(f"{key}/…", ((text, "faint"),), depth + 1, pid=-branch.pid))
+
+    def _order(self, child: Branch) -> tuple[int, ...]:
+        is_troubled = child.pid in self.trouble.checks or child.pid in self.trouble.below
+        return (not is_troubled, *(-part for part in weight(child)[:2]), child.pid)
 
     def _pieces(self, branch: Branch, cells: int, is_fresh: bool) -> list[Piece]:
         label = pad(_label(branch), cells) if cells else _label(branch)
@@ -148,6 +159,12 @@ class _Maker:
             (label, "strong" if is_supervisor(branch) else "text"),
             (f"  {branch.class_name}", "dim"),
         ]
+        if branch.pid in self.trouble.checks:
+            check, level = self.trouble.checks[branch.pid]
+            pieces.append((f"  ▲ {check}", level))
+        if self.trouble.below.get(branch.pid):
+            more = "+" if self.trouble.cut else ""
+            pieces.append((f"  ▲ {self.trouble.below[branch.pid]:,}{more} in trouble below", "bad"))
         if branch.containment != "none":
             pieces.append((f"  {one_line(branch.containment)}", LEVEL_TONES.get(branch.containment, "hot")))
         if branch.crashes:
@@ -179,13 +196,14 @@ def _label(branch: Branch) -> str:
     return f"{one_line(branch.name or branch.child or 'root')} #{branch.pid}"
 
 
-def unfetched(root: Branch, grafts: dict[int, Branch], folds: Folds) -> list[int]:
+def unfetched(root: Branch, grafts: dict[int, Branch], folds: Folds, trouble: Trouble = CALM) -> list[int]:
     """Pids of unfolded supervisors whose children did not come with the tree: to be asked for on their own."""
     missing: list[int] = []
 
     def walk(branch: Branch, parent: str, depth: int) -> None:
         key = key_of(branch, parent)
-        if not branch.children_total or not folds.is_open(key, depth < OPEN_DEPTH):
+        at_first = depth < OPEN_DEPTH or trouble.unfolds(branch.pid)
+        if not branch.children_total or not folds.is_open(key, at_first):
             return
         if not branch.children:
             missing.append(branch.pid)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from observe.probe.table import Table
 
+RECENT: Final = ("restarts_min", "crashes_min")
+"""Columns of what happened within the last minute."""
+
 Rows = NDArray[np.intp]
 
 STRING_COLUMNS: Final = ("name", "class", "activity", "child")
@@ -28,6 +31,8 @@ def numbers(table: Table, column: str, rows: Rows | None, now_us: int) -> NDArra
         return seconds
     if column == "containment":
         return table.containment(rows)
+    if column in RECENT:
+        return table.lately(rows, now_us, crashes=column == "crashes_min")
     if column in ("rate", "load"):
         return _of(table.floats(column), rows)
     return _of(table.ints(column), rows)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from observe.probe.allowed import Allowed
-from observe.probe.chains import RestartChains
 from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config, CrashFrame, HelloFrame
@@ -54,9 +53,9 @@ class Picture:
     def __init__(self, config: Config, publish: Callable[[list[EventItem], int], None]) -> None:
         self.config = config
         self.trees = Trees(Table())
+        self.restarts = self.trees.table.chains
         self.vitals = VitalSigns()
         self.processes = Processes()
-        self.restarts = RestartChains()
         self.vitals.budget = config.budget
         self.troubles = Troubles()
         self.doings = Doings()
@@ -95,6 +94,7 @@ class Picture:
 
     def show(self, table: Table) -> None:
         """Answer from this table from now on."""
+        table.chains = self.restarts
         if table is not self.trees.table:
             self.trees = Trees(table)
 
@@ -212,11 +212,10 @@ class Picture:
 
     def restarted(self, old: int, new: int) -> None:
         """`new` came in the place of `old`."""
-        self.restarts.restarted(old, new, self.now_us() / 1e6)
-        for kept in reversed(self._crashes):
-            if kept.crash["pid"] == old:
-                kept.crash["restarted"] = new
-                break
+        crash = next((kept.crash for kept in reversed(self._crashes) if kept.crash["pid"] == old), None)
+        if crash is not None:
+            crash["restarted"] = new
+        self.restarts.restarted(old, new, self.now_us() / 1e6, crashed=crash is not None)
 
     @property
     def crashes_total(self) -> int:

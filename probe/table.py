@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.probe.chains import RestartChains
 from observe.probe.frames import OLD_SPAWN_WIDTH, ROWS_WIDTH, SPAWN_WIDTH
 from observe.probe.strings import Ints, Strings
 from observe.probe.wire import LEVELS, STATUS_NAMES
@@ -36,6 +37,9 @@ COUNTERS: Final = (3, 4, 5)
 
 COMPACT_AT: Final = 4096
 """Dead rows below which compaction is not worth its copy."""
+
+FEW: Final = 2000
+"""Rows that are looked up one by one where few agents have a value: a page has fewer."""
 
 UNSEEN: Final = -1
 """`handled_then` of an agent of which no row has come yet."""
@@ -66,6 +70,8 @@ class Table:
         self._alive = np.zeros(1024, dtype=np.bool_)
         self._contained: dict[int, int] = {}
         """Level by pid, of those that are contained: few, so no column of the table's own."""
+        self.chains = RestartChains()
+        """Who was restarted lately: few as well."""
 
     def __len__(self) -> int:
         """Live agents."""
@@ -127,6 +133,20 @@ class Table:
             row = self.row_of(pid)
             if row is not None:
                 whole[row] = level
+        return whole if rows is None else whole[rows]
+
+    def lately(self, rows: NDArray[np.intp] | None, now_us: int, *, crashes: bool) -> Ints:
+        """Restarts of these rows in the last minute, or of all rows; or those restarts alone that followed a crash."""
+        now = now_us / 1e6
+        if rows is not None and len(rows) < FEW:
+            pids = self.ints("pid")[rows].tolist()
+            return np.array(self.chains.lately(pids, now, crashes=crashes), dtype=np.int64)
+        whole = np.zeros(self._size, dtype=np.int64)
+        pids = self.chains.pids()
+        for pid, times in zip(pids, self.chains.lately(pids, now, crashes=crashes), strict=True):
+            row = self.row_of(pid) if times else None
+            if row is not None:
+                whole[row] = times
         return whole if rows is None else whole[rows]
 
     def text(self, column: str, row: int) -> str | None:

@@ -65,6 +65,7 @@ STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "su
 COLUMNS: Final = (
     "pid", "name", "class", "status", "status_s", "mailbox", "mailbox_max", "handled", "rate", "reductions", "load",
     "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child", "process", "containment",
+    "restarts_min", "crashes_min",
 )  # fmt: skip
 """The columns of the agents table in their order. docs/protocol.md says what each means."""
 

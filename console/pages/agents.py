@@ -20,7 +20,7 @@ from observe.console.state import MOST_MARKED, MOST_PINNED, AgentsView, Identity
 from observe.console.widgets.agents_table import AgentsTable
 from observe.console.widgets.columns_menu import ColumnsMenu
 from observe.console.widgets.filter_bar import FilterBar
-from observe.console.widgets.pinned_rows import PinnedRows
+from observe.console.widgets.pinned_rows import EndedRows, PinnedRows
 from observe.console.widgets.sort_menu import SortMenu
 
 
@@ -36,11 +36,13 @@ class AgentsPage(ConsolePage):
         self.table = AgentsTable(view)
         self.filter_bar = FilterBar()
         self.pinned = PinnedRows(self.table)
+        self.ended = EndedRows(self.table)
 
     def compose(self) -> ComposeResult:
         yield self.filter_bar
         yield self.pinned
         yield self.table
+        yield self.ended
 
     # -- coming and going
 
@@ -76,6 +78,7 @@ class AgentsPage(ConsolePage):
             return
         self.table.show(change)
         self.pinned.show(arrived.pinned)
+        self.ended.show(arrived.ended)
         self.filter_bar.seen(
             {
                 name: [row[NAMES.index(name)] for row in self.view.rows]
@@ -331,6 +334,12 @@ class AgentsPage(ConsolePage):
         event.stop()
         self.view.chosen, self.view.index, self.view.gone = event.agent, None, False
         self._reveal(tell=True)
+
+    def action_times(self) -> None:
+        """Ages as the time at which they began, or the other way round."""
+        self.view.as_clock = not self.view.as_clock
+        self.table.refresh()
+        self.pinned.refresh()
 
     def action_unmark(self) -> None:
         """Take all marks away."""

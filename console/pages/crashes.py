@@ -100,7 +100,7 @@ class CrashesPage(ConsolePage):
 
     @property
     def crash(self) -> Crash | None:
-        """The chosen crash; of a group its newest."""
+        """The chosen crash; of a group the newest that has a traceback."""
         line = self.overview.current
         return crash_at(self.groups or [], line.key) if line is not None else None
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
@@ -14,8 +15,12 @@ from observe.console.format import count
 from observe.console.lines import Folds, Line
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
-from observe.console.tree_lines import Restarts, tree_lines, unfetched
+from observe.console.tree_lines import CALM, Restarts, tree_lines, unfetched
+from observe.console.tree_paths import DEEPEST, MOST_MATCHES, Paths, matching
+from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
+from observe.probe.errors import Refusal
+from observe.probe.filters import parse
 from observe.probe.wire import Branch
 
 DEPTH = 3
@@ -41,8 +46,19 @@ class TreePage(ConsolePage):
         self.grafts: dict[int, Branch] = {}
         self.view = LineView(self.folds)
         self.restarts = Restarts()
+        self.paths = Paths()
+        self.trouble = CALM
+        self.filter = ""
+        self.filter_folds = Folds()
+        self.filter_bar = FilterBar()
+        self.found: Branch | None = None
+        """Those who match the filter, and all above them."""
+        self._matched: int | None = None
+        self._sought = ""
+        """Key of the line that is chosen, also while the filter leaves it out; empty: the one under the cursor."""
 
     def compose(self) -> ComposeResult:
+        yield self.filter_bar
         yield self.view
 
     def enter(self, place: Place) -> None:
@@ -55,15 +71,32 @@ class TreePage(ConsolePage):
         """Whether there is anything to freeze."""
         return self.root is not None
 
+    def close_inner(self) -> bool:
+        """Escape clears the filter."""
+        if self.filter_bar.has_focus_within or self.filter:
+            self.filter_bar.close()
+            self._narrow("")
+            self.view.focus()
+            return True
+        return False
+
     async def fetch(self) -> None:
-        """The tree, and those branches below it that are unfolded and did not come along."""
-        ask = self.observer.attachment.ask
+        """The tree, who in it is in trouble, and those branches below it that are unfolded and did not come along."""
+        attachment = self.observer.attachment
+        ask, text = attachment.ask, self.filter
         root = await ask(lambda node: node.tree(None, DEPTH, CHILDREN))
         if root is None:
             return
+        if text:
+            found, matched = await matching(attachment, text, root)
+            if text == self.filter:
+                self.root, self.found, self._matched = root, found, matched
+                self.draw()
+            return
+        self.trouble = await self.paths.trouble(attachment, self.observer.node.findings) or CALM
         grafts: dict[int, Branch] = {}
         self.root = root
-        for pid in unfetched(root, self.grafts, self.folds)[:MOST_GRAFTS]:
+        for pid in unfetched(root, self.grafts, self.folds, self.trouble)[:MOST_GRAFTS]:
             branch = await ask(lambda node, pid=pid: node.tree(pid, 1, CHILDREN))  # type: ignore[misc]  # bound now
             if branch is not None:
                 grafts[pid] = branch
@@ -73,23 +106,96 @@ class TreePage(ConsolePage):
 
     def draw(self) -> None:
         """Make the lines anew."""
-        if self.root is not None:
-            wide, fresh = self.size.width >= 120, self.restarts.fresh
-            self.view.show(tree_lines(self.root, self.grafts, self.folds, wide=wide, fresh=fresh))
+        wide = self.size.width >= 120
+        if self.filter and self._matched is not None:
+            lines: list[Line] = []
+            if self.found is not None:
+                lines = tree_lines(self.found, {}, self.filter_folds, wide=wide, open_depth=DEEPEST)
+            self.view.show(lines or [Line("none", (("no agent matches", "dim"),))])
+            self._seek()
+        elif self.filter:
+            pass  # until the answer has come, what was there before
+        elif self.root is not None:
+            fresh, trouble = self.restarts.fresh, self.trouble
+            self.view.show(
+                tree_lines(self.root, self.grafts, self.folds, wide=wide, fresh=fresh, trouble=trouble)
+            )
+            self._seek()
         self.observer.show_where()
+
+    def _seek(self) -> None:
+        place = next(
+            (n for n, line in enumerate(self.view.lines) if line.key == self._sought), self.view.cursor
+        )
+        if place != self.view.cursor:
+            self.view.go_to(place)
 
     def where(self) -> list[Piece]:
         """How many lines there are."""
         pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         if self.root is None:
             return [*pieces, ("asking for the tree …", "dim")]
-        return [*pieces, ("supervision tree  ", "strong"), (f"{count(len(self.view.lines))} lines", "dim")]
+        pieces.append(("supervision tree  ", "strong"))
+        if not self.filter:
+            return [*pieces, (f"{count(len(self.view.lines))} lines", "dim")]
+        if self._matched is None:
+            return [*pieces, ("asking …", "dim")]
+        pieces.append((f"{count(self._matched)} match {self.filter}, with all above them  ", "dim"))
+        if self._matched > MOST_MATCHES:
+            pieces.append((f"the first {MOST_MATCHES} are shown: a has all", "warn"))
+        return pieces
+
+    # -- the filter
+
+    def action_filter(self) -> None:
+        """Open the line in which the filter is typed."""
+        self.filter_bar.open(self.filter)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.filter_bar.is_open:
+            self.filter_bar.offer()
+            self._narrow(event.value)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.view.focus()
+        self.filter_bar.remove_class("offering")
+        if not self.filter:
+            self.filter_bar.close()
+
+    def _narrow(self, text: str) -> None:
+        """Show those who match; while half a word is no filter yet, what was shown before."""
+        text = text.strip()
+        try:
+            parse(text)
+        except Refusal:
+            return
+        if text == self.filter:
+            return
+        line = self.view.current
+        if line is not None and line.pid is not None and not self._sought:
+            self._sought = line.key
+        if not text:  # the choice stays: all above it are unfolded
+            for end in (n for n, letter in enumerate(self._sought) if letter == "/"):
+                self.folds.set(self._sought[:end], True)
+        self.filter, self._matched = text, None
+        self.poller.wake()
+        self.draw()
 
     @on(LineView.Refolded)
     def _refolded(self, event: LineView.Refolded) -> None:
         event.stop()
         self.draw()
         self.poller.wake()
+
+    @on(LineView.Moved)
+    def _moved(self, event: LineView.Moved) -> None:
+        event.stop()
+        if event.line.key != self._sought:
+            self._sought = ""
 
     @on(LineView.Activated)
     def _activated(self, event: LineView.Activated) -> None:

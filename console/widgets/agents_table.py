@@ -10,14 +10,15 @@ from time import monotonic
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.filter import ANSIToTruecolor
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from observe.console.columns import GAP, PID, Column, Piece, Row, fit
+from observe.console.columns import GAP, PID, SINCE, Column, Piece, Row, fit
 from observe.console.findings import Finding, concerning
-from observe.console.format import pad
+from observe.console.format import pad, since
 from observe.console.state import AgentsView, Change
 from observe.console.tones import Ground, Tones, tones_of
 
@@ -57,7 +58,7 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, view: AgentsView, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self.view = view
-        self._layout_of: tuple[int, str, tuple[str, ...]] = (0, "", ())
+        self._layout_of: tuple[int, str, tuple[str, ...], bool] = (0, "", (), False)
         self._columns: list[tuple[Column, int]] = []
         self.stale = False
         """Whether the rows are those of a node that is gone: they are dimmed."""
@@ -69,6 +70,9 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._painted = False
         self._cells: dict[int, tuple[Row, list[list[Piece]]]] = {}
         """Of rows by their index: what is in their cells, made once for each row that comes."""
+
+        self._strips: dict[int, tuple[list[list[Piece]], tuple[Tones, str, Ground, bool], Strip]] = {}
+        """Of rows by their index: what they were painted from, and the line that came of it."""
 
     # -- size and scrolling
 
@@ -177,7 +181,13 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _filled(self, row: Row) -> list[list[Piece]]:
         about = concerning(row, self.findings) if self.findings else []
         sign = ("▲", about[0].level) if about else (" ", "text")
-        return [[sign], *(column.cell(row, cells) for column, cells in self._columns)]
+        return [[sign], *(self._cell(column, row, cells) for column, cells in self._columns)]
+
+    def _cell(self, column: Column, row: Row, cells: int) -> list[Piece]:
+        age = SINCE.get(column.name) if self.view.as_clock else None
+        if age is None or not row[age]:
+            return column.cell(row, cells)
+        return [(pad(since(self.view.at - row[age], self.view.at, cells), cells, right=True), "dim")]
 
     # -- choosing
 
@@ -248,11 +258,26 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         return [column for column, _ in self._columns]
 
     def _fit(self) -> None:
-        wanted = (self.scrollable_content_region.width, self.view.sort, self.view.columns)
+        wanted = (self.scrollable_content_region.width, self.view.sort, self.view.columns, self.view.as_clock)
         if wanted != self._layout_of:
             self._layout_of = wanted
             self._cells.clear()
             self._columns = fit(wanted[0] - MARGIN, self.view.sort, self.view.columns)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in sight, without Textual's dressing, as there is no border.
+
+        A row is made once for as long as nothing in it changes, and keeps its line when it is scrolled; Textual asks for all
+        lines whenever one of them is to be painted.
+        """
+        strips = [self.render_line(y) for y in crop.line_range]
+        for one in self.get_line_filters():
+            if isinstance(one, ANSIToTruecolor):
+                continue  # our tones are neither the terminal's own colours nor dim ones
+            strips = [strip.apply_filter(one, self.background_colors[1]) for strip in strips]
+        if crop.column_span != (0, self.region.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
 
     def render_line(self, y: int) -> Strip:
         """Line 0 is the header; below it one row a line."""
@@ -276,6 +301,8 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
         for column, cells in self._columns:
             is_sorted = column.name == self.view.sort
             title = column.heading(cells - 1 if is_sorted else cells)
+            if self.view.as_clock and column.name in SINCE:
+                title = "since"
             if is_sorted:
                 arrow = "▼" if self.view.descending else "▲"
                 title = f"{arrow}{title}" if column.right else f"{title}{arrow}"
@@ -303,7 +330,15 @@ class AgentsTable(ScrollView, can_focus=True, inherit_bindings=False):
             # Read after the picture that is being made now has been shown. Without a sender of our own it would pass
             # for the screen's, and bubbling ends at the sender.
             self.post_message(self.Painted().set_sender(self))
-        return self.painted(tones, row, mark, ground, width, self._cells_of(index, row))
+        cells, how = self._cells_of(index, row), (tones, mark, ground, self.stale)
+        known = self._strips.get(index)
+        if known is not None and known[0] is cells and known[1] == how:
+            return known[2]
+        if len(self._strips) >= CELLS_KEPT:
+            self._strips.clear()
+        strip = self.painted(tones, row, mark, ground, width, cells)
+        self._strips[index] = (cells, how, strip)
+        return strip
 
     def painted(
         self,

@@ -61,14 +61,16 @@ class StatusBar(Widget):
         tones, width = tones_of(self.app), self.size.width
         said, tone = self._said
         said = clip(said, width - 2)
-        room = max(0, width - cell_len(said) - 1)
+        room = max(0, width - cell_len(said) - (2 if said else 1))
         segments = [Segment(" ", tones.style("text", "panel"))]
         used = 1
         for text, piece_tone in self._where:
             text = clip(text, room - used)
             segments.append(Segment(text, tones.style(piece_tone, "panel")))
             used += cell_len(text)
-        segments.append(Segment(" " * max(0, room - used), tones.style("text", "panel")))
+        segments.append(
+            Segment(" " * max(0, width - cell_len(said) - 1 - used), tones.style("text", "panel"))
+        )
         segments.append(Segment(said + " ", tones.style(tone, "panel")))
         return Strip(segments).adjust_cell_length(width, tones.style("text", "panel"))
 
@@ -98,11 +100,12 @@ class KeyHints(Widget):
         super().__init__(id=id)
         self.node = node
         self._page: Page = "agents"
+        self._deeper = False
         self._places: list[tuple[int, int, Action]] = []
 
-    def show(self, page: Page) -> None:
-        """The keys of another page."""
-        self._page = page
+    def show(self, page: Page, *, deeper: bool = False) -> None:
+        """The keys of another page; `deeper`: there is one to go back to."""
+        self._page, self._deeper = page, deeper
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -111,7 +114,7 @@ class KeyHints(Widget):
         segments = [Segment(" ", tones.style("text"))]
         used = 1
         self._places = []
-        for key, word, action in footer(self._page):
+        for key, word, action in footer(self._page, deeper=self._deeper):
             cells = cell_len(key) + 1 + len(word)
             if used + cells > width:
                 break

@@ -41,16 +41,19 @@ class DeedMenu(ModalScreen[str | None]):
         super().__init__()
         self._title = title
         self._refused = refused
+        reasons = set(refused.values())
+        self._reason = reasons.pop() if len(refused) == len(DEEDS) and len(reasons) == 1 else ""
+        """Why none of them may be done, if it is the same reason: it is said once."""
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Label(f"{self._title}    Enter or the key chooses, Esc leaves")
+            yield Label(f"{self._title}    {self._reason or 'Enter or the key chooses'}, Esc leaves")
             yield OptionList(
                 *(Option(self._line(deed), id=deed.id, disabled=deed.id in self._refused) for deed in DEEDS)
             )
 
     def _line(self, deed: Deed) -> Text:
-        reason = self._refused.get(deed.id)
+        reason = "" if self._reason else self._refused.get(deed.id)
         text = Text(f"{key_name(find('agent', deed.id).keys[0])} ", no_wrap=True, overflow="ellipsis")
         text.append(pad(deed.name, 20))
         text.append(clip(reason or deed.description, 50), style="dim")

@@ -1,4 +1,4 @@
-"""Agents that stay in sight above the table, in its columns."""
+"""Agents that stay in sight above and below the table, in its columns: those who were pinned, and those who have just ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from observe.console.columns import Row
+from observe.console.columns import STATUS, Row
 from observe.console.state import Identity
-from observe.console.tones import tones_of
+from observe.console.tones import Ground, tones_of
 from observe.console.widgets.agents_table import AgentsTable
 
 
@@ -19,6 +19,8 @@ class PinnedRows(Widget):
     """One line an agent; none, and so no lines, at first."""
 
     DEFAULT_CSS = "PinnedRows { height: 0; }"
+    MARK = "↑ "
+    GROUND: Ground = "header"
 
     class Picked(Message):
         """A person clicked on one."""
@@ -44,11 +46,26 @@ class PinnedRows(Widget):
         """One of them."""
         tones, width = tones_of(self.app), self._table.scrollable_content_region.width
         if y >= len(self._rows):
-            return Strip.blank(self.size.width, tones.style("text", "header"))
-        strip = self._table.painted(tones, self._rows[y], "↑ ", "header", width)
-        return strip.adjust_cell_length(self.size.width, tones.style("text", "header"))
+            return Strip.blank(self.size.width, tones.style("text", self.GROUND))
+        strip = self._table.painted(tones, self._rows[y], self.MARK, self.GROUND, width)
+        return strip.adjust_cell_length(self.size.width, tones.style("text", self.GROUND))
 
     def on_click(self, event: events.Click) -> None:
         """Choose it in the table."""
         if event.y < len(self._rows):
             self.post_message(self.Picked(Identity.of(self._rows[event.y])))
+
+
+class EndedRows(PinnedRows):
+    """Those who ended in sight within the last seconds, as they were seen last: nobody is gone without a trace."""
+
+    DEFAULT_CSS = "EndedRows { height: 0; }"
+    MARK = "✕ "
+    GROUND: Ground = "bad"
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show these, as ended."""
+        super().show([(*row[:STATUS], "exited", *row[STATUS + 1 :]) for row in rows])
+
+    def on_click(self, event: events.Click) -> None:
+        """There is nobody to go to."""

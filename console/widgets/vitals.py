@@ -178,7 +178,7 @@ class VitalsHeader(Widget):
                 ]
                 for line in range(height)
             ]
-        value_width = 7 if cells >= 24 else min(6, max(4, len(text)))
+        value_width = 7 if cells >= 24 else min(6, max(4, len(text) + (len(sign.label) >= label_width)))
         room = max(0, cells - label_width - value_width - 3)
         [line] = spark_lines(past, room, 1, top=sign.top, relative=sign.relative)
         return [

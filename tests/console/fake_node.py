@@ -158,6 +158,8 @@ class FakeNode(FakePages):
         index = self.index(pid)
         self.columns["restarts"][index] += 1
         self.columns["crashes"][index] += int(crashed)
+        self.columns["restarts_min"][index] += 1
+        self.columns["crashes_min"][index] += int(crashed)
         for name in ("age_s", "status_s", "mailbox", "handled"):
             self.columns[name][index] = 0
         self.columns["pid"][index] = new
@@ -556,6 +558,8 @@ def _columns(number: int) -> dict[str, Any]:
         "child": np.array([f"s{i - 2}" for i in n], dtype=object),
         "process": np.zeros(total, dtype=np.int64),
         "containment": np.array(["none"] * total, dtype=object),
+        "restarts_min": np.zeros(total, dtype=np.int64),
+        "crashes_min": np.zeros(total, dtype=np.int64),
     }
     for index, (name, kind, supervisor, child) in enumerate(
         [("root", "RootSupervisor", 0, ""), ("sessions", "Supervisor", 1, "sessions")]

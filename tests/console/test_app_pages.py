@@ -279,8 +279,15 @@ async def test_the_theme_changes_with_a_key() -> None:
         assert driver.app.theme == "observe-dark"
 
 
-async def test_q_leaves() -> None:
-    """At once, and the node does not notice."""
+async def test_q_goes_back_and_from_the_first_page_out() -> None:
+    """As in k9s and less: whoever looked into an agent is back in the table, and no node notices who leaves."""
     async with console() as driver:
+        await driver.press("slash", *"session-1", "enter", "enter")
+        await driver.until(lambda: driver.app.page.page_name == "detail" and driver.shows("q back"))
+        await driver.press("q")
+        await driver.until(lambda: driver.app.page.page_name == "agents" and driver.shows("q quit"))
+        assert driver.app.table_view.filter
+        await driver.press("q")
+        assert not driver.app.table_view.filter
         await driver.press("q")
         assert driver.app.return_code == 0

@@ -112,8 +112,10 @@ async def test_screen_of_approvals(size: str) -> None:
 
 
 async def test_screen_in_the_light() -> None:
-    """Both of our themes are looked at."""
-    async with console(troubled(), theme="observe-light") as driver:
+    """Both of our themes are looked at; whoever switches has no line left in the colours of before."""
+    async with console(troubled()) as driver:
+        await driver.press("L")
+        await driver.until(lambda: driver.app.theme == "observe-light")
         assert_snapshot(driver.app, "agents-80x24-light")
         await driver.press("v")
         await driver.until(lambda: driver.shows(OVERVIEW_READY) and driver.shows("Busiest"))

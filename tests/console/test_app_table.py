@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 
+from observe.console.columns import NAME, PID
 from observe.probe.wire import Query
 from tests.console.driving import LARGE, Driver, console
 from tests.console.fake_node import FakeNode
@@ -205,6 +207,40 @@ async def test_an_agent_that_ends_for_good_is_said_to_be_gone() -> None:
         await driver.refresh()
         assert driver.shows("session-1 #4 is gone")
         assert driver.chosen_line() == ""
+
+
+async def test_who_ends_in_sight_is_told_of_for_a_while() -> None:
+    """A row that is simply not there any more is a row that nobody has seen; a restarted agent has not ended."""
+    async with console(size=LARGE) as driver:
+        node, table = driver.node, driver.app.table_view
+        gone, name, old = table.rows[3][PID], table.rows[3][NAME], table.rows[5][PID]
+        node.remove(gone)
+        node.happened("exit", gone, "it ended")
+        new = node.restarted(old)
+        node.happened("exit", old, "it ended")
+        await driver.until(lambda: driver.shows("✕ exited"))
+        assert "✕" in driver.line(f" {name} ")[:2]
+        await driver.until(lambda: any(row[PID] == new for row in table.rows))
+        assert sum("✕ exited" in line for line in driver.screen()) == 1
+        table._ended = {pid: (row, at - 60.0) for pid, (row, at) in table._ended.items()}
+        await driver.refresh()
+        await driver.until(lambda: not driver.shows("✕ exited"))
+
+
+async def test_ages_can_be_told_as_the_time_at_which_they_began() -> None:
+    """To be laid beside a log; what began on another day has its date."""
+    async with console(size=LARGE) as driver:
+        driver.node.set(5, status_s=61.0, age_s=3 * 86_400.0)
+        await driver.refresh()
+        await driver.until(lambda: "1m01s" in driver.line("session-2 "))
+        await driver.press("~")
+        await driver.until(lambda: "since" in driver.line("▼crash"))
+        began = [datetime.fromtimestamp(driver.node.at - ago_s) for ago_s in (61.0, 3 * 86_400.0)]
+        line = driver.line("session-2 ")
+        assert f"{began[0]:%H:%M} " in line
+        assert f"{began[1]:%b %d}" in line
+        await driver.press("~")
+        await driver.until(lambda: "1m01s" in driver.line("session-2 "))
 
 
 async def test_a_click_chooses_and_a_double_click_opens() -> None:

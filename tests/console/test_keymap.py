@@ -27,7 +27,7 @@ def keys(tmp_path: Path, text: str) -> Path:
 async def test_other_keys_do_what_ours_did_and_are_shown_everywhere(tmp_path: Path) -> None:
     """In the footer, the help and the menu; the old key does nothing."""
     rebind(
-        load(keys(tmp_path, '"agents.filter" = ["f6", "ctrl+f"]\n"agent.suspend" = "H"\n"app.quit" = "Q"'))
+        load(keys(tmp_path, '"agents.filter" = ["f6", "ctrl+f"]\n"agent.suspend" = "H"\n"app.leave" = "Q"'))
     )
     async with console() as driver:
         assert driver.shows("f6 filter")

@@ -54,6 +54,19 @@ def count_painted(widget: Any) -> list[int]:
     return painted
 
 
+def count_rows_made(table: AgentsTable) -> list[int]:
+    """The pids of the rows that are painted anew from here on; the others keep the lines that they have."""
+    made: list[int] = []
+    paint = table.painted
+
+    def counting(tones: Any, one: Any, *rest: Any) -> Any:
+        made.append(one[0])
+        return paint(tones, one, *rest)
+
+    table.painted = counting  # type: ignore[method-assign, assignment]
+    return made
+
+
 async def test_a_million_rows_are_a_screenful_of_lines() -> None:
     """The table is as tall as the agents are many; it paints what is in sight."""
     app = TableApp()
@@ -81,7 +94,7 @@ async def test_moving_the_cursor_paints_two_lines() -> None:
         assert change is not None
         app.table.show(change)
         await pilot.pause()
-        painted = count_painted(app.table)
+        painted = count_rows_made(app.table)
         app.table.move(1)
         await pilot.pause()
         assert set(painted) == {1, 2}
@@ -95,7 +108,7 @@ async def test_a_picture_in_which_one_agent_changed_paints_one_line() -> None:
         assert change is not None
         app.table.show(change)
         await pilot.pause()
-        painted = count_painted(app.table)
+        painted = count_rows_made(app.table)
         ask = app.view.ask()
         rows = [row(n, mailbox=9 if n == 5 else 0) for n in range(1, 1 + ask.limit)]
         change = app.view.fold(ask, list(NAMES), rows, matched=100, total=100, at=2.0, now=0.0)
@@ -103,6 +116,23 @@ async def test_a_picture_in_which_one_agent_changed_paints_one_line() -> None:
         app.table.show(change)
         await pilot.pause()
         assert set(painted) == {5}
+
+
+async def test_a_row_that_is_scrolled_is_not_painted_anew() -> None:
+    """Held down, a key scrolls thirty times a second."""
+    app = TableApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        change = answer(app.view, list(range(1, 101)))
+        assert change is not None
+        app.table.show(change)
+        await pilot.pause()
+        app.table.choose(22)
+        await pilot.pause()
+        made = count_rows_made(app.table)
+        app.table.move(1)
+        await pilot.pause()
+        assert app.view.top == 1
+        assert set(made) == {23, 24}  # which was chosen, and which is now
 
 
 async def test_of_a_changed_row_only_the_cells_that_differ_go_to_the_terminal() -> None:

@@ -9,8 +9,10 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual._compositor import ChopsUpdate
 
 from observe.console.collecting import collect_at_leisure
+from observe.console.narrow import NarrowUpdate
 from observe.console.screens import PageName
 from observe.console.thrift import difference, thrifty
 from tests.console.driving import LARGE, console
@@ -86,3 +88,36 @@ async def test_collections_are_ours_while_it_runs_and_pythons_afterwards() -> No
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+
+
+async def test_of_a_line_that_changes_in_part_only_that_part_is_written() -> None:
+    """The same screen, without the names and classes that stand to the left of the numbers."""
+    async with console(size=LARGE) as driver:
+        app, table = driver.app, driver.app.agents_page.table
+        screens = [pyte.Screen(200, 60), pyte.Screen(200, 60)]
+        streams = [pyte.Stream(one) for one in screens]
+        for stream in streams:
+            stream.feed(
+                app.screen._compositor.render_full_update().render_segments(app.console).replace("\n", "\r\n")
+            )
+        for number in range(5, 45):
+            driver.node.set(number, mailbox=number, load=number / 100)
+        written: list[tuple[str, str]] = []
+
+        def display(_screen: object, update: object) -> None:
+            if type(update) is ChopsUpdate:
+                whole, narrow = (
+                    one.render_segments(app.console) for one in (update, NarrowUpdate.of(update))
+                )
+                written.append((whole, narrow))
+
+        app._display = display  # type: ignore[method-assign, assignment]
+        await driver.refresh()
+        await driver.until(lambda: written)
+        for pair in written:
+            for stream, text in zip(streams, pair, strict=True):
+                stream.feed(text)
+        assert screens[0].buffer == screens[1].buffer
+        assert "".join(screens[1].display[table.region.y + 5]).count("%")
+        whole, narrow = (sum(len(pair[n]) for pair in written) for n in (0, 1))
+        assert narrow < 0.8 * whole

@@ -60,6 +60,9 @@ def table_of(agents: list[dict[str, int]]) -> Table:
         rows.extend([agent["since_us"], agent["activity"], agent["since_us"]])
     table.spawn(len(agents), spawned.tobytes(), 50_000_000)
     table.update(len(agents), rows.tobytes(), NOW_US)
+    for pid, agent in enumerate(agents, start=1):
+        for ago_s in (80, 40, 0)[3 - agent["mailbox"] :]:  # who has most waiting was restarted most often
+            table.chains.restarted(pid, pid, NOW_US / 1e6 - ago_s, crashed=ago_s > 0)
     return table
 
 
@@ -108,6 +111,19 @@ def test_a_page_is_a_slice_of_the_stably_sorted_table(
         order = sorted(rows, key=lambda row: row["pid"])
         order.sort(key=key, reverse=descending)
         assert [row[0] for row in shown.rows] == [row["pid"] for row in order][offset : offset + limit]
+
+
+def test_what_happened_in_the_last_minute_is_a_column_like_any_other() -> None:
+    """Who crashed a thousand times last week is well now; who did twice in this minute is not."""
+    quiet: dict[str, int] = {
+        "class": 2, "name": 4, "status": 1, "mailbox": 0, "handled": 0, "since_us": 0, "activity": 0
+    }  # fmt: skip
+    table = table_of([{**quiet, "mailbox": restarts} for restarts in (0, 3, 1, 2)])
+    shown = page(table, sort="restarts_min", descending=True, columns=["pid", "restarts_min", "crashes_min"])
+    assert shown.rows == [[2, 2, 1], [4, 2, 1], [3, 1, 0], [1, 0, 0]]
+    assert pids(table, filter="crashes_min>0") == [2, 4]
+    later_us = NOW_US + 61_000_000
+    assert answer(table, Query(filter="restarts_min>0"), later_us, 1.0).matched == 0
 
 
 @given(
