@@ -28,6 +28,12 @@ PHASES: Final = {
 WIDE: Final = 110
 """Cells from which on there is room for dates."""
 
+FIRST: Final = ("result", "message", "diff")
+"""Parts of an outcome that say most."""
+
+NAMED: Final = {"what": "result"}
+"""Parts of an outcome under another name: `what` is what was asked for."""
+
 LABEL: Final = 17
 NAMING: Final = ("agent", "name", "pid", "class", "modules", "task")
 """Parts of a target that say on whom."""
@@ -38,7 +44,7 @@ def headings(width: int) -> list[Piece]:
     """What the columns are."""
     time = f"{'time':<19}" if width >= WIDE else f"{'time':<8}"
     who, what = ("who         ", "what            ") if width >= WIDE else ("who       ", "what        ")
-    return [(f" {'record':>6}  {time}  {'outcome':<11}  {who}{what}on whom, why, result", "heading")]
+    return [(f"  {'record':>6}  {time}  {'outcome':<11}  {who}{what}on whom, why, result", "heading")]
 
 
 def record_lines(entries: Sequence[Entry], width: int, now: float) -> list[Line]:
@@ -127,7 +133,8 @@ def detail_lines(record: Record, family: Sequence[Record], width: int) -> list[L
     if record.phase != "noted":
         facts.append(("why", record.reason or "no reason was given", "text" if record.reason else "warn"))
     outcome = "text" if record.phase in ("completed", "requested", "noted") else tone
-    facts += [(name, value, outcome) for name, value in _flat("outcome", record.outcome or {})]
+    became = sorted(_flat("", record.outcome or {}), key=lambda one: one[0] not in FIRST)
+    facts += [(name, value, outcome) for name, value in became]
     facts += [(name, value, "text") for name, value in _flat("on", target)]
     facts += [("when", timestamp(record.wall), "text"), ("from", who.address, "text")]
     facts += [("trace", record.trace, "dim"), ("node", record.node, "dim")]
@@ -155,9 +162,7 @@ def _flat(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
     """Names and texts of what is nested: one a line, lists of differences one a difference."""
     if isinstance(value, dict) and depth < 2:
         for key, inner in value.items():
-            yield from _flat(
-                str(key) if depth else f"{name}.{key}" if name == "on" else str(key), inner, depth + 1
-            )
+            yield from _flat(f"{name}.{key}" if name else NAMED.get(str(key), str(key)), inner, depth + 1)
     elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         for one in value:
             yield name, difference(one)

@@ -38,7 +38,7 @@ def classes_text(one: ModuleLine, most: int = 6) -> str:
 def headings(width: int) -> list[Piece]:
     """What the columns are."""
     name = pad("module", _name_cells(width))
-    return [(f"     {name}  {'ver':>3}  {'lines':>6}  {'on the disk':<14}  agents", "heading")]
+    return [(f"      {name}  {'ver':>3}  {'lines':>6}  {'on the disk':<14}  agents", "heading")]
 
 
 def _name_cells(width: int) -> int:

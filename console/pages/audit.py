@@ -71,6 +71,7 @@ class AuditPage(ConsolePage):
         self._proving = False
         self._proven_at = 0.0
         self._looking = False
+        self._unread = False
         self._found: list[Entry] = []
         self._shown_below = 0
         self.filter_bar = FilterBar(
@@ -230,8 +231,12 @@ class AuditPage(ConsolePage):
         try:
             self._wanted = parse(text, self.observer.node.clock())
         except ValueError as error:
+            self._unread = True
             self.observer.say(str(error), "warn")  # it may be half typed: what was wanted before stays
             return
+        if self._unread:
+            self._unread = False
+            self.observer.say("")
         self.filter = text
         self.workers.cancel_group(self, "further")
         self.tail.forget_further()
