@@ -39,6 +39,7 @@ COMMANDS: Final = (
     "dead-letters",
     "budgets",
     "names",
+    "policies",
     "vitals",
     "watch",
     "trace",

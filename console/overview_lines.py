@@ -14,6 +14,8 @@ from observe.console.columns import (
     AGE_S,
     CHILD,
     CLASS,
+    CONTAINMENT,
+    LEVEL_TONES,
     LOAD,
     MAILBOX,
     MAILBOX_MAX,
@@ -22,6 +24,7 @@ from observe.console.columns import (
     REDUCTIONS,
     STATUS,
     STATUS_TONES,
+    UNCONTAINED,
     Piece,
     Row,
     load_tone,
@@ -109,11 +112,13 @@ def agent_pieces(row: Row) -> list[Piece]:
     """Who it is and what it does, after the number that brought it here."""
     name = row[NAME] or row[CHILD] or "root"
     status = one_line(str(row[STATUS]))
+    level = "" if row[CONTAINMENT] in UNCONTAINED else one_line(str(row[CONTAINMENT]))
     return [
         (f"{STATUS_GLYPHS.get(status, '?')} ", STATUS_TONES.get(status, "text")),
         (f"{clip(one_line(name), 32)} #{row[PID]}", "text"),
         (f"  {one_line(str(row[CLASS]))}", "dim"),
         (f"  {status}", STATUS_TONES.get(status, "dim")),
+        *([(f"  {level}", LEVEL_TONES.get(level, "hot"))] if level else []),
         (f"  up {duration(row[AGE_S])}", "faint"),
     ]
 

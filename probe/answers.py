@@ -20,6 +20,7 @@ from observe.probe.answers_code import CodeAnswers
 from observe.probe.answers_letters import LetterAnswers
 from observe.probe.answers_log import LogAnswers
 from observe.probe.answers_names import NameAnswers
+from observe.probe.answers_policies import PolicyReloads, found, policies_map
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
@@ -115,6 +116,8 @@ class Answers:
             "tree": self._tree,
             "resync": self._begin_resync,
             "approvals": lambda job: job.done(approvals_map(self._node)),
+            "policies": lambda job: job.done(policies_map(self._node)),
+            "found": lambda job: job.done(found(self._node, job.request)),
         }
         self._tasks = TaskAnswers(node)
         self._lookers = Lookers(
@@ -130,6 +133,8 @@ class Answers:
         self._code = CodeAnswers(node)
         self._reloads = Reloads(node)
         self._on_scheduler["reload"] = self._reload
+        self._policies = PolicyReloads(node)
+        self._on_scheduler["reload_policies"] = lambda job: self._policies.take(*self._ends(job))
         self._locals = crash_locals_of(node)
         self._locals.begin()
         self._traces = Traces(node, emitter.offer)

@@ -26,6 +26,10 @@ def told_checks() -> list[Check]:
             "it learns nothing from the answer: bound it with Budget(same_call=…), tell its model, or kill it",
         ),
         Check(
+            "deviates", _deviates, 0.0,
+            "it does what its policies do not expect: `observe inspect` shows its steps, `observe contain` fences it in",
+        ),
+        Check(
             "budget_nearly_spent", _spending, 0.0,
             "it ends at the limit: `observe inspect` shows what it spends on; renew the budget if that is well spent",
         ),
@@ -75,6 +79,10 @@ def _of_concern(picture: Picture, kind: str, check: str, what: str) -> Condition
 
 def _same_call(picture: Picture, _now: float) -> Condition | None:
     return _of_concern(picture, "same_call", "same_call", "making the same tool call again and again")
+
+
+def _deviates(picture: Picture, _now: float) -> Condition | None:
+    return _of_concern(picture, "deviates", "deviates", "deviating from what conformance policies expect")
 
 
 def _spending(picture: Picture, _now: float) -> Condition | None:

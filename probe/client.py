@@ -30,6 +30,7 @@ from observe.probe.client_audit import AuditClient
 from observe.probe.client_code import CodeClient
 from observe.probe.client_console import ConsoleClient
 from observe.probe.client_looks import LooksClient
+from observe.probe.client_policies import PoliciesClient
 from observe.probe.client_reload import ReloadClient
 from observe.probe.client_tasks import TasksClient
 from observe.probe.deaths import Deaths
@@ -102,7 +103,14 @@ def _client_of_recording(node: str | Sought | Card) -> NodeClient | None:
 
 
 class NodeClient(
-    ActionsClient, AuditClient, ReloadClient, TasksClient, ConsoleClient, CodeClient, LooksClient
+    ActionsClient,
+    AuditClient,
+    PoliciesClient,
+    ReloadClient,
+    TasksClient,
+    ConsoleClient,
+    CodeClient,
+    LooksClient,
 ):
     """An attached node. Made by `connect`. Its methods belong to the loop on which it was opened.
 

@@ -5,6 +5,7 @@
     checkpoint  a checkpoint is large
     letters     messages reach nobody
     drift       an agent behaves otherwise than its class (`observe.probe.drift`)
+    deviates    an agent has done something that a conformance policy does not expect there
 
 Nothing is judged in here: the probe decides whether what it is told is a finding. Kept only of agents that have activities
 or a plan, in bounds, and paid for where it happens: some four microseconds an activity.
@@ -16,6 +17,7 @@ import contextlib
 import marshal
 import time
 from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -179,6 +181,13 @@ class Concerns:
         if known is not None:
             known.at_s = float("-inf")
 
+    def deviated(self, pid: int, policy: str, text: str, facts: Mapping[str, str]) -> None:
+        """A conformance policy has seen something that it does not expect."""
+        known = self._standing.get(("deviates", pid))
+        times = int(known.amount) + 1 if known is not None else 1
+        evidence = {"policy": policy} | {name: line(fact, 400) for name, fact in facts.items()}
+        self._see("deviates", pid, times, line(f"{policy}: {text}"), evidence | {"times": times})
+
     def spent(self, owner: Agent, limit: str, used: float, allowed: float) -> None:
         """A budget is nearly spent."""
         share = used / allowed
@@ -230,7 +239,7 @@ class Concerns:
         agent = self._node.agents.get(pid)
         if agent is None:
             return False
-        if kind == "same_call":
+        if kind in ("same_call", "deviates"):
             return now_s - concern.at_s <= SAME_WITHIN_S
         if kind == "spending":
             return concern.evidence["limit"] == "wall_s" or (

@@ -245,6 +245,8 @@ class Emitter(Instrument):
         # Usually the run to which it belongs begins right after, and before this is told.
         refer(self._node, event.pid, lambda trace, span: facts.update(trace=trace, span=span))
         self._report((kind, facts))
+        if event.what == "violation":
+            self._concerns.deviated(event.pid, event.policy, event.reason, event.facts)
 
     def on_activity_start(self, agent: Agent, activity: Activity) -> None:
         self._concerns.activity_started(agent, activity)

@@ -43,7 +43,7 @@ from observe.probe.frames import (
     VitalsFrame,
     WorkersFrame,
 )
-from observe.probe.governed import said
+from observe.probe.governed import NEWS, said
 from observe.probe.picture import Picture
 from observe.probe.streams import BUFFERED_EVENTS
 from observe.probe.table import Malformed, Table
@@ -233,7 +233,7 @@ class Feed:
             self._filling.contain(frame.pid, frame.on)
         if frame.standing:
             return
-        if frame.verdict or frame.what == "containment":  # what monitored agents do is for the record alone
+        if frame.verdict or frame.what in NEWS:  # what monitored agents do is for the record alone
             facts = self._named(self.picture.table, frame.pid)
             self.picture.event("governed", frame.at, said(frame), pid=frame.pid, reason=frame.policy, **facts)
         self.on_governed(frame)

@@ -272,7 +272,7 @@ class GovernedFrame(FeedFrame):
     name: str | None = None
     class_name: str = Field(alias="class")
     what: str
-    """`activity`, `send`, `containment`, `violation`, `approval`; of a monitored agent `begin`, `end`, `handled`, `send`."""
+    """`activity`, `send`, `containment`, `violation`, `approval`, `policies` (of the node, pid 0); of a monitored agent `begin`, `end`, `handled`, `send`."""
     on: str
     """The activity, the recipient, the level."""
     verdict: str = ""
@@ -283,6 +283,8 @@ class GovernedFrame(FeedFrame):
     trace: str = TraceId
     span: str = SpanId
     """Where the agent was in its trace; empty where nothing is traced."""
+    facts: dict[str, str] = Field(default_factory=dict, max_length=16)
+    """Of a violation: `expected`, `actual`, `state`, `sequence`."""
     standing: bool = False
     """No news: how far the agent is contained, told again after a `hello`."""
 

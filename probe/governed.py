@@ -12,6 +12,11 @@ from observe.audit.record import Phase, Who
 from observe.probe.agent_records import AgentRecords
 from observe.probe.frames import GovernedFrame
 
+NEWS: Final = frozenset({"containment", "policies", "violation"})
+"""What is an event without a verdict as well."""
+
+PHASES: Final[dict[str, Phase]] = {"deny": "denied", "failed": "failed"}
+
 MOST_A_SECOND: Final = 500
 """An agent in a loop must not fill the disk with what it is denied; the log takes some 20,000 records a second."""
 
@@ -29,10 +34,10 @@ class GovernedRecords(AgentRecords):
         target = self._about(
             **{"pid": frame.pid, "name": frame.name, "class": frame.class_name, "on": frame.on}
         )
-        phase: Phase = "denied" if frame.verdict == "deny" else "completed"
+        phase: Phase = PHASES.get(frame.verdict, "completed")
         if frame.what == "approval":  # asked and decided belong together, as the records of one command do
             phase = "requested" if frame.verdict in ("approve", "escalate") else phase
-        outcome = {"verdict": frame.verdict, "policy": frame.policy}
+        outcome = {"verdict": frame.verdict, "policy": frame.policy} | frame.facts
         self._scribe.write(
             phase,
             self._written,
@@ -50,11 +55,15 @@ class GovernedRecords(AgentRecords):
 
 def said(frame: GovernedFrame) -> str:
     """For people: `session-3 (pid 17): denied tool:refund by refunds: more than 100`."""
+    if frame.what == "policies":
+        return f"policies of {frame.on}: {frame.reason}"
     who = f"{frame.name or frame.class_name} (pid {frame.pid})"
     why = f": {frame.reason}" if frame.reason else ""
     by = f" by {frame.policy}" if frame.policy else ""
     if frame.what == "containment":
         return f"{who} is contained: {frame.on}{by}{why}"
+    if frame.what == "violation":
+        return f"{who} deviates{by}{why}"
     word = {"deny": "denied", "allow": "allowed", "approve": "waits for approval of"}.get(
         frame.verdict, frame.what
     )

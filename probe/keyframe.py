@@ -75,6 +75,7 @@ def snapshot(picture: Picture, feed: Feed) -> Snapshot:
         "vitals": None if vitals.newest is None else {"t": "", **vitals.newest.model_dump()},
         "samples": [sample.to_wire() for sample in vitals.samples(SAMPLES)],
         "spans": picture.spans.to_map(),
+        "contained": table.contained(),
     }
     return Snapshot(
         len(table),
@@ -118,6 +119,9 @@ def restore(key: dict[str, Any], picture: Picture) -> int | None:
         {name: _wide(key["floats"].get(name, nothing), size, np.float64) for name in FLOATS},
         int(key["newest_us"]),
     )
+    for level, pids in key.get("contained", {}).items():
+        for pid in pids:
+            table.contain(int(pid), str(level))
     picture.show(table)
     if "spans" in key:
         picture.spans.restore(key["spans"])

@@ -66,6 +66,7 @@ def governed_report(event: Governed) -> Report:
         "reason": line(event.reason),
         "policy": line(event.policy),
         "record": event.record,
+        "facts": {name: line(text, 400) for name, text in event.facts.items()},
     }
 
 

@@ -36,7 +36,8 @@ from observe.probe.desk import Desk
 from observe.probe.errors import BadFrame, Refusal
 from observe.probe.far_socket import FarSocket
 from observe.probe.feed import Feed
-from observe.probe.frames import Config
+from observe.probe.finding_orders import FindingOrders
+from observe.probe.frames import Config, GovernedFrame
 from observe.probe.governed import GovernedRecords
 from observe.probe.holder_watch import HolderWatch
 from observe.probe.key_job import KeyJob
@@ -163,7 +164,7 @@ class Server:
             self._scribe, config.incarnation, self._asks.on_behalf, reason_for=config.reason_for
         )
         self._governed = GovernedRecords(self._scribe, config.incarnation)
-        self._feed.on_governed = self._governed.take
+        self._feed.on_governed = self._on_governed
         self._desk = Desk(
             self._picture,
             self._keys,
@@ -172,6 +173,10 @@ class Server:
             self._asks,
             self._send_client,
             self._coroner.deaths,
+        )
+        self._orders = FindingOrders(
+            self._desk.standing.condition,
+            lambda op, fields, done: self._asks.ask(op, fields, done, time.monotonic()),
         )
         self._metrics = self._make_metrics()
         self._desk.more_statistics = lambda: (
@@ -547,6 +552,11 @@ class Server:
         if self._metrics is not None and self._feed.is_greeted:
             self._metrics.look(time.monotonic())
         self._desk.standing.look(picture, time.monotonic(), at)
+        self._orders.look()
+
+    def _on_governed(self, frame: GovernedFrame) -> None:
+        self._governed.take(frame)
+        self._orders.take(frame)
 
     @property
     def _name(self) -> str:

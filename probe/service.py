@@ -237,6 +237,8 @@ class Service:
             return
         if endpoint:
             self._emitter.resync()
+            if self._node.policies is not None:
+                self._node.policies.tell()  # for the record of this probe, which has not heard of them
             if not self._ready.done():
                 self._ready.set_result(None)
         elif not self._ready.done():

@@ -105,6 +105,11 @@ class Standing:
         standing.sort(key=lambda finding: finding.since)
         return StandingFindings(findings=standing, begun=self._begun, untold=self._untold).to_wire()
 
+    def condition(self, check: str) -> Condition | None:
+        """What a check has found, if that stands."""
+        seen = self._seen.get(check)
+        return seen.condition if seen is not None and seen.stands else None
+
     def counts(self) -> dict[str, int]:
         """For each check that stands how many agents it is about; 0 for the others."""
         return {

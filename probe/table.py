@@ -120,6 +120,13 @@ class Table:
         else:
             self._contained[pid] = LEVELS.index(level) if level in LEVELS else len(LEVELS) - 1
 
+    def contained(self) -> dict[str, list[int]]:
+        """Who is contained how far: pids by level."""
+        found: dict[str, list[int]] = {}
+        for pid, level in self._contained.items():
+            found.setdefault(LEVELS[level], []).append(pid)
+        return found
+
     def containment(self, rows: NDArray[np.intp] | None = None) -> Ints:
         """The number of the level of these rows, or of all."""
         levels = np.zeros(self._size if rows is None else len(rows), dtype=np.int64)

@@ -286,6 +286,8 @@ class Approvals:
 
     def _keep(self, one: Waiting, outcome: Outcome, is_allowed: bool, by: str, reason: str) -> None:
         agent = one.agent
+        if self._governing.conforming is not None:
+            self._governing.conforming.decided(agent, one.name, one.said, outcome == "granted")
         self.past.add(
             Decided(
                 one.number, agent._o_pid, agent._o_child.name, type(agent).__name__, one.name, plain(one.said),

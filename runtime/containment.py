@@ -477,7 +477,14 @@ class Watcher(Tap):
         self._governing.report(agent, "handled", type(handled.message).__name__, "", why, "")
 
 
-def contain_at_least(owner: Agent, level: Level, reason: str, by: str) -> Change | None:
+def contain_at_least(
+    owner: Agent,
+    level: Level,
+    reason: str,
+    by: str,
+    tools: tuple[str, ...] | None = None,
+    recipients: tuple[str, ...] | None = None,
+) -> Change | None:
     """What a budget, a finding or a policy orders: all below a supervisor, and never a lower level than stands. Returns None where
     nothing had to be done or could be."""
     containment = owner._o_node.govern().containment
@@ -485,7 +492,9 @@ def contain_at_least(owner: Agent, level: Level, reason: str, by: str) -> Change
     if standing is not None and RANK[standing.level] >= RANK[level]:
         return None
     try:
-        return containment.contain(owner, level, subtree=owner._o_system, reason=reason, by=by)
+        return containment.contain(
+            owner, level, subtree=owner._o_system, tools=tools, recipients=recipients, reason=reason, by=by
+        )
     except ActionRefused as refusal:
         logger.error("%s could not be contained: %s", owner._o_text(), refusal)
         return None
@@ -507,7 +516,9 @@ def _above(agent: Agent) -> Agent | None:
 
 
 def _is_listed(attempt: Attempt, patterns: tuple[str, ...]) -> bool:
-    names = [attempt.name]
+    names = [
+        attempt.name.removeprefix("approval:")
+    ]  # waiting for leave to do what is listed is no more than that
     if attempt.target is not None:
         names.append(type(attempt.target).__name__)
         if attempt.target is attempt.agent:

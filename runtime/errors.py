@@ -25,6 +25,7 @@ RuntimeFault
 ├── Denied           a policy does not allow what an agent was about to do; `.policy` names it
 │   ├── Contained    nor does the containment of the agent; `.level` says how far it is fenced in
 │   └── ApprovalRefused  nor does the person who was asked, or nobody answered in time
+├── PoliciesRefused  policies cannot be read or make no sense; those that held before hold on
 ├── BudgetExceeded   an agent, or the tree it belongs to, has used up what its spec allows
 ├── NodeDown         the node is not running (any more), or belongs to the parent of a forked process
 ├── PreemptionUnavailable  `preempt=True` cannot be had here; the message says why
@@ -37,6 +38,8 @@ from __future__ import annotations
 
 import sys
 from asyncio import CancelledError
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -197,6 +200,33 @@ class Denied(RuntimeFault):
         self.why = why
         self.policy = policy
         """The name of the policy that has decided."""
+
+
+class PoliciesRefused(RuntimeFault):
+    """Policies that cannot be read, or make no sense. A node does not start with them; one that runs keeps those that it has."""
+
+    def __init__(self, source: str, faults: Sequence[PolicyFault]) -> None:
+        self.source = source
+        """The file."""
+        self.faults = tuple(faults)
+        """What is wrong, in the order of the lines."""
+        super().__init__("; ".join(fault.text_of(source) for fault in self.faults))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFault:
+    """One thing that is wrong with a file of policies."""
+
+    text: str
+    line: int = 0
+    """From 1; 0 where it is about the whole."""
+    rule: str = ""
+    """The name of the policy that it is about."""
+
+    def text_of(self, source: str) -> str:
+        """For people: `shop.yaml:12: refunds: where.amount: no number`."""
+        where = f"{source}:{self.line}" if self.line else source
+        return f"{where}: {self.rule}: {self.text}" if self.rule else f"{where}: {self.text}"
 
 
 class Contained(Denied):

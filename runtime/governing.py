@@ -15,8 +15,8 @@ import itertools
 import logging
 import re
 from asyncio import TimerHandle
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from observe.runtime.clock import wall_s
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from observe.runtime.activity import Activity
     from observe.runtime.agent import Agent
     from observe.runtime.approvals import Approvals
-    from observe.runtime.containment import Containment
+    from observe.runtime.conformance import Machine
+    from observe.runtime.conforming import Conforming
+    from observe.runtime.containment import Containment, Level
     from observe.runtime.node import Node
+    from observe.runtime.policies import Policies
 
 logger = logging.getLogger("observe.runtime")
 
@@ -44,7 +47,7 @@ _APPROVAL: Final = re.compile(r"\((\d+)\)$")
 _numbers: Final = itertools.count(1)
 """Of what was decided in this process."""
 
-Verdict = Literal["allow", "deny", "approve"]
+Verdict = Literal["allow", "deny", "approve", "contain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,10 @@ class Decision:
     """Of `approve`: it takes two people with different keys."""
     escalate: tuple[tuple[float, str], ...] = ()
     """Of `approve`: who is told when nobody has answered after so many seconds."""
+    level: Level | None = None
+    """Of `contain`: to which the agent is fenced in; then its containment decides."""
+    tools: tuple[str, ...] | None = None
+    recipients: tuple[str, ...] | None = None
 
 
 ALLOW: Final = Decision("allow")
@@ -94,7 +101,7 @@ def need_approval(
 class Attempt:
     """What an agent is about to do, or is doing."""
 
-    __slots__ = ("activity", "agent", "message", "target")
+    __slots__ = ("activity", "agent", "is_open", "message", "target")
 
     def __init__(
         self,
@@ -102,8 +109,11 @@ class Attempt:
         activity: Activity | None = None,
         target: Agent | None = None,
         message: Any = None,
+        is_open: bool = False,
     ) -> None:
         self.agent = agent
+        self.is_open = is_open
+        """The activity has begun already, and is looked at again."""
         self.activity = activity
         """None for a send."""
         self.target = target
@@ -147,7 +157,7 @@ class Governed:
     name: str | None
     class_name: str
     what: str
-    """`activity`, `send`, `containment`, `violation`, `approval`; or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
+    """`activity`, `send`, `containment`, `violation`, `approval`, `policies` (of the node: pid 0); or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
     on: str
     """The activity, the recipient, the level."""
     verdict: str
@@ -157,6 +167,8 @@ class Governed:
     """Which policy has decided; of containment who has ordered it."""
     record: str = ""
     """The `command_id` of its records in the audit log."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Of a violation: `expected`, `actual`, `state` and `sequence`."""
 
 
 class Judge(Protocol):
@@ -192,6 +204,10 @@ class Governing:
         """What waits for a person."""
         self.approver: Approver | None = self.approvals
         """Who asks people. While there is nobody, what needs an approval is denied."""
+        self.policies: Policies | None = None
+        """Those of the node (`Node(policies=...)`), which are asked before the other judges."""
+        self.conforming: Conforming | None = None
+        """Follows what agents do, in which order; asked last."""
         self._judges: list[Judge] = []
         self._timer: TimerHandle | None = None
         self._sees_sends = False
@@ -209,13 +225,29 @@ class Governing:
         self.update()
         self.review()
 
+    def set_policies(self, policies: Policies | None, machines: Sequence[Machine] = ()) -> None:
+        """Have these be the node's policies from here on, also for what has begun already."""
+        self.policies = policies
+        before = self.conforming
+        if tuple(machines) != (before.machines if before is not None else ()):
+            from observe.runtime.conforming import Conforming  # not where nobody has machines
+
+            self.conforming = Conforming(self, machines) if machines else None
+            if self.conforming is not None:
+                self.conforming.begin(before)
+            elif before is not None:
+                before.end()
+        self.update()
+        self.review()
+
     def update(self) -> None:
         """What judges or containment say has changed: look at messages or do not."""
-        sees = self.containment.sees_sends or any(one.sees_sends for one in self._judges)
+        judges = self._asked()
+        sees = self.containment.sees_sends or any(one.sees_sends for one in judges)
         if sees != self._sees_sends:
             self._sees_sends = sees
             set_guard(self, guard_send if sees else None)
-        if any(one.depends_on_time for one in self._judges):
+        if any(one.depends_on_time for one in judges):
             if self._timer is None and not self.node.scheduler.closed:
                 self._timer = self.node.loop.call_later(REVIEW_S, self._review_again)
         elif self._timer is not None:
@@ -236,13 +268,35 @@ class Governing:
         decision = self.containment.judge(attempt)
         if decision.verdict != "allow":
             return decision
-        for one in self._judges:
+        for one in self._asked():
             said = one.judge(attempt)
+            if said.verdict == "contain":
+                said = self._contain(attempt, said)
             if said.verdict != "allow":
                 return said
             if said.policy and not decision.policy:
                 decision = said
         return decision
+
+    def _asked(self) -> list[Judge]:
+        first = [] if self.policies is None else [self.policies]
+        last = [] if self.conforming is None or not self.conforming.judges else [self.conforming]
+        return [*first, *self._judges, *last]
+
+    def _contain(self, attempt: Attempt, decision: Decision) -> Decision:
+        """A policy wants the agent fenced in for this. What it has tried is then for its containment to decide."""
+        from observe.runtime.containment import RANK, contain_at_least
+
+        assert decision.level is not None
+        by = f"policy {decision.policy}"
+        reason = decision.reason or f"it tried {attempt.text}"
+        contain_at_least(
+            attempt.agent, decision.level, reason, by, tools=decision.tools, recipients=decision.recipients
+        )
+        if RANK[self.containment.level_of(attempt.agent)] < RANK[decision.level]:
+            return deny(f"it could not be contained: {reason}", decision.policy)
+        said = self.containment.judge(attempt)
+        return Decision("allow", decision.reason, decision.policy) if said.verdict == "allow" else said
 
     def admit_now(self, activity: Activity) -> None:
         """An activity is about to begin, in code that cannot wait.
@@ -265,6 +319,7 @@ class Governing:
         """
         attempt = Attempt(activity.agent, activity)
         decision = self.judge(attempt)
+        policy = decision.policy
         if decision.verdict == "approve" and activity.is_approved:
             decision = ALLOW  # the agent's own code has asked
         elif decision.verdict == "approve":
@@ -273,10 +328,12 @@ class Governing:
             else:
                 decision = await self.approver.approve(attempt, decision)
                 if decision.verdict == "allow":
+                    activity.is_approved = True
                     now = self.judge(attempt)  # the wait may have been long
-                    decision = now if now.verdict == "deny" else decision
-                activity.is_approved = decision.verdict == "allow"
-        self._settle(attempt, decision)
+                    if now.verdict == "deny":
+                        activity.is_approved = False
+                        decision = now
+        self._settle(attempt, decision, policy)
 
     def admit_send(self, agent: Agent, target: Agent, message: Any) -> None:
         """An agent is about to send something.
@@ -291,11 +348,17 @@ class Governing:
         if decision.verdict == "deny":
             self._settle(attempt, decision)
 
-    def _settle(self, attempt: Attempt, decision: Decision) -> None:
+    def _settle(self, attempt: Attempt, decision: Decision, policy: str = "") -> None:
+        if decision.verdict == "deny":
+            self._count_denied(policy or decision.policy)
         if decision.policy or decision.verdict != "allow":
             self.tell(attempt.agent, attempt.kind, attempt.name, decision)
         if decision.verdict == "deny":
             raise self._error(attempt, decision)
+
+    def _count_denied(self, policy: str) -> None:
+        if self.policies is not None and policy in self.policies.names:
+            self.policies.denied[policy] += 1
 
     def _error(self, attempt: Attempt, decision: Decision) -> Denied:
         if decision.error is not None:
@@ -310,9 +373,10 @@ class Governing:
         cancelled = 0
         for one in list(self.node.agents.values()) if agent is None else [agent]:
             for activity in list(one._o_activities or ()):
-                decision = self.judge(Attempt(one, activity))
+                attempt = Attempt(one, activity, is_open=True)
+                decision = self.judge(attempt)
                 if decision.verdict == "deny":
-                    cancelled += self._revoke(Attempt(one, activity), decision)
+                    cancelled += self._revoke(attempt, decision)
         return cancelled
 
     def _review_again(self) -> None:
@@ -329,6 +393,7 @@ class Governing:
             activity.cancel(decision.reason, self._error(attempt, decision))
         except ActionRefused:
             return False
+        self._count_denied(decision.policy)
         self.tell(agent, "activity", activity.name, decision)
         return True
 
@@ -338,21 +403,31 @@ class Governing:
         """Let instruments know what was decided."""
         self.report(agent, what, on, decision.verdict, decision.reason, decision.policy)
 
-    def report(self, agent: Agent, what: str, on: str, verdict: str, reason: str, policy: str) -> None:
-        """The same, in words."""
-        hooks = agent._o_node.instruments.on_governed
+    def report(
+        self,
+        agent: Agent | None,
+        what: str,
+        on: str,
+        verdict: str,
+        reason: str,
+        policy: str,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
+        """The same, in words; without an agent, of the node itself."""
+        hooks = self.node.instruments.on_governed
         if hooks:
             event = Governed(
                 at=wall_s(),
-                pid=agent._o_pid,
-                name=agent._o_child.name,
-                class_name=type(agent).__name__,
+                pid=0 if agent is None else agent._o_pid,
+                name=None if agent is None else agent._o_child.name,
+                class_name="" if agent is None else type(agent).__name__,
                 what=what,
                 on=on,
                 verdict=verdict,
                 reason=reason,
                 policy=policy,
                 record=_record_of(what, on),
+                facts=facts or {},
             )
             for hook in hooks:
                 hook(event)

@@ -11,7 +11,7 @@ import secrets
 import socket
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -43,6 +43,7 @@ from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
     from observe.runtime.governing import Governing
+    from observe.runtime.policy_set import NodePolicies, Policy
     from observe.runtime.reload.reloader import Reloader
     from observe.runtime.reload.watching import Watching
     from observe.runtime.workers.limits import Limits
@@ -100,6 +101,7 @@ class Node:
             then nothing of them is kept.
         watch: reload modules of the project when their files are saved (docs/reload.md). For development.
         workers: spread agents over so many worker processes besides this one (docs/runtime.md, "Processes").
+        policies: what agents may do (docs/policies.md): rules and machines, or the path of a YAML file, which is read again when it changes.
 
     Raises:
         ValueError: the name has characters that a node's name may not have, or `watchdog_s` is not above 0.
@@ -122,6 +124,7 @@ class Node:
         workers: int = 0,
         watch: bool = False,
         tasks: bool = False,
+        policies: Sequence[Policy] | str | os.PathLike[str] | None = None,
     ) -> None:
         if type(workers) is not int or not 0 <= workers <= 256:
             raise ValueError(f"workers is a number of processes from 0 to 256, not {workers!r}")
@@ -178,6 +181,12 @@ class Node:
         self._reloader: Reloader | None = None
         self.governing: Governing | None = None
         """What agents may do; None while nobody governs anything. `govern()` makes it."""
+        self.policies: NodePolicies | None = None
+        """What agents may do, as declared for the node; None where nothing was."""
+        if policies is not None:
+            from observe.runtime.policy_set import NodePolicies  # not for a node that never governs
+
+            self.policies = NodePolicies(self, policies)
         self._watch = watch
         self._watching: Watching | None = None
 
@@ -190,10 +199,13 @@ class Node:
             NodeDown: the node has been started before; make another Node.
             StoreFault: its store cannot be used.
             PreemptionUnavailable: the node was to preempt, and cannot here.
+            PoliciesRefused: the file of its policies cannot be read or makes no sense.
         """
         if self._scheduler is not None:
             raise NodeDown("a node runs once; make another Node to start again")
         await self._open()
+        if self.policies is not None:
+            await self._begin_policies(self.policies)
         if self._worker_count:
             self._open_workers().start()
         spec = ChildSpec(
@@ -209,6 +221,15 @@ class Node:
             self._watching = Watching(self)
             self._watching.start()
         return self
+
+    async def _begin_policies(self, policies: NodePolicies) -> None:
+        try:
+            await policies.start()
+        except BaseException:
+            await self._close()
+            raise
+        if self._worker_count:
+            logger.warning("agents in worker processes of %s are not under its policies", self.name)
 
     async def _open(self) -> None:
         """Everything that is there before the first agent."""
@@ -250,6 +271,8 @@ class Node:
             return
         if self._watching is not None:
             await self._watching.stop()
+        if self.policies is not None:
+            await self.policies.stop()
         if self._root is not None and self._root._o_status != EXITED:
             self._lifecycle.exit(self._root, SHUTDOWN)
             done, _ = await asyncio.wait([self._stopped], timeout=timeout_s)
@@ -263,6 +286,11 @@ class Node:
             await self._lifecycle.workers.close()
         if self._scheduler.preempter is not None:
             await self._scheduler.preempter.end_tasks()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Nobody runs (any more): let go of everything."""
+        assert self._scheduler is not None
         if self.governing is not None:
             self.governing.close()
         self._scheduler.close()

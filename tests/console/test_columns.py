@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from observe.console.columns import COLUMNS, GAP, NAMES, fit
+from observe.console.overview_lines import agent_pieces
 from observe.probe import wire
 
 
@@ -53,3 +54,10 @@ def test_a_cell_has_exactly_the_width_of_its_column(row: tuple[object, ...], mor
     for column in COLUMNS:
         cells = column.width + more
         assert sum(cell_len(text) for text, _ in column.cell(row, cells)) == cells, column.name
+
+
+def test_the_overview_says_how_far_an_agent_is_contained() -> None:
+    row = tuple({"name": "ann", "status": "idle", "containment": "isolated"}.get(name, 0) for name in NAMES)
+    assert ("  isolated", "hot") in agent_pieces(row)
+    free = tuple({"name": "ann", "status": "idle", "containment": "none"}.get(name, 0) for name in NAMES)
+    assert [text for text, _ in agent_pieces(free)][-2:] == ["  idle", "  up 0"]

@@ -21,7 +21,7 @@ ELSEWHERE = {
     "trace",
     "trace_function",
     "profile",
-}
+} | {"reload_policies"}
 """Commands that are about no agent and have a key, or a command, of their own."""
 
 

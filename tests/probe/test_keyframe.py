@@ -45,8 +45,11 @@ def test_what_is_put_away_comes_back(gone: list[int]) -> None:
     before = shop(100)
     if gone:
         before.table.exit(len(gone), array("q", gone).tobytes())
+    before.table.contain(7, "isolated")
+    before.table.contain(9, "monitored")
     key = decode(encode(keyframe.take(before, Feed(before))))
     assert page(restored(key)) == page(before)
+    assert restored(key).table.contained() == {"isolated": [7], "monitored": [9]}
 
 
 def test_a_picture_without_agents_comes_back() -> None:

@@ -77,6 +77,7 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
         for role in ("viewer", "operator", "admin")
     }
     reading = {
+        "policies",
         "log",
         "budgets",
         "names",
@@ -92,7 +93,8 @@ def test_each_role_may_do_what_those_below_it_may() -> None:
         "contain", "reset_budget", "approve", "refuse", "log_level", "collect_garbage", "cancel_task", "control", "trace", "trace_function", "profile", "canary",
     }  # fmt: skip
     assert may["operator"] == reading | acting
-    assert may["admin"] == reading | acting | {"edit", "reload", "rotate_key", "yield"} == set(VERBS)
+    reloading = {"reload", "reload_policies"}
+    assert may["admin"] == reading | acting | reloading | {"edit", "rotate_key", "yield"} == set(VERBS)
 
 
 def test_a_fingerprint_tells_keys_apart_and_is_no_key() -> None:

@@ -16,6 +16,7 @@ from tests.probe.fake_service import FakeService, RawClient
 KEYS: Final = {role: new_key_pair() for role in RANK}
 
 TABLE: Final = {
+    "policies": "viewer", "reload_policies": "admin",
     "log": "viewer",
     "budgets": "viewer",
     "names": "viewer",

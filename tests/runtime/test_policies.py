@@ -92,7 +92,7 @@ async def test_messages_are_authorised_by_name_and_class(node: Node) -> None:
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"effect": "maybe"}, "allows, denies or approves"),
+        ({"effect": "maybe"}, "allows, denies, approves or contains"),
         ({"hours": "9-17"}, "hours are such as"),
         ({"where": {"amount": ">much"}}, "no number"),
         ({"agents": "Session"}, "lists of texts"),
