@@ -48,6 +48,7 @@ def death(report: Document) -> RenderableType:
         ]
         if total > SHOWN_ACTIVITIES:
             parts.append(Text(f"  and {total - SHOWN_ACTIVITIES:,} more", "dim"))
+    parts += _open_spans(report)
     if report["events"]:
         parts.append(Text("last events"))
         parts += [
@@ -75,9 +76,26 @@ def autopsy(found: Document) -> RenderableType:
     if not (found["crashed"] or found["grew"] or found["held"] or found["death"]):
         parts.append(Text("nothing crashed, no mailbox grew, nobody held the scheduler", "green"))
     parts += [Text(f"  {clock(event['at'])}  {one_line(event['text'])}") for event in found["events"]]
-    if found["death"] is not None:
+    if found["death"] is None:
+        parts += _open_spans(found)
+    else:
         parts.append(death(found["death"]))
     return Group(*parts)
+
+
+def _open_spans(report: Mapping[str, Any]) -> list[RenderableType]:
+    total = report["open_spans_total"]
+    if not total:
+        return []
+    shown = report["open_spans"][:SHOWN_ACTIVITIES]
+    parts: list[RenderableType] = [Text(f"{plural(total, 'span')} open at the end")]
+    parts += [
+        Text(f"  {one_line(one['name'])} for {duration(one['for_s'])}  {one_line(one['agent'])}  trace {one['trace_id']}")
+        for one in shown
+    ]  # fmt: skip
+    if total > len(shown):
+        parts.append(Text(f"  and {total - len(shown):,} more", "dim"))
+    return parts
 
 
 def _statuses(by_status: Mapping[str, int]) -> str:

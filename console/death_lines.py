@@ -51,6 +51,14 @@ def death_lines(death: Death | None, folds: Folds) -> list[Line]:
         )
         for one in death.open_activities[:MOST_OPEN]
     ])  # fmt: skip
+    lines += _section(folds, "spans", "Open spans", death.open_spans_total, [
+        Line(
+            f"death/spans/{one.span_id}",
+            ((f"{one_line(one.name)} for {duration(one.for_s)}  ", "info"), (f"{one_line(one.agent)}  ", "text"), (f"trace {one.trace_id}", "dim")),
+            2, pid=one.pid or None,
+        )
+        for one in death.open_spans[:MOST_OPEN]
+    ])  # fmt: skip
     stacks: list[Line] = []
     for number, stack in enumerate(death.stacks):
         stacks.append(Line(f"death/stacks/{number}", ((one_line(stack.thread), "text"),), 2))

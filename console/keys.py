@@ -176,7 +176,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     # trace sessions
     Action("open", "traces", ("enter",), "Open", "From a session to its events; there, open the agent.", footer="open"),
     Action("filter", "traces", ("slash",), "Filter", "Show only the events whose lines have all these words, and none of those after a -.", footer="filter"),
-    Action("chart", "traces", ("o",), "Chart or lines", "Draw the events as a sequence chart with agents as lanes, or as lines.", footer="chart"),
+    Action("chart", "traces", ("o",), "Lines, chart, waterfall", "Draw the events as lines, as a sequence chart with agents as lanes, or as bars on one scale of time.", footer="chart"),
     Action("order", "traces", ("S",), "Newest first or last", "Turn the order of the events round."),
     Action("stop", "traces", ("X",), "Stop or forget", "End the chosen session; take one that has ended off the list.", footer="stop"),
     Action("save", "traces", ("s",), "Save the events…", "What the session keeps, and passes the filter, as a file of `observe trace`, or as a drawing."),

@@ -10,9 +10,12 @@ from observe.console.format import clip, clock_ms, duration, one_line, pad, plur
 from observe.console.lines import Line
 from observe.console.sequence import as_text, chart
 from observe.console.trace_lines import line as rich_line
+from observe.console.waterfall import as_lines, bars
 from observe.probe.wire_traces import TraceEvent
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from observe.console.trace_feed import Session
 
 STEP_TONES: Final = {"crash": "bad", "error": "bad", "exit": "warn", "restart": "info", "spawn": "good", "state": "accent"}  # fmt: skip
@@ -90,8 +93,13 @@ def session_of(line: Line | None) -> int | None:
 
 def event_line(event: TraceEvent) -> Line:
     """As `observe trace` shows it, on one line."""
-    text = rich_line(event)
+    return Line(f"event/{event.n}", _pieces(rich_line(event)), pid=event.pid or None)
+
+
+def _pieces(text: Text) -> tuple[Piece, ...]:
     plain, pieces, end = text.plain, [], 0
+    if text.style and not text.spans:
+        return ((one_line(plain), TONES.get(str(text.style), "text")),)
     for span in text.spans:
         if span.start > end:
             pieces.append((one_line(plain[end : span.start]), "text"))
@@ -99,7 +107,7 @@ def event_line(event: TraceEvent) -> Line:
         end = span.end
     if end < len(plain):
         pieces.append((one_line(plain[end:]), "text"))
-    return Line(f"event/{event.n}", tuple(pieces), pid=event.pid or None)
+    return tuple(pieces)
 
 
 def chart_lines(events: Sequence[TraceEvent], width: int) -> tuple[str, list[Line]]:
@@ -116,6 +124,19 @@ def chart_lines(events: Sequence[TraceEvent], width: int) -> tuple[str, list[Lin
         rest = one_line(text[len(time) :])
         lines.append(Line(f"{key}/{seen[key]}", ((time, "dim"), (rest, tone)), full=step.label))
     return head, lines
+
+
+def waterfall_lines(events: Sequence[TraceEvent], width: int) -> tuple[str, list[Line]]:
+    """The scale of time, and a line a piece of work."""
+    drawn = bars(events)
+    head, *texts = as_lines(drawn, width)
+    if not drawn:
+        return "", [Line("none", ((head.plain, "dim"),))]
+    lines = [
+        Line(f"bar/{number}", _pieces(text), full=text.plain.rstrip(), pid=bar.pid or None)
+        for number, (bar, text) in enumerate(zip(drawn, texts, strict=False))
+    ]
+    return head.plain, [*lines, *(Line("more", _pieces(text)) for text in texts[len(drawn) :])]
 
 
 def where_pieces(

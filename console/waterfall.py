@@ -68,10 +68,16 @@ def bars(events: Sequence[TraceEvent]) -> list[Bar]:
     for number, bar in enumerate(found):
         parent = _parent(bar, found, number)
         (parent.inner if parent is not None else roots).append(bar)
+    return in_order(roots)
+
+
+def in_order(roots: Sequence[Bar]) -> list[Bar]:
+    """Each followed by what is below it, with its depth."""
     ordered: list[Bar] = []
     waiting = [(bar, 0) for bar in reversed(roots)]
     while waiting:
-        bar, bar.depth = waiting.pop()
+        bar, depth = waiting.pop()
+        bar.depth = depth
         ordered.append(bar)
         waiting += [(inner, bar.depth + 1) for inner in reversed(bar.inner)]
     return ordered

@@ -10,9 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from observe.probe.deaths import BusyAgent, Death, DeathFiles, Deaths, ThreadStack
+from observe.probe.deaths import BusyAgent, Death, DeathFiles, Deaths, OpenSpanTold, ThreadStack
+from observe.probe.frames import OpenSpan
 from observe.probe.last_breath import Ending, HighWater, MemoryKills, signal_name
 from observe.probe.node_watch import NodeWatch
+from observe.probe.open_book import OpenBook
 from observe.probe.picture import Picture
 from observe.probe.stacks import last_dump
 from observe.probe.wire import STATUS_NAMES, Event, Held
@@ -20,7 +22,7 @@ from observe.probe.wire import STATUS_NAMES, Event, Held
 logger = logging.getLogger("observe.probe")
 
 MAX_OPEN: Final = 100
-"""Open activities in a report, the longest first."""
+"""Open activities, and spans, in a report, the longest first."""
 
 HISTORY_S: Final = 60.0
 
@@ -81,6 +83,7 @@ class Coroner:
             by_status=self._by_status(),
         )
         death.open_activities, death.open_activities_total = self._open(now_us)
+        death.open_spans, death.open_spans_total = open_spans_of(picture.spans, death.at)
         try:
             self._files.write(death)
         except OSError as error:  # consoles are still told
@@ -125,6 +128,24 @@ class Coroner:
             )
             for row in rows
         ]
+
+
+def open_spans_of(book: OpenBook, at: float) -> tuple[list[OpenSpanTold], int]:
+    """The spans that were open at this moment, the longest first, and how many there were."""
+    found = book.open()
+    return [
+        OpenSpanTold(
+            trace_id=one.trace, span_id=f"{one.span:016x}", name=one.name,
+            agent=str(one.attributes.get("gen_ai.agent.id", "")), pid=_pid_of(one), worker=one.process,
+            for_s=max(0.0, at - one.start_ns / 1e9),
+        )
+        for one in found[:MAX_OPEN]
+    ], len(found)  # fmt: skip
+
+
+def _pid_of(span: OpenSpan) -> int:
+    pid = span.attributes.get("observe.pid", 0)
+    return pid if isinstance(pid, int) else 0
 
 
 def cause_of(ending: Ending, out_of_memory: bool, fatal: str | None) -> str:

@@ -47,6 +47,21 @@ class BusyAgent(Told):
     mailbox: int
 
 
+class OpenSpanTold(Told):
+    """A span that was open, by which a backend has the rest of its trace."""
+
+    trace_id: str
+    span_id: str
+    name: str
+    agent: str = ""
+    """Its name or pid."""
+    pid: int = 0
+    worker: int = 0
+    """The serial of the worker process in which it was; 0 for the node's own."""
+    for_s: float
+    """For how long it had been open."""
+
+
 class ThreadStack(Told):
     """The last stack of one thread of the service."""
 
@@ -85,6 +100,9 @@ class Death(Told):
     open_activities: list[BusyAgent] = Field(default_factory=list)
     """Activities that were under way, the longest first."""
     open_activities_total: int = 0
+    open_spans: list[OpenSpanTold] = Field(default_factory=list)
+    """Spans that had been open for half a second or longer, the longest first; a node without tracing has none."""
+    open_spans_total: int = 0
     agents: int = 0
     by_status: dict[str, int] = Field(default_factory=dict)
     vitals: Vitals | None = None

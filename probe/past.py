@@ -11,7 +11,8 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from observe.probe.codec import decode
-from observe.probe.deaths import BusyAgent, Death
+from observe.probe.coroner import open_spans_of
+from observe.probe.deaths import BusyAgent, Death, OpenSpanTold
 from observe.probe.errors import BadFrame
 from observe.probe.feed import Feed, read_frame
 from observe.probe.frames import Config, CrashFrame
@@ -84,6 +85,9 @@ class Autopsy(Told):
     grew: list[Grown] = Field(default_factory=list)
     held: list[HeldFor] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
+    open_spans: list[OpenSpanTold] = Field(default_factory=list)
+    """Spans that were open at the end, the longest first."""
+    open_spans_total: int = 0
     death: Death | None = None
     damage: list[str] = Field(default_factory=list)
     """Where the recording could not be read."""
@@ -346,6 +350,7 @@ class Past:
         groups = Counter(item.get("fingerprint") or "" for item in crashes)
         newest = {item.get("fingerprint") or "": item["text"] for item in crashes}
         told = [item for item in self.events if item["kind"] not in ("spawn", "exit", "crash")]
+        spans, total = open_spans_of(self.picture.spans, end)
         return Autopsy(
             node=f"{self.picture.config.node}@{self.picture.config.host}",
             incarnation=self.picture.config.incarnation,
@@ -357,6 +362,8 @@ class Past:
             grew=self._grown(before),
             held=[HeldFor(who=who, seconds=n) for who, n in self.held.most_common(SHOWN)],
             events=[Event.from_wire(item) for item in told[-SHOWN:]],
+            open_spans=spans,
+            open_spans_total=total,
             death=self.death,
             damage=[str(one) for one in self.damage],
         )

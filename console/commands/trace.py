@@ -119,6 +119,7 @@ def command(
     observe trace shop under:carts --format sequence
     observe trace show FILE --format mermaid
     observe trace show FILE --format waterfall --trace 4bf92f
+    observe trace show ./recordings/ --trace 4bf92f
     observe trace shop --function app.tools:search --max 20
     """
     if (selector is None) == (function is None):
@@ -142,10 +143,14 @@ def command(
 def _show(path: Path, style: str, output: Path | None, trace_id: str) -> None:
     from observe.console import waterfall
     from observe.console.trace_file import BadTraceFile, read
+    from observe.probe.recording import NotARecording
 
     try:
+        if path.is_dir() or path.suffix == ".obsrec":
+            _show_recording(path, style, output, trace_id)
+            return
         first, events = read(path)
-    except BadTraceFile as error:
+    except (BadTraceFile, NotARecording) as error:
         complain(str(error))
         raise click.exceptions.Exit(REFUSED) from None
     if trace_id:
@@ -159,6 +164,33 @@ def _show(path: Path, style: str, output: Path | None, trace_id: str) -> None:
                 render.show(line(event))
         else:
             out.write(_document(style, str(first.get("node", "")), events))
+
+
+def _show_recording(path: Path, style: str, output: Path | None, trace_id: str) -> None:
+    from observe.console import render, waterfall
+    from observe.console.taped_lines import waterfalls
+    from observe.probe.taped_traces import read_traces
+
+    found = read_traces(path)
+    for damage in found.damage:
+        click.echo(damage, err=True)
+    spans = [one for one in found.spans if one.trace_id.startswith(trace_id.lower())]
+    events = waterfall.of_trace(found.events, trace_id) if trace_id else found.events
+    if style not in ("rich", "waterfall"):
+        with opened(output) as out:
+            out.write(_document(style, found.node, events))
+        return
+    lines = waterfalls(spans, found.ended_at, _width())
+    if events:
+        lines += waterfall.as_lines(waterfall.bars(events), _width())
+    if not lines:
+        click.echo("No span was open for half a second, and no trace session ran.", err=True)
+    if output is None:
+        for line in lines:
+            render.show(line)
+        return
+    with opened(output) as out:
+        out.writelines(f"{line.plain}\n" for line in lines)
 
 
 async def _trace(node: str, wanted: Wanted, output: Path | None, style: str | None, timeout_s: float) -> None:

@@ -1,10 +1,10 @@
-"""Trace sessions: what chosen agents send, receive, answer and do, as lines or as a sequence chart."""
+"""Trace sessions: what chosen agents send, receive, answer and do, as lines, as a sequence chart or as a waterfall."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal, get_args
 
 from pydantic import ValidationError
 from textual import on
@@ -20,7 +20,7 @@ from observe.console.pages.base import ConsolePage
 from observe.console.trace_asked import Wanted
 from observe.console.trace_feed import MOST_SESSIONS, Feed, Session
 from observe.console.trace_save import saved
-from observe.console.trace_view import chart_lines, session_lines, session_of, where_pieces
+from observe.console.trace_view import chart_lines, session_lines, session_of, waterfall_lines, where_pieces
 from observe.console.widgets.export_dialog import ExportDialog
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -28,11 +28,11 @@ from observe.console.widgets.piece_lines import PieceLines
 from observe.probe.errors import AttachError
 from observe.probe.tracing_client import Trace
 
-LINES: Final = 500
-"""Events shown: the newest that pass the filter. All that are kept can be saved."""
+Drawing = Literal["lines", "chart", "waterfall"]
+DRAWINGS: Final[tuple[Drawing, ...]] = get_args(Drawing)
 
-CHARTED: Final = 200
-"""Events drawn as a chart."""
+MOST: Final[dict[Drawing, int]] = {"lines": 500, "chart": 200, "waterfall": 1000}
+"""Events shown, or drawn: the newest that pass the filter. All that are kept can be saved."""
 
 LISTED: Final = 6
 """Lines for the sessions."""
@@ -53,7 +53,7 @@ class TracesPage(ConsolePage):
         super().__init__(id="traces")
         self.feed = Feed()
         self.filter = ""
-        self.as_chart = False
+        self.drawing: Drawing = "lines"
         self.newest_first = False
         self._traces: dict[int, Trace] = {}
         self._chosen: int | None = None
@@ -165,7 +165,7 @@ class TracesPage(ConsolePage):
         if row is not None and session_of(self.sessions.current) != self._chosen:
             self.sessions.go_to(row)
         session = self.chosen
-        state = (session and (session.number, session.heard), self.filter, self.as_chart, self.newest_first, self.view.text_width)  # fmt: skip
+        state = (session and (session.number, session.heard), self.filter, self.drawing, self.newest_first, self.view.text_width)  # fmt: skip
         if state != self._drawn:
             self._drawn = state
             self._draw_events(session)
@@ -178,10 +178,11 @@ class TracesPage(ConsolePage):
         if session is None:
             view.show([])
             return
-        found = session.newest(self.filter, CHARTED if self.as_chart else LINES)
+        found = session.newest(self.filter, MOST[self.drawing])
         self._matched = sum(1 for _ in session.matching(self.filter)) if self.filter else len(session.kept)
-        if self.as_chart:
-            head, lines = chart_lines([one.event for one in found], width)
+        if self.drawing != "lines":
+            draw = chart_lines if self.drawing == "chart" else waterfall_lines
+            head, lines = draw([one.event for one in found], width)
             self.headline.show([(f"  {head}", "heading")])
         else:
             lines = [one.line for one in found]
@@ -233,8 +234,8 @@ class TracesPage(ConsolePage):
         self._anew()
 
     def action_chart(self) -> None:
-        """Lines or a chart."""
-        self.as_chart = not self.as_chart
+        """Lines, a chart, or a waterfall."""
+        self.drawing = DRAWINGS[(DRAWINGS.index(self.drawing) + 1) % len(DRAWINGS)]
         self._anew()
 
     def action_order(self) -> None:

@@ -84,6 +84,23 @@ async def test_the_chart_has_agents_as_lanes() -> None:
         assert "session-6" in head
         await driver.press("o")
         await driver.until(lambda: not driver.shows("▶"))
+        await driver.press("o")
+
+
+async def test_the_waterfall_has_a_bar_for_each_piece_of_work_and_goes_to_its_agent() -> None:
+    async with console(size=LARGE) as driver:
+        page = await listening(driver)
+        await driver.press("o", "o")
+        await driver.until(
+            lambda: page.drawing == "waterfall" and any(one.key.startswith("bar/") for one in page.view.lines)
+        )
+        bars = [line for line in page.view.lines if line.key.startswith("bar/")]
+        assert any("model:chat" in line.text for line in bars)
+        page.view.go_to(0)
+        assert page.view.current is not None
+        assert page.view.current.pid
+        await driver.press("o")
+        await driver.until(lambda: driver.shows("who, what, to or from whom"))
 
 
 async def test_the_newest_is_followed_at_the_bottom_or_at_the_top() -> None:

@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from observe.probe.client import NodeClient, connect
 from observe.probe.past import Past
 from observe.probe.recording import Segment
+from observe.probe.taped_traces import read_traces
 from tests.probe.live import LiveService, eventually, is_gone, private_runtime, until, wait_until
 from tests.tracing.receiver import Receiver, attributes
 
@@ -106,6 +107,10 @@ async def test_after_kill_nine_the_probe_ends_what_was_open(runtime: Path, backe
             async for push in watch:
                 if any("2 spans of the node that died were ended" in one.text for one in push.data.events):
                     break
+            (death,) = (await node.deaths()).deaths
+            assert [one.name for one in death.open_spans] == ["invoke_agent Asker", "chat m"]
+            assert {one.trace_id for one in death.open_spans} == {backend.span("chat m").trace_id.hex()}
+            assert death.open_spans[0].agent == "asker"
         check(backend, live.facts["incarnation"], "SIGKILL")
         (event,) = backend.span("chat m").events
         assert attributes(event)["observe.signal"] == signal.SIGKILL
@@ -169,6 +174,12 @@ async def test_when_the_probe_dies_too_the_flight_recorder_knows(
             next_one.tell("return")
             next_one.wait()
     check(backend, incarnation, "together with its probe")
+    taped = read_traces(tmp_path)
+    by_name = {span.name: span for span in taped.spans}
+    assert sorted(by_name) == NAMES
+    assert by_name["chat m"].parent == by_name["invoke_agent Asker"].span_id
+    assert by_name["execute_tool look-up"].end is not None
+    assert by_name["chat m"].end is None
     past = Past(tmp_path)
     assert any("together with its probe" in mark.text for mark in past.deaths)
 
