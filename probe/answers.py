@@ -21,6 +21,7 @@ from observe.probe.answers_letters import LetterAnswers
 from observe.probe.answers_log import LogAnswers
 from observe.probe.answers_names import NameAnswers
 from observe.probe.answers_policies import PolicyReloads, found, policies_map
+from observe.probe.answers_profiles import Profiles
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
@@ -137,6 +138,7 @@ class Answers:
         self._on_scheduler["reload_policies"] = lambda job: self._policies.take(*self._ends(job))
         self._locals = crash_locals_of(node)
         self._locals.begin()
+        self._profiles = Profiles(node)
         self._traces = Traces(node, emitter.offer)
         self._on_scheduler |= dict.fromkeys(Traces.OPS, self._trace)
 
@@ -160,6 +162,13 @@ class Answers:
             return
         if op in self._lookers.ops:
             self._look_up(job)
+            return
+        if op in Profiles.OPS:
+            if "command" not in job.request or self._is_first(job):
+                self._look(job, self._profiles.take, "nothing runs that could be looked at")
+            return
+        if op == "untrace" and self._profiles.stop(_session(job)):
+            job.done({})
             return
         handler = self._on_scheduler.get(op) if isinstance(op, str) else None
         if handler is None:
@@ -364,6 +373,7 @@ class Answers:
 
     def end_traces(self) -> None:
         """The service stops. On the scheduler's thread."""
+        self._profiles.end()
         self._traces.end()
         self._locals.end()
 
@@ -391,6 +401,11 @@ class Answers:
             )
 
         look()
+
+
+def _session(job: Job) -> int:
+    session = job.request.get("session")
+    return session if type(session) is int else 0
 
 
 def _pid(job: Job) -> int:

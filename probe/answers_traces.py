@@ -9,7 +9,6 @@ from observe.runtime.node import Node
 
 if TYPE_CHECKING:
     from observe.tracing.function_session import FunctionSession
-    from observe.tracing.profiling import Profile
     from observe.tracing.sessions import Session
 
 MAX_SESSIONS: Final = 8
@@ -23,13 +22,13 @@ Fail = Callable[[str, str, str], None]
 class Traces:
     """All sessions. On the scheduler's thread."""
 
-    OPS: Final = ("trace", "trace_function", "profile", "untrace")
+    OPS: Final = ("trace", "trace_function", "untrace")
 
     def __init__(self, node: Node, offer: Offer) -> None:
         """`offer` puts a frame on the feed, and says whether it was taken."""
         self._node = node
         self._offer = offer
-        self._sessions: dict[int, Session | FunctionSession | Profile] = {}
+        self._sessions: dict[int, Session | FunctionSession] = {}
 
     def take(self, request: dict[str, Any], tell: Callable[[dict[str, Any]], None], fail: Fail) -> None:
         """Carry out one op."""
@@ -59,7 +58,7 @@ class Traces:
 
     def _begin(
         self, request: dict[str, Any], number: int
-    ) -> tuple[Session | FunctionSession | Profile, dict[str, Any]]:
+    ) -> tuple[Session | FunctionSession, dict[str, Any]]:
         """Start what is asked for. Raises `TracingFault`."""
 
         def sink(events: list[dict[str, Any]], left_out: int) -> bool:
@@ -73,14 +72,6 @@ class Traces:
                 for_s=float(request["for_s"]), rate=float(request["rate"]), sink=sink,
             )  # fmt: skip
             return functions, {"place": functions.start()}
-        if request["op"] == "profile":
-            from observe.tracing.profiling import Profile
-
-            profile = Profile(
-                self._node, pid=int(request["pid"]), for_s=float(request["for_s"]), rate=float(request["rate"]),
-                sink=sink,
-            )  # fmt: skip
-            return profile, {"place": profile.start()}
         from observe.tracing.selecting import parse
         from observe.tracing.sessions import USUAL, Bounds, Session
         from observe.tracing.where import Condition

@@ -1,9 +1,14 @@
-"""The desk's side of the verbs `trace_function` and `profile`: as trace sessions, recorded, carried by a stream."""
+"""The desk's side of the verbs `trace_function` and `profile`: as trace sessions, recorded, carried by a stream.
+
+Calls of a function come as they happen. A profile is fetched when it is over, from a thread of the service that does not need
+the scheduler.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +17,9 @@ from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
 from observe.probe.holding import explain
 from observe.probe.wire_code import ProfileArgs, TraceFunctionArgs
+
+LATE_S = 10.0
+"""How long after its time a profile may come."""
 
 PROFILE_INTERVAL_S = 0.05
 """A profile comes when it is ready, in a few pushes."""
@@ -42,13 +50,24 @@ def _profile(hands: Hands, client: Client, args: ProfileArgs, reply: Reply, now:
             done(refusal)
             return
         fields = {"pid": pid, "for_s": args.for_s, "rate": args.rate}
-        _begin(hands, client, "profile", fields, PROFILE_INTERVAL_S, now, done)
+
+        def begun(session: int) -> None:
+            _fetch(hands, session, 0, args.for_s + LATE_S)
+
+        _begin(hands, client, "profile", fields, PROFILE_INTERVAL_S, now, done, begun)
 
     hands.commands.submit("profile", args, client.holder, target, time.time(), carry_out, reply)
 
 
 def _begin(
-    hands: Hands, client: Client, op: str, fields: dict[str, Any], interval_s: float, now: float, done: Reply
+    hands: Hands,
+    client: Client,
+    op: str,
+    fields: dict[str, Any],
+    interval_s: float,
+    now: float,
+    done: Reply,
+    begun: Callable[[int], None] | None = None,
 ) -> None:
     try:
         opened = hands.streams.open_trace(client.id, interval_s, now)
@@ -63,5 +82,25 @@ def _begin(
             done(explain(result, hands.picture))
         else:
             done({"sub": opened.sub, "place": str(result.get("place", ""))})
+            if begun is not None:
+                begun(session)
 
     hands.asks.ask(op, fields | {"session": session}, answered, now)
+
+
+def _fetch(hands: Hands, session: int, first: int, timeout_s: float) -> None:
+    """Ask for what was seen, a piece at a time; the service answers when it is over."""
+
+    def answered(result: Answer) -> None:
+        if isinstance(result, Refusal):
+            text = f"it cannot be had: {result.message}"
+            hands.streams.publish_trace(session, [{"n": 0, "at": time.time(), "kind": "end", "pid": 0, "class": "", "text": text}], 0)  # fmt: skip
+            return
+        events = list(result.get("events") or [])
+        hands.streams.publish_trace(session, events, 0)
+        if result.get("left"):
+            _fetch(hands, session, first + len(events), LATE_S)
+
+    hands.asks.ask(
+        "profiled", {"session": session, "from": first}, answered, time.monotonic(), timeout_s=timeout_s
+    )

@@ -191,7 +191,8 @@ class _Encoder:
     def place(self, value: object, parent: _Node | None, secret: int) -> _Node:
         """Make a node; queue it when it has something inside."""
         depth = 0 if parent is None else parent.depth + 1
-        node = _Node(value, parent, depth, clean(peek.type_name(value)), secret=secret)
+        kind = _PLAIN_NAMES.get(type(value)) or clean(peek.type_name(value))
+        node = _Node(value, parent, depth, kind, secret=secret)
         self._nodes.append(node)
         try:
             self._describe(node)
@@ -225,16 +226,19 @@ class _Encoder:
 
     def _describe(self, node: _Node) -> None:
         value = node.value
+        kind = type(value)
         if value is None or value is True or value is False:
             node.text = repr(value)
+        elif kind is str:  # the common ones first, and without a look at their classes
+            self._describe_text(node, str)
+        elif kind is int or kind is float:
+            self._describe_number(node, kind)
         elif self._is_repeated(node):
             node.text, node.extra["cut"] = f"<the same {node.type} as above>", True
         elif (text := written(value)) is not None:
             node.text = text
         elif (number := peek.base_of(value, NUMBERS)) is not None:
-            node.text = MASK if node.secret == 2 else number_text(value, number)
-            if node.secret == 2:
-                node.extra["masked"] = True
+            self._describe_number(node, number)
         elif (base := peek.base_of(value, peek.TEXTS)) is not None:
             self._describe_text(node, base)
         elif peek.base_of(value, peek.DICTS | peek.ELEMENTS) is not None:
@@ -245,6 +249,11 @@ class _Encoder:
             self._unopened.append(node)
         else:
             self._describe_object(node)
+
+    def _describe_number(self, node: _Node, base: Any) -> None:
+        node.text = MASK if node.secret == 2 else number_text(node.value, base)
+        if node.secret == 2:
+            node.extra["masked"] = True
 
     def _is_repeated(self, node: _Node) -> bool:
         above = node.parent
@@ -394,6 +403,9 @@ class _Encoder:
         node.text = f"{node.opening}{', '.join(parts)}{node.closing}"
 
 
+_PLAIN_NAMES: Final[dict[type, str]] = {
+    one: one.__name__ for one in (str, int, float, bool, list, dict, tuple, type(None))
+}
 _BRACKETS: Final = {list: ("[", "]"), tuple: ("(", ")"), dict: ("{", "}"), set: ("{", "}")}
 
 

@@ -3,13 +3,14 @@
     thread, so many times a second --> sys._current_frames() --> whose stack is it? --> counts by (whose, stack) --> events
 
 The scheduler's thread is whoever's agent runs; without one it is the event loop's own work, or idle. Other threads count by
-name. A profile of one agent also looks where it waits. Nothing is switched on in the interpreter: the observed code runs as
-ever, but for the interpreter lock, which one sample holds for some tens of microseconds. What that cost is told.
+name. A profile of one agent also looks where it waits. Worker processes sample themselves (`far_profiles`). Nothing is switched on
+in the interpreter: the observed code runs as ever, but for the interpreter lock, which one sample holds for some tens of
+microseconds. What that cost is told. Nothing here needs the scheduler, which a step may hold.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import sys
 import threading
 import time
@@ -18,9 +19,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from observe.runtime.workers.remote_end import RemoteEnd
 from observe.tracing.errors import BadSelector
+from observe.tracing.far_profiles import FarProfile
 from observe.tracing.kinds import clean
-from observe.tracing.outflow import Outflow
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -45,28 +47,23 @@ _WAITS: Final = frozenset(
 )
 """A thread whose innermost function is here waits."""
 
+_sessions: Final = itertools.count(1)
+
+Event = dict[str, Any]
+
 Key = tuple[int, str, str, tuple[str, ...]]
 """Pid (0: no agent), whose it is, what it does (`runs` or `waits`), and the functions, outermost first."""
 
 
 class Profile:
-    """Made, `start`ed, and ended by itself or by `stop`. Both belong to the scheduler's thread."""
+    """Made, `start`ed, and ended by itself or by `stop`, in any thread."""
 
-    def __init__(
-        self,
-        node: Node,
-        *,
-        pid: int,
-        for_s: float,
-        rate: float,
-        sink: Callable[[list[dict[str, Any]], int], bool],
-    ) -> None:
+    def __init__(self, node: Node, *, pid: int, for_s: float, rate: float) -> None:
         """`pid` is that of the only agent to look at, or 0; `rate` so many samples a second."""
         self._node = node
         self._pid = pid
         self._for_s = for_s
         self._rate = rate
-        self._out = Outflow(node.loop, sink)
         self._counts: Counter[Key] = Counter()
         self._others = 0
         self._samples = self._idle = 0
@@ -74,27 +71,52 @@ class Profile:
         self._finish = threading.Event()
         self._why = ""
         self._thread = threading.Thread(target=self._run, name="observe:profile", daemon=True)
-        self.ended = ""
+        self._far: list[FarProfile] = []
+        self._is_far = False
+        """The one agent to look at is in a worker."""
+        self._lock = threading.Lock()
+        self._waiting: list[Callable[[list[Event]], None]] = []
+        self.result: list[Event] | None = None
+        """What was seen, once it is over."""
+        self.over_at: float | None = None
+        """Monotonic seconds of its end."""
 
-    def start(self) -> str:
-        """Begin. Raises `BadSelector`: there is no such agent in this process."""
+    def start(self) -> None:
+        """Begin. Raises `BadSelector`: there is no such agent."""
+        node = self._node
+        session = next(_sessions)
+        processes = (
+            []
+            if node.is_worker or node.lifecycle.workers is None
+            else list(node.lifecycle.workers.processes.values())
+        )
         if self._pid:
-            agent = self._node.agents.get(self._pid)
+            agent = node.agents.get(self._pid)
             if agent is None:
                 raise BadSelector(f"there is no agent {self._pid}")
-            if agent._o_away is not None:
-                raise BadSelector(f"{self._pid} runs in another process, which this cannot look into")
+            self._is_far = agent._o_away is not None
+            processes = [agent._o_away.process] if isinstance(agent._o_away, RemoteEnd) else []
+        self._far = [FarProfile(one, session) for one in processes if not one.is_closed]
         self._thread.start()
-        return ""
+
+    def when_over(self, told: Callable[[list[Event]], None]) -> None:
+        """Have `told` called with what was seen: now, or by the thread that samples, once."""
+        with self._lock:
+            if self.result is None:
+                self._waiting.append(told)
+                return
+        told(self.result)
 
     def stop(self, why: str = "stopped") -> None:
-        """End it early. What was seen is told soon. Doing so twice has no effect."""
+        """End it early. What was seen can be had soon. Doing so twice has no effect."""
         self._why = self._why or why
         self._finish.set()
 
     # -- the thread
 
     def _run(self) -> None:
+        for one in self._far:
+            one.begin(self._pid, self._for_s, self._rate)
         began = due = time.monotonic()
         pause_s = 1.0 / self._rate
         try:
@@ -109,14 +131,20 @@ class Profile:
         except Exception as error:  # noqa: BLE001  # the edge of the thread
             self._why = f"sampling failed: {type(error).__name__}"
         self._took_s = time.monotonic() - began
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._node.loop.call_soon_threadsafe(self._tell)
+        found = self._found()
+        with self._lock:
+            self.result, waiting = found, self._waiting
+            self.over_at = time.monotonic()
+        for told in waiting:
+            told(found)
 
     def _sample(self) -> None:
         self._samples += 1
+        if self._is_far:
+            return
         scheduler = self._node.scheduler
         frames = sys._current_frames()
-        running = self._node.agents.get(scheduler.running_pid)
+        running = self._node.agents.get(scheduler.running_pid) if scheduler.running_pid else scheduler.current
         mine = threading.get_ident()
         names = {thread.ident: thread.name for thread in threading.enumerate()} if not self._pid else {}
         seen = False
@@ -165,28 +193,39 @@ class Profile:
         else:
             self._others += 1
 
-    # -- on the scheduler's thread again
-
-    def _tell(self) -> None:
-        if self.ended:
-            return
-        self.ended = self._why or f"after {self._for_s:g} s"
-        now = time.time()
+    def _found(self) -> list[Event]:
+        """All stacks, the sums, and the end."""
+        for one in self._far:
+            self._add_far(one)
         most = self._counts.most_common(STACKS)
         others = self._others + sum(self._counts.values()) - sum(count for _, count in most)
-        number = 0
+        found: list[Event] = []
         for (pid, whose, how, stack), count in most:
-            number += 1
-            self._out.put(
-                {"n": number, "at": now, "kind": "stack", "pid": pid, "class": "", "name": whose, "how": how,
-                 "stack": list(stack), "count": count}
-            )  # fmt: skip
-        number += 1
-        self._out.put(
-            {"n": number, "at": now, "kind": "profile", "pid": self._pid, "class": "", "samples": self._samples,
-             "idle": self._idle, "others": others, "took_s": self._took_s, "cost_s": self._cost_s}
+            found.append(
+                {"kind": "stack", "pid": pid, "name": whose, "how": how, "stack": list(stack), "count": count}
+            )
+        found.append(
+            {"kind": "profile", "pid": self._pid, "samples": self._samples, "idle": self._idle, "others": others,
+             "took_s": self._took_s, "cost_s": self._cost_s}
         )  # fmt: skip
-        self._out.end(number, self.ended)
+        found.append({"kind": "end", "pid": 0, "text": self._why or f"after {self._for_s:g} s"})
+        now = time.time()
+        return [{"n": number, "at": now, "class": "", **event} for number, event in enumerate(found, start=1)]
+
+    def _add_far(self, far: FarProfile) -> None:
+        for event in far.take(self._why):
+            if event["kind"] == "profile":
+                self._others += event["others"]
+                self._cost_s = max(self._cost_s, event["cost_s"])
+                if self._is_far:
+                    self._samples, self._idle = event["samples"], event["idle"]
+                continue
+            name = event["name"] if event["pid"] else f"worker {far.process.number}: {event['name']}"
+            key = event["pid"], name, event["how"], tuple(event["stack"])
+            if key in self._counts or len(self._counts) < KEPT:
+                self._counts[key] += event["count"]
+            else:
+                self._others += event["count"]
 
 
 def _waits(frame: FrameType) -> bool:

@@ -118,6 +118,9 @@ class Inside(Instrument):
             if pid in node.agents:
                 node.control.interrupt(pid, reason)
             return "done"
+        if what == "call":  # a function of a module that both can import
+            function, *rest = args
+            return function(node, *rest)
         return f"unknown question {what!r}"
 
     # -- Frames

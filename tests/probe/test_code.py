@@ -94,6 +94,21 @@ async def test_a_profile_says_which_agent_ran_and_in_which_function(
     assert 0 <= found.cost_s < found.took_s
 
 
+async def test_a_profile_is_had_while_a_step_holds_the_scheduler(
+    service: LiveService, node: NodeClient
+) -> None:
+    """When it is needed most. It begins, ends and is told while nothing else of the node answers."""
+    service.do("cast", "holder", ["python", 20.0])
+    await eventually(node.vitals, lambda vitals: vitals.state == "held")
+    found = await node.profile(for_s=0.5)
+    assert (await node.vitals()).state == "held"
+    assert found.by_function()[0].name == "__main__:spin_in_python"
+    assert found.samples > 0
+    holder = next(one for one in found.stacks if one.name == "holder")
+    await node.kill(holder.pid, reason="the test is over")
+    await eventually(node.vitals, lambda vitals: vitals.state == "up")
+
+
 async def test_a_profile_of_one_agent_shows_where_it_waits(service: LiveService, node: NodeClient) -> None:
     service.do("cast", "waiter-2", 3.0)
     found = await node.profile("waiter-2", for_s=0.5)

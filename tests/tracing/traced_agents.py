@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from observe.runtime import Agent, Ref
@@ -36,3 +37,11 @@ class Sleeper(Agent):
     async def handle(self, message: Any) -> None:
         async with self.activity("tool:sleep"):
             await asyncio.sleep(3600)
+
+
+class Spinner(Agent):
+    """Runs until a moment of Unix time."""
+
+    def handle(self, until: float) -> None:
+        while time.time() < until:
+            pass
