@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.node import Node
 
 if TYPE_CHECKING:
-    from observe.tracing.function_session import FunctionSession
+    from observe.tracing.far_functions import FunctionSessions
     from observe.tracing.sessions import Session
 
 MAX_SESSIONS: Final = 8
@@ -28,7 +29,7 @@ class Traces:
         """`offer` puts a frame on the feed, and says whether it was taken."""
         self._node = node
         self._offer = offer
-        self._sessions: dict[int, Session | FunctionSession] = {}
+        self._sessions: dict[int, Session | FunctionSessions] = {}
 
     def take(self, request: dict[str, Any], tell: Callable[[dict[str, Any]], None], fail: Fail) -> None:
         """Carry out one op."""
@@ -48,6 +49,9 @@ class Traces:
         # Imported by the first session: a service that is never traced does without OpenTelemetry and the rest.
         from observe.tracing.errors import TracingFault
 
+        if request.get("op") == "trace_function":
+            self._begin_function(request, number, tell, fail)
+            return
         try:
             made, told = self._begin(request, number)
         except TracingFault as fault:
@@ -56,22 +60,24 @@ class Traces:
         self._sessions[number] = made
         tell(told)
 
-    def _begin(
-        self, request: dict[str, Any], number: int
-    ) -> tuple[Session | FunctionSession, dict[str, Any]]:
+    def _begin_function(
+        self, request: dict[str, Any], number: int, tell: Callable[[dict[str, Any]], None], fail: Fail
+    ) -> None:
+        from observe.tracing.far_functions import FunctionSessions
+
+        def failed(why: str) -> None:
+            self._sessions.pop(number, None)
+            fail("bad_request", why, "")
+
+        session = FunctionSessions(
+            self._node, str(request["function"]), number=number, count=int(request["max"]),
+            for_s=float(request["for_s"]), rate=float(request["rate"]), sink=partial(self._send, number),
+        )  # fmt: skip
+        self._sessions[number] = session
+        session.start(lambda place: tell({"place": place}), failed)
+
+    def _begin(self, request: dict[str, Any], number: int) -> tuple[Session, dict[str, Any]]:
         """Start what is asked for. Raises `TracingFault`."""
-
-        def sink(events: list[dict[str, Any]], left_out: int) -> bool:
-            return self._send(number, events, left_out)
-
-        if request["op"] == "trace_function":
-            from observe.tracing.function_session import FunctionSession
-
-            functions = FunctionSession(
-                self._node, str(request["function"]), count=int(request["max"]),
-                for_s=float(request["for_s"]), rate=float(request["rate"]), sink=sink,
-            )  # fmt: skip
-            return functions, {"place": functions.start()}
         from observe.tracing.selecting import parse
         from observe.tracing.sessions import USUAL, Bounds, Session
         from observe.tracing.where import Condition
@@ -84,7 +90,7 @@ class Traces:
             rate=float(request["rate"]),
             condition=Condition(where) if where else None,
         )
-        session = Session(self._node, parse(str(request["selector"])), bounds, sink)
+        session = Session(self._node, parse(str(request["selector"])), bounds, partial(self._send, number))
         return session, {"agents": session.start()}
 
     def _send(self, number: int, events: list[dict[str, Any]], left_out: int) -> bool:

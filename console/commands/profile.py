@@ -46,9 +46,8 @@ def command(
 ) -> None:
     """Show where time goes, by agent and by function.
 
-    Samples the stacks of the service and of its worker processes; nothing in them is switched on or slowed, and it works while
-    a step holds the scheduler. With an AGENT only that one,
-    also where it waits. `speedscope` writes a file for speedscope.app, `flamegraph` one stack a line for flamegraph.pl.
+    Samples the stacks of the service and of its worker processes; nothing in them is switched on or slowed, and it
+    works while a step holds the scheduler. With an AGENT only that one, also where it waits. `speedscope` writes a file for speedscope.app, `flamegraph` one stack a line for flamegraph.pl.
 
     \b
     observe profile shop

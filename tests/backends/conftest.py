@@ -77,6 +77,16 @@ def phoenix_command(installed: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mlflow_command(installed: Path) -> Path:
+    """MLflow, in an environment of its own."""
+    command = installed / "mlflow" / "bin" / "mlflow"
+    if not command.exists():
+        run(sys.executable, "-m", "venv", installed / "mlflow", cwd=installed)
+        run(installed / "mlflow" / "bin" / "pip", "install", "-q", "mlflow", cwd=installed)
+    return command
+
+
+@pytest.fixture(scope="session")
 def victoria_command(installed: Path) -> Path:
     """VictoriaMetrics: Debian's package, unpacked beside the system."""
     found = shutil.which("victoria-metrics")

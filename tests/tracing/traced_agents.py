@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from observe.runtime import Agent, Ref
+from tests.tracing.functions_to_trace import search
 
 
 class Clerk(Agent):
@@ -45,3 +46,8 @@ class Spinner(Agent):
     def handle(self, until: float) -> None:
         while time.time() < until:
             pass
+
+
+class Caller(Agent):
+    def handle(self, query: str) -> list[str]:
+        return search(query)
