@@ -31,7 +31,7 @@ from observe.probe.tracing_client import Trace
 Drawing = Literal["lines", "chart", "waterfall"]
 DRAWINGS: Final[tuple[Drawing, ...]] = get_args(Drawing)
 
-MOST: Final[dict[Drawing, int]] = {"lines": 500, "chart": 200, "waterfall": 1000}
+MOST: Final[dict[Drawing, int]] = {"lines": 500, "chart": 200, "waterfall": 200}
 """Events shown, or drawn: the newest that pass the filter. All that are kept can be saved."""
 
 LISTED: Final = 6
