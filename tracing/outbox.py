@@ -185,9 +185,11 @@ class Outbox(Generic[T]):
             return sum(self._dropped.values()) == dropped
 
     def close(self, timeout_s: float) -> bool:
-        """Send what waits, for at most `timeout_s`; what is left then is dropped and counted. False if any was."""
+        """Send what waits, for at most `timeout_s`; what is left then is dropped and counted. False if any was, or was not taken
+        by the backend."""
         with self._lock:
             self._closing = True
+            before = sum(self._dropped.values())
             thread = self._thread
         self._wake.set()
         if thread is not None:
@@ -200,10 +202,11 @@ class Outbox(Generic[T]):
             self._queue.clear()
             self._in_flight = 0  # the worker sees `_closed` and does not count its batch again
             exporter = self._exporter
+            all_taken = sum(self._dropped.values()) == before
         if exporter is not None:
             # Of gRPC and of a request that is retried this may wait as well, so not here.
             beside(exporter.shutdown, f"observe:close-{self.signal}")
-        return not lost
+        return all_taken
 
     # -- The worker
 

@@ -76,8 +76,10 @@ def _wait(phoenix: Phoenix, process: subprocess.Popen[bytes], log: Path) -> None
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 async def test_it_shows_the_tree_of_spans_with_errors_and_tokens(
-    phoenix: Phoenix, protocol: Protocol
+    phoenix: Phoenix, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for signal_name in ("LOGS", "METRICS"):  # which it does not take
+        monkeypatch.setenv(f"OTEL_{signal_name}_EXPORTER", "none")
     project = f"shop-{protocol.partition('/')[0]}"
     async with Node("shop@localhost") as node:
         tracing = setup(

@@ -64,6 +64,16 @@ def test_a_backend_that_refuses_costs_its_batches_and_they_are_counted() -> None
     assert (account.put, account.exported, account.failures, account.is_closed) == (101, 1, 0, True)
 
 
+def test_an_end_that_the_backend_did_not_take_is_no_success() -> None:
+    """The SDK's says True."""
+    backend = Backend()
+    backend.takes = False
+    outbox = box(backend, delay_s=30.0)
+    outbox.put(1)
+    assert not outbox.close(10)
+    assert outbox.statistics().dropped == {"export_failed": 1}
+
+
 def test_a_backend_that_hangs_neither_holds_up_who_puts_nor_the_end() -> None:
     """The SDK's shutdown takes 30 s here, whatever its time-out."""
     backend = Backend()
