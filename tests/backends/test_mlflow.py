@@ -115,11 +115,12 @@ async def test_it_shows_the_tree_of_spans_with_links_errors_and_tokens(
     linked = [one for one in by_name["invoke_agent Shelf"] if one.get("links")]
     assert len(linked) == 1, "the successor links to the run that crashed"
     # In its own model: tokens, sessions, and what kind of step it was.
-    told = [one["trace_info"]["trace_metadata"] for one in found]
+    told = [one["trace_info"].get("trace_metadata", {}) for one in found]
     assert all(
         '"input_tokens": 100' in one["mlflow.trace.tokenUsage"]
         for one in told
         if "mlflow.trace.tokenUsage" in one
     )
+    assert any("mlflow.trace.tokenUsage" in one for one in told)
     assert any(one.get("mlflow.trace.session") == "customer-17" for one in told)
     assert "AGENT" in str(desk["attributes"])
