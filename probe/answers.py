@@ -165,7 +165,7 @@ class Answers:
             return
         if op in Profiles.OPS:
             if "command" not in job.request or self._is_first(job):
-                self._look(job, self._profiles.take, "nothing runs that could be looked at")
+                self._guarded(self._profile, job)
             return
         if op == "untrace" and self._profiles.stop(_session(job)):
             job.done({})
@@ -327,6 +327,9 @@ class Answers:
             take(job.request, job.done, fail)
         else:
             fail("node_dead", f"the node has stopped; {gone}", "")
+
+    def _profile(self, job: Job) -> None:
+        self._look(job, self._profiles.take, "nothing runs that could be looked at")
 
     def _look_up(self, job: Job) -> None:
         def fail(code: str, message: str, hint: str) -> None:

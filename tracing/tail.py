@@ -48,7 +48,7 @@ class TailKeep:
     slower_than_s: float | None = None
     """Those with a span that took longer."""
     held: int = 10_000
-    """Spans that are held until it is known, and traces; some 2 kB a span."""
+    """Spans that are held until it is known, and traces; some 3 kB a span."""
     for_s: float = 30.0
     """How long those of a trace in which nothing is open are held for what may still come."""
 
