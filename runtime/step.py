@@ -94,6 +94,12 @@ class Host(asyncio.Task[None]):
 
     def adopt(self, step: Step, waits_for: Any) -> None:
         """Drive `step`, which has yielded `waits_for`, to its end."""
+        if self.done():
+            # It was asked to cancel while the step was frozen on its way here (preempt.py), and has ended as spares do. Another
+            # one drives the step, and tells it.
+            step.error = CancelledError()
+            Host(self.scheduler, self.scheduler.loop, self.scheduler.context.copy()).adopt(step, waits_for)
+            return
         step.host = self
         step.waits_for = waits_for
         if getattr(waits_for, "_asyncio_future_blocking", None):

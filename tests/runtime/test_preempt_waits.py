@@ -58,11 +58,13 @@ async def test_a_reply_that_comes_while_the_caller_is_frozen_on_its_way_to_wait_
 class Patient(Agent):
     """Computes until its time is up, and only then waits for something that does not come."""
 
-    async def handle(self, message: float) -> str:
-        until = time.monotonic() + message
+    async def handle(self, message: tuple[float, bool]) -> str:
+        seconds, waits = message
+        until = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(message):
-                await asyncio.sleep(0)
+            async with asyncio.timeout(seconds):
+                if waits:
+                    await asyncio.sleep(0)
                 while time.monotonic() < until:
                     pass
                 await asyncio.sleep(60)
@@ -71,8 +73,9 @@ class Patient(Agent):
         return "too late"
 
 
+@pytest.mark.parametrize("waits", [False, True])
 async def test_a_time_out_in_the_moment_in_which_a_frozen_step_begins_to_wait_is_not_lost(
-    node: Node,
+    node: Node, waits: bool
 ) -> None:
     """Each moment of the event loop at which it can come, by many steps whose times end within some milliseconds."""
     patients = [await node.spawn(Patient) for _ in range(40)]
@@ -84,7 +87,10 @@ async def test_a_time_out_in_the_moment_in_which_a_frozen_step_begins_to_wait_is
 
     blocking = asyncio.create_task(block())
     try:
-        calls = [patient.call(0.05 + 0.003 * number, timeout=30) for number, patient in enumerate(patients)]
+        calls = [
+            patient.call((0.05 + 0.003 * number, waits), timeout=30)
+            for number, patient in enumerate(patients)
+        ]
         assert await asyncio.gather(*calls) == ["in time"] * len(patients)
     finally:
         blocking.cancel()
