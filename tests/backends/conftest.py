@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-INSTALL_S = 400
+INSTALL_S = 150
 """For one of them. Phoenix takes a minute where packages are near, and has 850 MB."""
 
 
