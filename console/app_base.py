@@ -147,7 +147,7 @@ class ConsoleApp(PaintingApp):
 
     def show_where(self) -> None:
         """Bring the status bar up to date."""
-        self.status_bar.show(self.page.where())
+        self.status_bar.show([*self.page.pause(), *self.page.where()])
 
     def show_node(self) -> None:
         """Bring everything up to date that tells of the node as a whole."""

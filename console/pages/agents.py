@@ -93,14 +93,17 @@ class AgentsPage(ConsolePage):
             self._reveal()
         self.observer.show_where()
 
+    def pause(self) -> list[Piece]:
+        """For how long it has stood still."""
+        since = self.view.paused_at
+        return [(f"PAUSED {duration(monotonic() - since)}  ", "warn")] if since is not None else []
+
     def where(self) -> list[Piece]:
         """Which rows are in sight, of how many; who is chosen; what is unusual about this view."""
         view = self.view
         if not view.loaded:
             return [("waiting for the first rows …", "dim")]
         pieces: list[Piece] = []
-        if view.paused_at is not None:
-            pieces.append((f"PAUSED {duration(monotonic() - view.paused_at)}  ", "warn"))
         if view.filter:
             pieces.append((f"{count(view.matched)} of {plural(view.total, 'agent')}", "strong"))
             pieces.append((f" match {view.filter}  ", "dim"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 
 from observe.console.approval_lines import (
@@ -21,13 +20,13 @@ from observe.console.deeds import BY_ID, Deed
 from observe.console.format import plural
 from observe.console.lines import Folds, Line
 from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.state import Identity
 from observe.console.widgets.line_view import LineView
 from observe.probe.wire_approvals import DecidedApproval, WaitingApproval, WaitingApprovals
 
 
-class ApprovalsPage(ConsolePage):
+class ApprovalsPage(ListPage):
     """Who asks for what, since when, until when; `O` and `V` answer."""
 
     DEFAULT_CSS = """
@@ -36,6 +35,7 @@ class ApprovalsPage(ConsolePage):
     """
     BINDINGS: ClassVar = bindings_of("approvals")
     page_name = "approvals"
+    below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="approvals")
@@ -51,15 +51,7 @@ class ApprovalsPage(ConsolePage):
     def enter(self, place: Place) -> None:
         """Show what waits."""
         self.draw()
-        self.view.focus()
         super().enter(place)
-
-    def close_inner(self) -> bool:
-        """From the details back to the list."""
-        if self.below.has_focus:
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -76,7 +68,7 @@ class ApprovalsPage(ConsolePage):
     def node_changed(self) -> None:
         """Control was taken or given back: what may be done is another."""
         if self.found is not None:
-            self._draw_below()
+            self.draw_below()
 
     @property
     def chosen(self) -> WaitingApproval | DecidedApproval | None:
@@ -102,7 +94,7 @@ class ApprovalsPage(ConsolePage):
             self.view.go_to(places.get(f"waiting/{found.approvals[0].number}", 0))
         elif before[0] == "waiting" and before[1] and f"waiting/{before[1]}" not in places:
             self.view.go_to(places.get(f"decided/{before[1]}", self.view.cursor))
-        self._draw_below()
+        self.draw_below()
         if self.shown:
             self.observer.show_where()
 
@@ -111,7 +103,7 @@ class ApprovalsPage(ConsolePage):
         node = self.observer.node
         return node.node_now(node.clock())
 
-    def _draw_below(self) -> None:
+    def draw_below(self) -> None:
         chosen, width = self.chosen, self.below.text_width
         key = "" if chosen is None else f"{type(chosen).__name__}/{chosen.number}"
         if key != self._shown_below:
@@ -127,13 +119,13 @@ class ApprovalsPage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many wait, and how little time is left."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking what waits for a person …", "dim")]
+            return [("asking what waits for a person …", "dim")]
         if not found.total:
-            return [*pieces, ("nothing waits for a person  ", "strong")]
-        pieces.append((f"{plural(found.total, 'activity waits', 'activities wait')}  ", "strong"))
+            return [("nothing waits for a person  ", "strong")]
+        waiting = plural(found.total, "activity waits", "activities wait")
+        pieces: list[Piece] = [(f"{waiting}  ", "strong")]
         soon = sum(one.left_s < SOON_S for one in found.approvals)
         if soon:
             pieces.append((f"{soon:,} for less than a minute more  ", "bad"))
@@ -159,22 +151,6 @@ class ApprovalsPage(ConsolePage):
 
     # -- the lines
 
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        if event.view is self.view:
-            self._draw_below()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
-
     def action_open(self) -> None:
         """To the details; there, to the agent. On a heading, fold it."""
         if self.below.has_focus:
@@ -189,9 +165,3 @@ class ApprovalsPage(ConsolePage):
         chosen = self.chosen
         if chosen is not None:
             self.observer.visit_agent(Identity(chosen.pid, chosen.name, chosen.class_name, 0, ""))
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        view = self.below if self.below.has_focus else self.view
-        if view.current is not None:
-            self.observer.copy(view.current.full or view.current.text.rstrip())

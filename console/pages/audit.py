@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.audit.notes import BadNote, Verifier, read_note
 from observe.audit.record import Record
@@ -22,8 +20,7 @@ from observe.console.columns import Piece
 from observe.console.format import clock, plural
 from observe.console.keys import find, key_name
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.widgets.export_dialog import ExportDialog
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -50,7 +47,7 @@ ENOUGH: Final = 100
 """Records found further back after which it stops."""
 
 
-class AuditPage(ConsolePage):
+class AuditPage(ListPage):
     """Who did what to whom, when and why."""
 
     DEFAULT_CSS = """
@@ -59,13 +56,14 @@ class AuditPage(ConsolePage):
     """
     BINDINGS: ClassVar = bindings_of("audit")
     page_name = "audit"
+    filter_bar: FilterBar
+    below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="audit")
         self.tail = Tail()
         self.head: AuditHead | None = None
         self.report: Report | None = None
-        self.filter = ""
         self.oldest_first = False
         self._wanted = AuditFilter()
         self._proving = False
@@ -86,23 +84,6 @@ class AuditPage(ConsolePage):
         yield self.headline
         yield self.view
         yield self.below
-
-    def enter(self, place: Place) -> None:
-        """Show the log."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """From the record back to the list; then clear the filter."""
-        if self.below.has_focus:
-            self.view.focus()
-            return True
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -156,7 +137,7 @@ class AuditPage(ConsolePage):
         self.view.show(lines)
         if at_end:
             self.view.go_to(len(lines) - 1)
-        self._draw_below()
+        self.draw_below()
         if self.shown:
             self.observer.show_where()
 
@@ -179,7 +160,7 @@ class AuditPage(ConsolePage):
         number = record_of(self.view.current)
         return next((one.record for one in self._found if one.record.seq == number), None)
 
-    def _draw_below(self) -> None:
+    def draw_below(self) -> None:
         record = self.chosen
         if (record.seq if record is not None else 0) != self._shown_below:
             self._shown_below = record.seq if record is not None else 0
@@ -189,7 +170,7 @@ class AuditPage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many there are, and how far back they go."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        pieces: list[Piece] = []
         looked = plural(self.tail.last - self.tail.oldest + 1 if self.tail.last else 0, "record")
         if self.filter:
             pieces += [
@@ -210,24 +191,8 @@ class AuditPage(ConsolePage):
 
     # -- the filter and the order
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
+    def narrow(self, text: str) -> None:
+        """Show records that match, as soon as it can be read."""
         try:
             self._wanted = parse(text, self.observer.node.clock())
         except ValueError as error:
@@ -339,12 +304,6 @@ class AuditPage(ConsolePage):
         else:
             self.observer.say("this record is about no agent", "warn")
 
-    def action_copy(self) -> None:
-        """Put the record on the clipboard, as it stands in the log; below, the line."""
-        view = self.below if self.below.has_focus else self.view
-        if view.current is not None:
-            self.observer.copy(view.current.full or view.current.text.rstrip())
-
     def action_save(self) -> None:
         """Write the records that pass the filter into a file, as they stand in the log."""
         node, observer, entries = self.observer.node, self.observer, self._found[::-1]
@@ -377,19 +336,3 @@ class AuditPage(ConsolePage):
             for one in (entry.record,)
         ]
         return columns, rows
-
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        if event.view is self.view:
-            self._draw_below()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()

@@ -58,6 +58,10 @@ class ConsolePage(Vertical):
         """What the status bar says about this page."""
         return []
 
+    def pause(self) -> list[Piece]:
+        """What the status bar begins with while the picture stands still."""
+        return [("PAUSED  ", "warn")] if self.observer.paused else []
+
     def targets(self) -> Sequence[Identity | int]:
         """The agents that an action would be about, or their pids; none on a line that is about nobody."""
         return ()

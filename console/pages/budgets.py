@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.budget_lines import (
@@ -22,8 +20,7 @@ from observe.console.budget_lines import (
 from observe.console.columns import Piece
 from observe.console.format import count, duration, plural, short_count
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.state import Identity
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -34,17 +31,17 @@ LIMIT: Final = 200
 """Lines asked for; a filter finds the others."""
 
 
-class BudgetsScreen(ConsolePage):
+class BudgetsScreen(ListPage):
     """A line for each agent that spends, and for each supervisor with a budget for its tree; or one a class."""
 
     BINDINGS: ClassVar = bindings_of("budgets")
     page_name = "budgets"
+    filter_bar: FilterBar
     interval_s = 2.0
 
     def __init__(self) -> None:
         super().__init__(id="budgets")
         self.found: BudgetPage | None = None
-        self.filter = ""
         self.by: BudgetsBy = "owner"
         self.sort: BudgetsSort = "share"
         self.filter_bar = FilterBar("words of a name or class", agents=False)
@@ -55,20 +52,6 @@ class BudgetsScreen(ConsolePage):
         yield self.filter_bar
         yield self.headline
         yield self.view
-
-    def enter(self, place: Place) -> None:
-        """Show the budgets."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """Clear the filter."""
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -107,10 +90,10 @@ class BudgetsScreen(ConsolePage):
 
     def where(self) -> list[Piece]:
         """What is spent a minute by all, and how many are near a limit."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking for the budgets …", "dim")]
+            return [("asking for the budgets …", "dim")]
+        pieces: list[Piece] = []
         if found.tokens_min is None:
             pieces.append(("rates follow  ", "dim"))
         else:
@@ -155,37 +138,6 @@ class BudgetsScreen(ConsolePage):
         self.view.reset()
         self._asked_anew()
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
-        self.filter = text[:256]
-        self.poller.wake()
-
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
-
     def action_open(self) -> None:
         """Open the agent; of a class, its agents in the table."""
         line = self.view.current
@@ -196,9 +148,3 @@ class BudgetsScreen(ConsolePage):
             self.observer.visit_pid(line.pid)
         elif kind == "class":
             self.observer.show_filtered(f"class={key.partition('/')[0]}")
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        line = self.view.current
-        if line is not None:
-            self.observer.copy(line.text.strip())

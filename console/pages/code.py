@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.code_lines import detail_lines, headings, module_lines, module_of, where_pieces
 from observe.console.columns import Piece
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
 from observe.console.widgets.piece_lines import PieceLines
@@ -23,7 +20,7 @@ from observe.probe.filters import quote
 from observe.probe.wire_reload import LoadedCode, ModuleLine
 
 
-class CodePage(ConsolePage):
+class CodePage(ListPage):
     """Modules above, those that have changed first; the difference of the chosen one below."""
 
     DEFAULT_CSS = """
@@ -32,11 +29,12 @@ class CodePage(ConsolePage):
     """
     BINDINGS: ClassVar = bindings_of("code")
     page_name = "code"
+    filter_bar: FilterBar
+    below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="code")
         self.found: LoadedCode | None = None
-        self.filter = ""
         self.only_changed = False
         self.marked: set[str] = set()
         self._diff_of: tuple[str, float | None] = ("", None)
@@ -52,24 +50,6 @@ class CodePage(ConsolePage):
         yield self.headline
         yield self.view
         yield self.below
-
-    def enter(self, place: Place) -> None:
-        """Show the modules."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """From the difference back to the list; then clear the filter."""
-        if self.below.has_focus:
-            self.view.focus()
-            return True
-        if self.filter_bar.has_focus_within or self.filter or self.only_changed:
-            self.filter_bar.close()
-            self.only_changed = False
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -141,11 +121,11 @@ class CodePage(ConsolePage):
             )
             lines = [Line("none", ((none, "dim"),))]
         self.view.show(lines)
-        self._draw_below()
+        self.draw_below()
         if self.shown:
             self.observer.show_where()
 
-    def _draw_below(self) -> None:
+    def draw_below(self) -> None:
         chosen = self.chosen
         name = chosen.name if chosen is not None else ""
         if name != self._shown_below:
@@ -159,30 +139,23 @@ class CodePage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many modules, and how many of them have changed."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         shown = len(self.modules)
-        return [*pieces, *where_pieces(self.found, shown, self.filter, len(self.marked), self.only_changed)]
+        return where_pieces(self.found, shown, self.filter, len(self.marked), self.only_changed)
 
     # -- the filter
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
+    @property
+    def is_narrowed(self) -> bool:
+        """By the filter, or to what has changed."""
+        return self.only_changed or super().is_narrowed
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
+    def widen(self) -> None:
+        """All modules."""
+        self.only_changed = False
+        super().widen()
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
+    def narrow(self, text: str) -> None:
+        """Show modules that match; they are all here."""
         self.filter = text.strip()
         self.view.reset()
         self.draw()
@@ -226,6 +199,11 @@ class CodePage(ConsolePage):
 
     # -- the lines
 
+    def moved(self, line: Line) -> None:
+        """What it says in full is asked for."""
+        super().moved(line)
+        self.poller.wake()
+
     def action_open(self) -> None:
         """To the difference."""
         self.below.focus()
@@ -238,12 +216,6 @@ class CodePage(ConsolePage):
         else:
             names = ",".join(quote(name.rpartition(".")[2]) for name in chosen.classes)
             self.observer.show_filtered(f"class={names}")
-
-    def action_copy(self) -> None:
-        """Put the name of the module on the clipboard; below, the line."""
-        view = self.below if self.below.has_focus else self.view
-        if view.current is not None:
-            self.observer.copy(view.current.full or view.current.text.rstrip())
 
     def listed(self) -> tuple[list[str], list[list[object]]]:
         """The modules that pass the filter, for a file."""
@@ -262,20 +234,3 @@ class CodePage(ConsolePage):
             ]
             for one in self.modules
         ]
-
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        if event.view is self.view:
-            self._draw_below()
-            self.poller.wake()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()

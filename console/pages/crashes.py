@@ -106,7 +106,7 @@ class CrashesPage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many crashes there were."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        pieces: list[Piece] = []
         kept = sum(len(item.crashes) for item in self.groups or [])
         pieces.append((f"{plural(self.total, 'crash', 'crashes')} since the start  ", "strong"))
         if kept < self.total:

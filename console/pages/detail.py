@@ -248,7 +248,7 @@ class DetailPage(ConsolePage):
         shown = self.content
         if shown is None:
             return []
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        pieces: list[Piece] = []
         pieces.append((f"{shown.agent.label}  ", "strong"))
         if shown.detail is not None and shown.detail.supervisor is not None:
             supervisor = shown.detail.supervisor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 
 from observe.console.bindings import bindings_of
@@ -13,11 +12,11 @@ from observe.console.findings import check_of, finding_page_lines
 from observe.console.format import plural
 from observe.console.lines import Folds
 from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.widgets.line_view import LineView
 
 
-class FindingsPage(ConsolePage):
+class FindingsPage(ListPage):
     """What is wrong, why, and who is behind it."""
 
     BINDINGS: ClassVar = bindings_of("findings")
@@ -61,21 +60,11 @@ class FindingsPage(ConsolePage):
     def where(self) -> list[Piece]:
         """How many there are, and were."""
         node = self.observer.node
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        pieces: list[Piece] = []
         pieces.append((f"{plural(len(node.findings), 'finding')}  ", "strong"))
         if node.told is not None:
             pieces.append((f"{node.told.begun:,} since the start  ", "dim"))
         return pieces
-
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
 
     def _number(self) -> int | None:
         line = self.view.current
@@ -109,9 +98,3 @@ class FindingsPage(ConsolePage):
         number = self._number()
         if number is not None:
             self.observer.show_finding(number)
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        line = self.view.current
-        if line is not None:
-            self.observer.copy(line.full or line.text)

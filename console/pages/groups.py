@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 
 from observe.console.bindings import bindings_of
@@ -12,8 +11,7 @@ from observe.console.columns import Piece
 from observe.console.format import count, plural
 from observe.console.group_lines import BY, SORTS, group_lines, heading_pieces
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.widgets.line_view import LineView
 from observe.console.widgets.piece_lines import PieceLines
 from observe.probe.wire_console import GroupBy, GroupList, GroupSort
@@ -22,7 +20,7 @@ LIMIT = 200
 """Groups asked for; nobody reads more."""
 
 
-class GroupsPage(ConsolePage):
+class GroupsPage(ListPage):
     """One line a group; the filter of the agents table holds here as well."""
 
     BINDINGS: ClassVar = bindings_of("groups")
@@ -39,11 +37,6 @@ class GroupsPage(ConsolePage):
     def compose(self) -> ComposeResult:
         yield self.headline
         yield self.view
-
-    def enter(self, place: Place) -> None:
-        """Show the groups."""
-        self.view.focus()
-        super().enter(place)
 
     @property
     def has_picture(self) -> bool:
@@ -71,10 +64,10 @@ class GroupsPage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many groups of how many agents."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking for the groups …", "dim")]
+            return [("asking for the groups …", "dim")]
+        pieces: list[Piece] = []
         pieces.append((f"{plural(found.groups, 'group')} by {self.by}  ", "strong"))
         if found.matched < found.total:
             pieces.append((f"{count(found.matched)} of ", "text"))
@@ -98,15 +91,11 @@ class GroupsPage(ConsolePage):
         self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
         self._asked_anew()
 
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
+    def action_copy(self) -> None:
+        """Put the line on the clipboard, and not the filter that it stands for."""
+        line = self.view.current
+        if line is not None:
+            self.observer.copy(line.text)
 
     def action_open(self) -> None:
         """The agents of the group in the table."""
@@ -115,9 +104,3 @@ class GroupsPage(ConsolePage):
             return
         text = f"{self.observer.table_view.filter} {line.full}".strip()
         self.observer.show_filtered(text)
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        line = self.view.current
-        if line is not None:
-            self.observer.copy(line.text)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
@@ -24,15 +22,14 @@ from observe.console.letter_lines import (
     row,
 )
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.state import Identity
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
 from observe.probe.wire_letters import MAX_LETTERS, DeadLetterLine, DeadLetterPage
 
 
-class LettersScreen(ConsolePage):
+class LettersScreen(ListPage):
     """In groups, the largest first."""
 
     DEFAULT_CSS = """
@@ -41,12 +38,13 @@ class LettersScreen(ConsolePage):
     """
     BINDINGS: ClassVar = bindings_of("letters")
     page_name = "letters"
+    filter_bar: FilterBar
+    below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="letters")
         self.found: DeadLetterPage | None = None
         self.detail: DeadLetterLine | None = None
-        self.filter = ""
         self.by: By = "target"
         self._detail_of = 0
         self.filter_bar = FilterBar("words of whom it was for, who sent it, or what it says", agents=False)
@@ -57,23 +55,6 @@ class LettersScreen(ConsolePage):
         yield self.filter_bar
         yield self.view
         yield self.below
-
-    def enter(self, place: Place) -> None:
-        """Show the letters."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """From the message back to the list; then clear the filter."""
-        if self.below.has_focus:
-            self.view.focus()
-            return True
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -100,7 +81,7 @@ class LettersScreen(ConsolePage):
         ):
             full = await self.observer.attachment.ask(lambda node: node.dead_letters(letter=chosen.number))
             self.detail = full.letters[0] if full is not None and full.letters else None
-        self._draw_below()
+        self.draw_below()
 
     @property
     def chosen(self) -> DeadLetterLine | None:
@@ -132,7 +113,7 @@ class LettersScreen(ConsolePage):
         if self.shown:
             self.observer.show_where()
 
-    def _draw_below(self) -> None:
+    def draw_below(self) -> None:
         chosen, detail = self.chosen, self.detail
         if detail is None or chosen is None or detail.number != chosen.number:
             self._detail_of = 0
@@ -147,10 +128,10 @@ class LettersScreen(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many there are, how many lately, and why."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking for the dead letters …", "dim")]
+            return [("asking for the dead letters …", "dim")]
+        pieces: list[Piece] = []
         pieces.append((f"{plural(found.total, 'dead letter')}  ", "strong"))
         pieces.append((f"{count(found.in_a_minute)} in a minute  ", "warn" if found.in_a_minute else "dim"))
         if self.filter:
@@ -183,27 +164,6 @@ class LettersScreen(ConsolePage):
 
     # -- the filter and the groups
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
-        self.filter = text[:256]
-        self.poller.wake()
-
     def action_next_by(self) -> None:
         """Group by the next thing that they have in common."""
         self.by = BYS[(BYS.index(self.by) + 1) % len(BYS)]
@@ -213,25 +173,10 @@ class LettersScreen(ConsolePage):
 
     # -- on a line
 
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        if event.view is self.view:
-            self.draw()
-        else:
-            self._draw_below()
-
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        if event.view is self.view:
-            self._draw_below()
-            self.poller.wake()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
+    def moved(self, line: Line) -> None:
+        """What it says in full is asked for."""
+        super().moved(line)
+        self.poller.wake()
 
     def action_open(self) -> None:
         """To the message; there, the agent on the line, or unfold."""
@@ -260,9 +205,3 @@ class LettersScreen(ConsolePage):
             self.observer.say(f"it was sent again already, to {chosen.sent_to}", "warn")
         else:
             self.observer.ask_to_resend(chosen)
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        view = self.below if self.below.has_focus else self.view
-        if view.current is not None:
-            self.observer.copy(view.current.full or view.current.text.strip())

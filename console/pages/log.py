@@ -6,17 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import count, plural
 from observe.console.lines import Folds, Line
 from observe.console.log_lines import COLUMNS, record_lines, row, wanted
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.state import Identity
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -29,17 +26,17 @@ AT_ONCE: Final = 4
 """Answers read in one go; a service that logs faster is caught up with by and by, or says what was missed."""
 
 
-class LogScreen(ConsolePage):
+class LogScreen(ListPage):
     """The newest records at the bottom, as a terminal has them."""
 
     BINDINGS: ClassVar = bindings_of("log")
     page_name = "log"
+    filter_bar: FilterBar
 
     def __init__(self) -> None:
         super().__init__(id="log")
         self.records: deque[LogLine] = deque(maxlen=SHOWN)
         self.found: LogPage | None = None
-        self.filter = ""
         self.level: LogLevel = "debug"
         self.missed = 0
         """Records that were pushed out before we could ask for them."""
@@ -54,20 +51,6 @@ class LogScreen(ConsolePage):
     def compose(self) -> ComposeResult:
         yield self.filter_bar
         yield self.view
-
-    def enter(self, place: Place) -> None:
-        """Show the log."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """Clear the filter."""
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self.narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -152,10 +135,10 @@ class LogScreen(ConsolePage):
 
     def where(self) -> list[Piece]:
         """What is shown, of how many, and what was missed."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking for the log …", "dim")]
+            return [("asking for the log …", "dim")]
+        pieces: list[Piece] = []
         if self._follows:
             pieces.append(("following  ", "good"))
         pieces.append((f"{plural(len(self.records), 'record')}  ", "strong"))
@@ -192,23 +175,6 @@ class LogScreen(ConsolePage):
 
     # -- the filter
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self.narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
     def narrow(self, text: str) -> None:
         """Show only records that match; the service is asked anew."""
         if text != self.filter:
@@ -227,27 +193,20 @@ class LogScreen(ConsolePage):
 
     # -- on a line
 
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
+    def moved(self, line: Line) -> None:
+        """On the newest record, those that come are followed."""
         follows = self.view.cursor >= len(self.view.lines) - 1
         if follows != self._follows:
             self._follows = follows
             self.observer.show_where()
 
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
+    def refolded(self, view: LineView) -> None:
+        """Whoever unfolds a record wants to read it."""
         self._lines.clear()
-        folds = dict(self.view.folds.chosen)
-        if folds != self._folds:  # whoever unfolds a record wants to read it
+        folds = dict(view.folds.chosen)
+        if folds != self._folds:
             self._folds, self._follows = folds, False
         self.draw()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
 
     def action_open(self) -> None:
         """Unfold the record, or fold it."""
@@ -268,9 +227,3 @@ class LogScreen(ConsolePage):
         """To the newest record, and along with those that come."""
         self._to_the_end()
         self.observer.show_where()
-
-    def action_copy(self) -> None:
-        """Put the record on the clipboard."""
-        line = self.view.current
-        if line is not None:
-            self.observer.copy(line.full or line.text)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import plural
 from observe.console.lines import Folds, Line
 from observe.console.name_lines import name_lines
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.state import Identity
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -25,37 +22,23 @@ LIMIT: Final = MAX_NAMES
 """Groups and names asked for; a filter finds the others."""
 
 
-class NamesScreen(ConsolePage):
+class NamesScreen(ListPage):
     """Two sections that fold."""
 
     BINDINGS: ClassVar = bindings_of("names")
     page_name = "names"
+    filter_bar: FilterBar
     interval_s = 2.0
 
     def __init__(self) -> None:
         super().__init__(id="names")
         self.found: NamesPage | None = None
-        self.filter = ""
         self.filter_bar = FilterBar("words of a group, a name or a class", agents=False)
         self.view = LineView(Folds())
 
     def compose(self) -> ComposeResult:
         yield self.filter_bar
         yield self.view
-
-    def enter(self, place: Place) -> None:
-        """Show groups and names."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """Clear the filter."""
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -82,10 +65,10 @@ class NamesScreen(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many there are."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking for groups and names …", "dim")]
+            return [("asking for groups and names …", "dim")]
+        pieces: list[Piece] = []
         pieces.append(
             (
                 f"{plural(found.groups_total, 'process group')}, {plural(found.names_total, 'name')}  ",
@@ -101,37 +84,6 @@ class NamesScreen(ConsolePage):
         line = self.view.current
         return (line.pid,) if line is not None and line.pid is not None else ()
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
-        self.filter = text[:256]
-        self.poller.wake()
-
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
-
     def action_open(self) -> None:
         """Open the agent on the line; unfold a group."""
         line = self.view.current
@@ -139,9 +91,3 @@ class NamesScreen(ConsolePage):
             self.observer.visit_pid(line.pid)
         else:
             self.view.toggle()
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        line = self.view.current
-        if line is not None:
-            self.observer.copy(line.full or line.text.strip())

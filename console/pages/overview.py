@@ -169,7 +169,7 @@ class OverviewPage(ConsolePage):
     def where(self) -> list[Piece]:
         """How many agents there are, and whether the view is frozen."""
         node = self.observer.node
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
+        pieces: list[Piece] = []
         if node.vitals is None:
             return [*pieces, ("waiting for the first picture …", "dim")]
         return [*pieces, ("overview  ", "strong"), (f"{node.vitals.agents:,} agents", "dim")]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import plural
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.task_lines import detail_lines, task_lines, task_of
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -28,7 +25,7 @@ ORDERS: Final = (("id", False), ("age_s", True), ("state", False), ("coroutine",
 """Columns to sort by, and whether downwards, in the order of the key."""
 
 
-class TasksScreen(ConsolePage):
+class TasksScreen(ListPage):
     """What runs on the event loop beside the agents."""
 
     DEFAULT_CSS = """
@@ -37,12 +34,13 @@ class TasksScreen(ConsolePage):
     """
     BINDINGS: ClassVar = bindings_of("tasks")
     page_name = "tasks"
+    filter_bar: FilterBar
+    below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="tasks")
         self.found: TasksPage | None = None
         self.detail: TaskDetail | None = None
-        self.filter = ""
         self._order = 0
         self._shown_below = 0
         self.filter_bar = FilterBar(
@@ -55,23 +53,6 @@ class TasksScreen(ConsolePage):
         yield self.filter_bar
         yield self.view
         yield self.below
-
-    def enter(self, place: Place) -> None:
-        """Show the tasks."""
-        self.view.focus()
-        super().enter(place)
-
-    def close_inner(self) -> bool:
-        """From the stack back to the list; then clear the filter."""
-        if self.below.has_focus:
-            self.view.focus()
-            return True
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     @property
     def has_picture(self) -> bool:
@@ -90,7 +71,7 @@ class TasksScreen(ConsolePage):
         self.draw()
         chosen = self.chosen
         self.detail = await self._opened(chosen.id) if chosen is not None else None
-        self._draw_below()
+        self.draw_below()
 
     async def _opened(self, task: int) -> TaskDetail | None:
         async def request(node: NodeClient) -> TaskDetail | None:
@@ -127,7 +108,7 @@ class TasksScreen(ConsolePage):
         if self.shown:
             self.observer.show_where()
 
-    def _draw_below(self) -> None:
+    def draw_below(self) -> None:
         chosen, detail = self.chosen, self.detail
         if detail is not None and (chosen is None or detail.task.id != chosen.id):
             detail = None
@@ -144,10 +125,10 @@ class TasksScreen(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many there are, and what is unusual."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         found = self.found
         if found is None:
-            return [*pieces, ("asking for the tasks …", "dim")]
+            return [("asking for the tasks …", "dim")]
+        pieces: list[Piece] = []
         if self.filter:
             pieces.append((f"{found.matched:,} of {plural(found.total, 'task')}", "strong"))
             pieces.append((f" match {self.filter}  ", "dim"))
@@ -164,27 +145,6 @@ class TasksScreen(ConsolePage):
 
     # -- the filter and the order
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
-        self.filter = text
-        self.poller.wake()
-
     def action_order(self) -> None:
         """Sort by the next column."""
         self._order = (self._order + 1) % len(ORDERS)
@@ -192,22 +152,10 @@ class TasksScreen(ConsolePage):
 
     # -- the lines
 
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        if event.view is self.view:
-            self._draw_below()
-            self.poller.wake()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
+    def moved(self, line: Line) -> None:
+        """What it says in full is asked for."""
+        super().moved(line)
+        self.poller.wake()
 
     def action_open(self) -> None:
         """To the stack; there, go to the agent on the line."""
@@ -226,9 +174,3 @@ class TasksScreen(ConsolePage):
             self.observer.say(f"{chosen.name} cannot be cancelled: {chosen.protected}", "warn")
         else:
             self.observer.ask_to_cancel(chosen)
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        view = self.below if self.below.has_focus else self.view
-        if view.current is not None:
-            self.observer.copy(view.current.full or view.current.text.rstrip())

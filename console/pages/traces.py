@@ -9,14 +9,13 @@ from typing import ClassVar, Final, Literal, get_args
 from pydantic import ValidationError
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import clock
 from observe.console.lines import Folds, Line
 from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.trace_asked import Wanted
 from observe.console.trace_feed import MOST_SESSIONS, Feed, Session
 from observe.console.trace_save import saved
@@ -38,7 +37,7 @@ LISTED: Final = 6
 """Lines for the sessions."""
 
 
-class TracesPage(ConsolePage):
+class TracesPage(ListPage):
     """The sessions above, what the chosen one hears below. They go on while other pages are looked at."""
 
     DEFAULT_CSS = """
@@ -47,12 +46,12 @@ class TracesPage(ConsolePage):
     """
     BINDINGS: ClassVar = bindings_of("traces")
     page_name = "traces"
+    filter_bar: FilterBar
     interval_s = 0.25
 
     def __init__(self) -> None:
         super().__init__(id="traces")
         self.feed = Feed()
-        self.filter = ""
         self.drawing: Drawing = "lines"
         self.newest_first = False
         self._traces: dict[int, Trace] = {}
@@ -71,18 +70,10 @@ class TracesPage(ConsolePage):
         yield self.view
 
     def enter(self, place: Place) -> None:
-        """Show the sessions."""
-        (self.view if self.feed.sessions else self.sessions).focus()
+        """To the events, if there are any to come."""
         super().enter(place)
-
-    def close_inner(self) -> bool:
-        """Clear the filter."""
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
+        if not self.feed.sessions:
+            self.sessions.focus()
 
     # -- sessions
 
@@ -202,8 +193,7 @@ class TracesPage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many sessions, and how much was heard."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
-        return [*pieces, *where_pieces(self.feed.sessions, self.chosen, self.filter, self._matched)]
+        return where_pieces(self.feed.sessions, self.chosen, self.filter, self._matched)
 
     def _anew(self) -> None:
         self.view.reset()
@@ -212,24 +202,8 @@ class TracesPage(ConsolePage):
 
     # -- keys
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
+    def narrow(self, text: str) -> None:
+        """Show events that match; they are all here."""
         self.filter = text
         self._anew()
 
@@ -259,6 +233,19 @@ class TracesPage(ConsolePage):
         )  # fmt: skip
         observer.push_screen(dialog, lambda text: observer.say(text, "good") if text else None)
 
+    def action_copy(self) -> None:
+        """Put the line on the clipboard."""
+        line = self.sessions.current if self.sessions.has_focus else self.view.current
+        if line is not None:
+            self.observer.copy(line.full or line.text.strip())
+
+    @on(LineView.Moved)
+    def _session_chosen(self, event: LineView.Moved) -> None:
+        number = session_of(event.line) if event.view is self.sessions else None
+        if number is not None and number != self._chosen:
+            self._chosen = number
+            self._anew()
+
     def action_open(self) -> None:
         """From a session to its events; there, go to the agent on the line."""
         line = self.view.current
@@ -266,27 +253,3 @@ class TracesPage(ConsolePage):
             self.view.focus()
         elif line is not None and line.pid is not None:
             self.observer.visit_pid(line.pid)
-
-    def action_copy(self) -> None:
-        """Put the line on the clipboard."""
-        view = self.sessions if self.sessions.has_focus else self.view
-        if view.current is not None:
-            self.observer.copy(view.current.full or view.current.text.rstrip())
-
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
-
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        number = session_of(event.line) if event.view is self.sessions else None
-        if number is not None and number != self._chosen:
-            self._chosen = number
-            self._anew()
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()

@@ -5,16 +5,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import count
 from observe.console.lines import Folds, Line
-from observe.console.navigation import Place
-from observe.console.pages.base import ConsolePage
+from observe.console.pages.list_page import ListPage
 from observe.console.tree_lines import CALM, Restarts, tree_lines, unfetched
 from observe.console.tree_paths import DEEPEST, MOST_MATCHES, Paths, matching
 from observe.console.widgets.filter_bar import FilterBar
@@ -33,11 +30,12 @@ MOST_GRAFTS = 50
 """Branches asked for on their own in one go."""
 
 
-class TreePage(ConsolePage):
+class TreePage(ListPage):
     """All supervisors and their children."""
 
     BINDINGS: ClassVar = bindings_of("tree")
     page_name = "tree"
+    filter_bar: FilterBar
 
     def __init__(self) -> None:
         super().__init__(id="tree")
@@ -48,7 +46,6 @@ class TreePage(ConsolePage):
         self.restarts = Restarts()
         self.paths = Paths()
         self.trouble = CALM
-        self.filter = ""
         self.filter_folds = Folds()
         self.filter_bar = FilterBar()
         self.found: Branch | None = None
@@ -61,24 +58,10 @@ class TreePage(ConsolePage):
         yield self.filter_bar
         yield self.view
 
-    def enter(self, place: Place) -> None:
-        """Show the tree."""
-        self.view.focus()
-        super().enter(place)
-
     @property
     def has_picture(self) -> bool:
         """Whether there is anything to freeze."""
         return self.root is not None
-
-    def close_inner(self) -> bool:
-        """Escape clears the filter."""
-        if self.filter_bar.has_focus_within or self.filter:
-            self.filter_bar.close()
-            self._narrow("")
-            self.view.focus()
-            return True
-        return False
 
     async def fetch(self) -> None:
         """The tree, who in it is in trouble, and those branches below it that are unfolded and did not come along."""
@@ -132,10 +115,9 @@ class TreePage(ConsolePage):
 
     def where(self) -> list[Piece]:
         """How many lines there are."""
-        pieces: list[Piece] = [("PAUSED  ", "warn")] if self.observer.paused else []
         if self.root is None:
-            return [*pieces, ("asking for the tree …", "dim")]
-        pieces.append(("supervision tree  ", "strong"))
+            return [("asking for the tree …", "dim")]
+        pieces: list[Piece] = [("supervision tree  ", "strong")]
         if not self.filter:
             return [*pieces, (f"{count(len(self.view.lines))} lines", "dim")]
         if self._matched is None:
@@ -147,26 +129,7 @@ class TreePage(ConsolePage):
 
     # -- the filter
 
-    def action_filter(self) -> None:
-        """Open the line in which the filter is typed."""
-        self.filter_bar.open(self.filter)
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self.filter_bar.is_open:
-            self.filter_bar.offer()
-            self._narrow(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.view.focus()
-        self.filter_bar.remove_class("offering")
-        if not self.filter:
-            self.filter_bar.close()
-
-    def _narrow(self, text: str) -> None:
+    def narrow(self, text: str) -> None:
         """Show those who match; while half a word is no filter yet, what was shown before."""
         text = text.strip()
         try:
@@ -185,22 +148,15 @@ class TreePage(ConsolePage):
         self.poller.wake()
         self.draw()
 
-    @on(LineView.Refolded)
-    def _refolded(self, event: LineView.Refolded) -> None:
-        event.stop()
-        self.draw()
+    def refolded(self, view: LineView) -> None:
+        """What is unfolded is asked for."""
+        super().refolded(view)
         self.poller.wake()
 
-    @on(LineView.Moved)
-    def _moved(self, event: LineView.Moved) -> None:
-        event.stop()
-        if event.line.key != self._sought:
+    def moved(self, line: Line) -> None:
+        """The choice is another."""
+        if line.key != self._sought:
             self._sought = ""
-
-    @on(LineView.Activated)
-    def _activated(self, event: LineView.Activated) -> None:
-        event.stop()
-        self.action_open()
 
     def _agent_line(self) -> Line | None:
         line = self.view.current
