@@ -77,4 +77,4 @@ def saving(driver: D) -> D:
             return super().write(thrifty(data))
 
     Saving.__name__ = driver.__name__
-    return Saving  # type: ignore[return-value]
+    return Saving  # type: ignore[return-value]  # made of the driver that Textual has chosen

@@ -282,11 +282,11 @@ def _wrap() -> None:
     if not _is_wrapped:
         _is_wrapped = True
         _call_handlers = logging.Logger.callHandlers
-        logging.Logger.callHandlers = _call_handlers_and_rings  # type: ignore[method-assign]
+        logging.Logger.callHandlers = _call_handlers_and_rings  # type: ignore[method-assign]  # every logger, also those made later
 
 
 def _unwrap() -> None:
     global _is_wrapped
     if logging.Logger.callHandlers is _call_handlers_and_rings:
         _is_wrapped = False
-        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
+        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]  # as it was

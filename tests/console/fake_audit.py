@@ -47,7 +47,7 @@ class FakeAudit:
     @property
     def audit(self) -> list[str]:
         """The lines of the log."""
-        return self.__dict__.setdefault("_audit", some_records())  # type: ignore[no-any-return]
+        return self.__dict__.setdefault("_audit", some_records())  # type: ignore[no-any-return]  # its own, made when first asked for
 
     async def audit_head(self) -> AuditHead:
         self._asked("audit_head")

@@ -37,7 +37,7 @@ class FakeCode:
     @property
     def loaded(self) -> list[ModuleLine]:
         """The modules."""
-        return self.__dict__.setdefault("_loaded", [  # type: ignore[no-any-return]
+        return self.__dict__.setdefault("_loaded", [  # type: ignore[no-any-return]  # its own, made when first asked for
             module("shop.prices", state="changed", changed_at=self.at - 40, added=4, removed=1, lines=2),
             module("shop", lines=0),
             module("shop.orders", classes={"Session": 400, "Desk": 1}, agents=401, version=3),

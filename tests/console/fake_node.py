@@ -300,7 +300,7 @@ class FakeNode(FakePages):
             raise RemoteError("no_such_agent", f"no live agent is {agent}")
         return self._row(int(found[0]))
 
-    async def inspect(self, agent: int | str, max_items: int = 100, *, locals: bool = False) -> Detail:  # noqa: A002
+    async def inspect(self, agent: int | str, max_items: int = 100, *, locals: bool = False) -> Detail:  # noqa: A002  # the client's word
         self._asked("inspect", agent)
         row = self._find(agent)
         known = self.details.get(row["pid"])

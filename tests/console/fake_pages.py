@@ -66,12 +66,12 @@ class FakePages(FakeAudit, FakeCode):
     @property
     def traces(self) -> list[FakeTrace]:
         """Sessions begun so far."""
-        return self.__dict__.setdefault("_traces", [])  # type: ignore[no-any-return]
+        return self.__dict__.setdefault("_traces", [])  # type: ignore[no-any-return]  # its own, made when first asked for
 
     @property
     def log_records(self) -> list[LogLine]:
         """What was logged so far."""
-        return self.__dict__.setdefault("_log_records", logged())  # type: ignore[no-any-return]
+        return self.__dict__.setdefault("_log_records", logged())  # type: ignore[no-any-return]  # its own, made when first asked for
 
     async def log(self, *, after: int | None = None, limit: int = 100, **wanted: Any) -> LogPage:
         """Filters by level, agent and text alone."""
@@ -88,7 +88,7 @@ class FakePages(FakeAudit, FakeCode):
     @property
     def letters(self) -> list[DeadLetterLine]:
         """Messages that reached nobody, the newest first."""
-        return self.__dict__.setdefault("_letters", dead_letters())  # type: ignore[no-any-return]
+        return self.__dict__.setdefault("_letters", dead_letters())  # type: ignore[no-any-return]  # its own, made when first asked for
 
     async def dead_letters(
         self, *, text: str = "", why: str = "", letter: int | None = None, limit: int = 100
@@ -158,7 +158,7 @@ class FakePages(FakeAudit, FakeCode):
     def asks(self) -> WaitingApprovals:
         """What waits for a person, and what was decided."""
         none = WaitingApprovals(approvals=[], total=0)
-        return self.__dict__.setdefault("_asks", none)  # type: ignore[no-any-return]
+        return self.__dict__.setdefault("_asks", none)  # type: ignore[no-any-return]  # its own, made when first asked for
 
     async def approvals(self) -> WaitingApprovals:
         self._asked("approvals")

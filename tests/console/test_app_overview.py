@@ -86,7 +86,7 @@ async def test_a_place_of_crashes_leads_to_its_traceback() -> None:
         await at_line(driver, "1x")
         await driver.press("enter")
         await driver.until(lambda: driver.app.page.page_name == "crashes" and driver.shows("in handle"))
-        await driver.until(lambda: driver.app.page.crash.reason == "TimeoutError: model")  # type: ignore[attr-defined]
+        await driver.until(lambda: driver.app.page.crash.reason == "TimeoutError: model")  # type: ignore[attr-defined]  # the page of crashes
 
 
 async def test_a_finding_leads_to_its_agents() -> None:
@@ -136,7 +136,7 @@ async def test_what_is_not_known_is_not_zero() -> None:
     """Before the first vital signs there is a dash."""
     async with console(screen="overview", size=LARGE) as driver:
         driver.app.node.signs = Signs()
-        driver.app.page.draw()  # type: ignore[attr-defined]
+        driver.app.page.draw()  # type: ignore[attr-defined]  # the page of crashes
         await driver.settle()
         assert "memory" in driver.line("memory" + " " * 16 + "-")
 

@@ -168,7 +168,7 @@ async def test_the_events_are_saved_as_a_file_of_the_command(tmp_path: Path) -> 
         await listening(driver)
         await driver.press("s")
         await driver.until(lambda: driver.shows("Write 13 events into a file"))
-        driver.app.screen.query_one("#path").value = str(tmp_path / "heard.jsonl")  # type: ignore[attr-defined]
+        driver.app.screen.query_one("#path").value = str(tmp_path / "heard.jsonl")  # type: ignore[attr-defined]  # an Input
         await driver.press("enter")
         await driver.until(lambda: driver.shows("bytes written"))
         first, *lines = [json.loads(line) for line in (tmp_path / "heard.jsonl").read_text().splitlines()]

@@ -15,7 +15,7 @@ def two_levels_deep() -> FakeNode:
 
 
 def lines(driver: Driver) -> list[str]:
-    return [line.text for line in driver.app.pages["tree"].query_one("LineView").lines]  # type: ignore[attr-defined]
+    return [line.text for line in driver.app.pages["tree"].query_one("LineView").lines]  # type: ignore[attr-defined]  # by its name
 
 
 async def test_the_tree_opens_where_somebody_is_in_trouble() -> None:

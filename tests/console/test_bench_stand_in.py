@@ -28,7 +28,7 @@ async def test_the_console_shows_the_stand_in_as_it_shows_a_node(monkeypatch: py
 
     async with app.run_test(size=LARGE, message_hook=see):
         async with asyncio.timeout(30):
-            while app.node.vitals is None or app.node.told is None or not answers or not app.table_view.rows:  # noqa: ASYNC110
+            while app.node.vitals is None or app.node.told is None or not answers or not app.table_view.rows:  # noqa: ASYNC110  # a picture is no event
                 await asyncio.sleep(0.01)
         lines = [strip.text for strip in app.screen._compositor.render_strips()]
     assert not failed

@@ -24,7 +24,7 @@ class Served:
     token: str
 
     def get(self, path: str, **options: object) -> httpx.Response:
-        return httpx.get(self.base + path, timeout=30, trust_env=False, **options)  # type: ignore[arg-type]
+        return httpx.get(self.base + path, timeout=30, trust_env=False, **options)  # type: ignore[arg-type]  # options by name
 
     def cookie(self) -> dict[str, str]:
         answer = self.get(f"/?token={self.token}")

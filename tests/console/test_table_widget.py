@@ -63,7 +63,7 @@ def count_rows_made(table: AgentsTable) -> list[int]:
         made.append(one[0])
         return paint(tones, one, *rest)
 
-    table.painted = counting  # type: ignore[method-assign, assignment]
+    table.painted = counting  # type: ignore[method-assign, assignment]  # looked at from outside
     return made
 
 
@@ -144,7 +144,7 @@ async def test_of_a_changed_row_only_the_cells_that_differ_go_to_the_terminal() 
         app.table.show(change)
         await pilot.pause()
         regions: list[Any] = []
-        app.table.refresh = lambda *given, **_: regions.extend(given)  # type: ignore[assignment, method-assign]
+        app.table.refresh = lambda *given, **_: regions.extend(given)  # type: ignore[assignment, method-assign]  # looked at from outside
         ask = app.view.ask()
         rows = [row(n, mailbox=9 if n == 5 else 0) for n in range(1, 1 + ask.limit)]
         change = app.view.fold(ask, list(NAMES), rows, matched=100, total=100, at=2.0, now=0.0)

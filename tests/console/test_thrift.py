@@ -111,7 +111,7 @@ async def test_of_a_line_that_changes_in_part_only_that_part_is_written() -> Non
                 )
                 written.append((whole, narrow))
 
-        app._display = display  # type: ignore[method-assign, assignment]
+        app._display = display  # type: ignore[method-assign, assignment]  # looked at from outside
         await driver.refresh()
         await driver.until(lambda: written)
         for pair in written:

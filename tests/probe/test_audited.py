@@ -100,7 +100,7 @@ def test_what_would_flood_the_log_is_counted_and_what_cannot_be_written_too() ->
             then(AuditUnavailable("the disk is full"))
 
     now, scribe = [5.5], Full()
-    records = AuditedRecords(scribe, "i", lambda: now[0])  # type: ignore[arg-type]
+    records = AuditedRecords(scribe, "i", lambda: now[0])  # type: ignore[arg-type]  # a scribe that refuses
     frame = AuditedFrame.model_validate({"seq": 1, "at": 1.0, "pid": 7, "class": "Account", "diff": []})
     for _ in range(MOST_A_SECOND + 3):
         records.take(frame)

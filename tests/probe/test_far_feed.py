@@ -40,7 +40,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield path
 
 
-async def rows(client: NodeClient, filter: str = "") -> list[dict[str, Any]]:  # noqa: A002
+async def rows(client: NodeClient, filter: str = "") -> list[dict[str, Any]]:  # noqa: A002  # the protocol's word
     return (await client.agents(Query(filter=filter, sort="pid", descending=False))).as_dicts()
 
 

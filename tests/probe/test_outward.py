@@ -166,7 +166,7 @@ async def test_a_node_tells_of_its_troubles_and_anchors_its_log(
             "escalation": Escalation(webhook=url, command=f"cat >> {told}; echo >> {told}"),
             "anchor": Anchor(file=str(notes), every_s=1),
         }
-        async with Node("shop") as node, Probe(node, **probe), connect("shop", timeout_s=20.0) as client:  # type: ignore[arg-type]
+        async with Node("shop") as node, Probe(node, **probe), connect("shop", timeout_s=20.0) as client:  # type: ignore[arg-type]  # options by name
             budget = Budget(tool_calls=5, on_limit="suspended")
             await node.spawn(Supervisor, [ChildSpec(Spender, name="spender", budget=budget)])
             for _ in range(6):

@@ -168,7 +168,7 @@ def facts(number: int, **more: object) -> TaskFacts:
         "waiting_on": "Queue.get", "waits_for": (), "ring": (), "place": "shop.py:1 in Poller.run", "age_s": None,
         "created_at": "", "creator": 0, "creator_name": "", "agent": 0, "cancelling": 0, "protected": "",
     }  # fmt: skip
-    return TaskFacts(**(values | more))  # type: ignore[arg-type]
+    return TaskFacts(**(values | more))  # type: ignore[arg-type]  # a field of each kind
 
 
 @pytest.mark.parametrize(

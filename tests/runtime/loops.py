@@ -41,7 +41,7 @@ class Loops(Agent):
     def in_lock(self) -> None:
         with self.lock:
             while True:
-                x = 1  # noqa: F841
+                x = 1  # noqa: F841  # an instruction to be ended at
 
     def empty(self) -> None:
         try:
@@ -61,7 +61,7 @@ class Loops(Agent):
         try:
             while True:
                 with self.lock:
-                    x = 1  # noqa: F841
+                    x = 1  # noqa: F841  # an instruction to be ended at
         finally:
             self.cleaned.append("takes_lock")
 
@@ -95,7 +95,7 @@ class Loops(Agent):
                 try:
                     int("x")
                 except ValueError:
-                    x = 1  # noqa: F841
+                    x = 1  # noqa: F841  # an instruction to be ended at
         finally:
             self.cleaned.append("catches_errors")
 
@@ -109,7 +109,7 @@ class Loops(Agent):
         try:
             while True:
                 try:
-                    x = 1  # noqa: F841
+                    x = 1  # noqa: F841  # an instruction to be ended at
                 finally:
                     self.begun = self.done = 0
                     self.begun += 1

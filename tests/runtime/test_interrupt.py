@@ -356,7 +356,7 @@ async def test_the_exception_is_a_cancellation(node: Node) -> None:
         def handle(self, message: Any) -> None:
             try:
                 while True:
-                    x = 1  # noqa: F841
+                    x = 1  # noqa: F841  # an instruction to be ended at
             except BaseException as error:
                 seen.append(error)
                 raise

@@ -164,7 +164,7 @@ async def test_messages_calls_timers_and_links_survive(project: Project) -> None
         )
         project.write("shop_c", text)
         reloading = asyncio.ensure_future(node.reloader.reload(["shop_c"], timeout_s=20))
-        while node.agents[ref.pid]._o_bonds is None:  # noqa: ASYNC110
+        while node.agents[ref.pid]._o_bonds is None:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.001)
         assert not reloading.done()
         agent.gate.set()
@@ -577,7 +577,7 @@ async def test_a_saved_file_is_reloaded_in_development(
 
     async def until_logged(text: str) -> None:
         async with asyncio.timeout(30):
-            while text not in caplog.text:  # noqa: ASYNC110
+            while text not in caplog.text:  # noqa: ASYNC110  # nothing tells of it
                 await asyncio.sleep(0.01)
 
     async with Node("shop", watch=True) as node:
@@ -586,7 +586,7 @@ async def test_a_saved_file_is_reloaded_in_development(
         node_watching = node._watching
         assert node_watching is not None
         async with asyncio.timeout(30):
-            while "shop_w" not in node_watching._stamps:  # noqa: ASYNC110
+            while "shop_w" not in node_watching._stamps:  # noqa: ASYNC110  # nothing tells of it
                 await asyncio.sleep(0.01)
         project.write("shop_w", FIRST.replace("+= message", "+= message * 5"))
         await until_logged("reloaded shop_w 2: 1 agents")

@@ -345,9 +345,9 @@ async def test_a_subclass_names_its_children_and_its_intensity(node: Node) -> No
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: ChildSpec(dict), "subclass of Agent"),  # type: ignore[arg-type]
-        (lambda: ChildSpec(Worker, restart="sometimes"), "permanent, transient, temporary"),  # type: ignore[arg-type]
-        (lambda: ChildSpec(Worker, ("a")), "right: ChildSpec"),  # type: ignore[arg-type]
+        (lambda: ChildSpec(dict), "subclass of Agent"),  # type: ignore[arg-type]  # the mistake under test
+        (lambda: ChildSpec(Worker, restart="sometimes"), "permanent, transient, temporary"),  # type: ignore[arg-type]  # the mistake under test
+        (lambda: ChildSpec(Worker, ("a")), "right: ChildSpec"),  # type: ignore[arg-type]  # the mistake under test
         (lambda: ChildSpec(Worker, name=""), "not empty"),
         (lambda: ChildSpec(Worker, shutdown_s=-1), "shutdown_s"),
     ],

@@ -310,7 +310,7 @@ async def test_the_task_factory_that_was_there_goes_on_and_comes_back() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
 async def test_eager_tasks_are_recorded_unless_they_have_ended_at_once() -> None:
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # from 3.12
     try:
         async with Node("test", tasks=True, watchdog_s=None) as node:
 

@@ -87,7 +87,7 @@ async def test_items_end_with_the_process_of_their_caller(node: Node) -> None:
     fan = await node.spawn(Fan, isolation="process")
     fan.cast("wait")
     await eventually(lambda: len(node.agents) == 6)
-    next(one for one in node.lifecycle.workers.processes.values() if one.is_isolated).kill()  # type: ignore[union-attr]
+    next(one for one in node.lifecycle.workers.processes.values() if one.is_isolated).kill()  # type: ignore[union-attr]  # there are workers
     await eventually(lambda: len(node.agents) == 1)
 
 

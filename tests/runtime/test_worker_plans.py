@@ -153,7 +153,7 @@ async def test_a_message_that_a_checkpoint_has_behind_it_is_not_handled_twice(
     for n in range(1, 30):
         ref.cast(1)
         pid = node.control.find("t").ref.pid
-        await eventually(lambda n=n: any(f'"count":{n},'.encode() in r.state for r in store.records.values()))  # type: ignore[misc]
+        await eventually(lambda n=n: any(f'"count":{n},'.encode() in r.state for r in store.records.values()))  # type: ignore[misc]  # bound now
         if n % 10 == 0:
             os.kill(node.workers()[0].os_pid, signal.SIGKILL)
             await restarted(node, pid)
@@ -263,10 +263,10 @@ async def test_what_is_wrong_with_a_checkpoint_is_told(node: Node, where: Where,
     with pytest.raises(StoreFull):
         await ref.call(1)
     care = node.control.find("t")._o_bonds.care  # type: ignore[union-attr]  # it has a plan
-    assert isinstance(care.fault, StoreFull)  # type: ignore[union-attr]
+    assert isinstance(care.fault, StoreFull)  # type: ignore[union-attr]  # it is there
     store.fault = None
     assert await ref.call(1) == (3, "init")
-    assert care.fault is None  # type: ignore[union-attr]
+    assert care.fault is None  # type: ignore[union-attr]  # it is there
 
 
 async def test_who_ends_for_good_is_forgotten(node: Node, where: Where, store: MemoryStore) -> None:

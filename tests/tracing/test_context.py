@@ -274,4 +274,4 @@ async def test_links_and_timers_travel_between_the_processes_of_a_node(tracing: 
 
 async def test_wrong_relations_are_refused() -> None:
     with pytest.raises(BadSetting, match="'child' or 'link'"):
-        setup(casts="parent")  # type: ignore[arg-type]
+        setup(casts="parent")  # type: ignore[arg-type]  # the mistake under test

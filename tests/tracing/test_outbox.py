@@ -31,7 +31,7 @@ class Backend:
 
 
 def box(backend: Backend, **sizes: float) -> Outbox[int]:
-    return Outbox("test", lambda: backend, False, **{"delay_s": 0.01, **sizes})  # type: ignore[arg-type]
+    return Outbox("test", lambda: backend, False, **{"delay_s": 0.01, **sizes})  # type: ignore[arg-type]  # numbers by name
 
 
 def test_what_is_put_arrives_in_order() -> None:

@@ -116,7 +116,7 @@ async def test_an_activity_is_current_so_that_others_spans_nest(node: Node, back
     with traced(node, backend):
         clerk = await node.spawn(Clerk, name="clerk")
         await clerk.call("work")
-        seen = node.control.find("clerk").seen  # type: ignore[attr-defined]
+        seen = node.control.find("clerk").seen  # type: ignore[attr-defined]  # of the class in this test
         assert not get_current_span().get_span_context().is_valid, "and nobody else sees it"
     assert seen == [int.from_bytes(backend.span("chat night-1").span_id, "big")]
 
@@ -208,7 +208,7 @@ async def test_a_backend_that_never_answers_does_not_hold_up_the_end(node: Node,
 
 def test_wrong_settings_are_refused_with_the_right_ones() -> None:
     with pytest.raises(BadSetting, match="'http/protobuf' or 'grpc'"):
-        setup(protocol="carrier pigeon")  # type: ignore[arg-type]
+        setup(protocol="carrier pigeon")  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(BadSetting, match="a URL such as"):
         setup(endpoint="localhost:4318")
 

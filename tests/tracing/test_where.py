@@ -102,7 +102,7 @@ def test_no_code_of_the_message_runs_and_time_is_bounded() -> None:
         def __eq__(self, other: object) -> bool:
             raise AssertionError("the message's own code was called")
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # as a class that compares and does not hash
 
     assert holds("message.kind == 'trap'", Trap())
     cycle: dict[str, Any] = {"big": "x" * 10_000_000, "list": list(range(1_000_000))}

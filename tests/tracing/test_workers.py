@@ -41,7 +41,7 @@ async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
 
 async def test_one_trace_goes_through_all_processes(node: Node, backend: Receiver) -> None:
     """From the node's process into a worker, to another agent there or back, and each exports its part."""
-    where: Where = node.where  # type: ignore[attr-defined]
+    where: Where = node.where  # type: ignore[attr-defined]  # set by the fixture
     with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05, service_name="shop"):
         baker = await node.spawn(Baker, name="baker", isolation="none")
         far = await node.spawn(Clerk, baker, name="far", isolation=where)
@@ -64,7 +64,7 @@ async def test_one_trace_goes_through_all_processes(node: Node, backend: Receive
 async def test_a_context_from_elsewhere_costs_nothing_when_nobody_is_in_it_any_more(
     node: Node, backend: Receiver
 ) -> None:
-    where: Where = node.where  # type: ignore[attr-defined]
+    where: Where = node.where  # type: ignore[attr-defined]  # set by the fixture
     with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05):
         baker = await node.spawn(Baker, name="baker", isolation="none")
         far = await node.spawn(Clerk, baker, isolation=where)
@@ -73,7 +73,7 @@ async def test_a_context_from_elsewhere_costs_nothing_when_nobody_is_in_it_any_m
 
 
 async def test_what_a_worker_has_to_export_is_sent_when_it_ends(node: Node, backend: Receiver) -> None:
-    where: Where = node.where  # type: ignore[attr-defined]
+    where: Where = node.where  # type: ignore[attr-defined]  # set by the fixture
     with setup(node, endpoint=backend.url, set_global=False, delay_s=30.0):
         far = await node.spawn(Clerk, None, name="far", isolation=where)
         assert await far.call("order") == ["far"]

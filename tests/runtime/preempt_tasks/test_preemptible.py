@@ -105,7 +105,7 @@ async def test_the_loop_is_left_as_it_was() -> None:
 async def test_an_eager_task_is_frozen_in_its_first_step() -> None:
     """Which runs inside its creator's."""
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # from 3.12
     try:
         async with preempting_node(preempt_tasks=True) as node:
 
