@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 PageName = Literal[
     "overview",
@@ -27,23 +27,7 @@ PageName = Literal[
 FIRST_SCREEN: Final[PageName] = "overview"
 """Where a person who was woken begins: is anything wrong, and what?"""
 
-SCREENS: Final[tuple[PageName, ...]] = (
-    "overview",
-    "agents",
-    "tree",
-    "crashes",
-    "findings",
-    "tasks",
-    "groups",
-    "traces",
-    "approvals",
-    "audit",
-    "code",
-    "log",
-    "letters",
-    "budgets",
-    "names",
-)
+SCREENS: Final[tuple[PageName, ...]] = tuple(name for name in get_args(PageName) if name != "detail")
 """All that stand on their own, in the order of their number keys; one agent's page is about somebody."""
 
 ATTACH_SCREENS: Final = ("nodes", *SCREENS)

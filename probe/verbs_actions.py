@@ -6,13 +6,10 @@ import time
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
 from observe.probe import wire, wire_actions
-from observe.probe.asks import Answer
-from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
+from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
-from observe.probe.holding import explain
+from observe.probe.retelling import retold
 from observe.probe.wire_actions import Acted, ContainArgs, DecideArgs, MailboxArgs
 from observe.probe.wire_base import Command
 
@@ -31,15 +28,7 @@ def _kill(hands: Hands, client: Client, args: wire.KillArgs, reply: Reply, now: 
     target, missing = _target(hands, args.agent)
 
     def carry_out(done: Reply) -> None:
-        def answered(result: Answer) -> None:
-            if isinstance(result, Refusal):
-                done(explain(result, picture, "kill"))
-                return
-            try:
-                done(wire.Outcome.from_wire(result).to_wire())
-            except ValidationError as error:
-                done(unreadable("kill", error))
-
+        answered = retold(hands, "kill", wire.Outcome, done)
         if missing is not None and not picture.ended:
             done(missing)
             return
@@ -78,15 +67,7 @@ def _act(hands: Hands, verb: str, client: Client, args: Command, reply: Reply, n
         missing = None
 
     def carry_out(done: Reply) -> None:
-        def answered(result: Answer) -> None:
-            if isinstance(result, Refusal):
-                done(explain(result, picture))
-                return
-            try:
-                done(Acted.from_wire(result).to_wire())
-            except ValidationError as error:
-                done(unreadable(verb, error))
-
+        answered = retold(hands, verb, Acted, done)
         if missing is not None and not picture.ended:
             done(missing)
         else:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from pydantic import ValidationError
-
-from observe.probe.asks import Answer
-from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
-from observe.probe.errors import Refusal
-from observe.probe.holding import explain
+from observe.probe.counter import Client, Handler, Hands, Reply
+from observe.probe.retelling import retold
 from observe.probe.wire_approvals import ApprovalsArgs, WaitingApprovals
 
 
@@ -19,13 +15,5 @@ def handlers(hands: Hands) -> dict[str, Handler]:
 
 
 def _approvals(hands: Hands, _client: Client, _args: ApprovalsArgs, reply: Reply, now: float) -> None:
-    def told(result: Answer) -> None:
-        if isinstance(result, Refusal):
-            reply(explain(result, hands.picture))
-            return
-        try:
-            reply(WaitingApprovals.from_wire(result).to_wire())
-        except ValidationError as error:
-            reply(unreadable("approvals", error))
-
+    told = retold(hands, "approvals", WaitingApprovals, reply)
     hands.asks.ask("approvals", {}, told, now)

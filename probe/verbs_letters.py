@@ -6,12 +6,9 @@ import time
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
-from observe.probe.asks import Answer
-from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
+from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
-from observe.probe.holding import explain
+from observe.probe.retelling import retold
 from observe.probe.wire_actions import Acted
 from observe.probe.wire_letters import ResendArgs
 
@@ -36,15 +33,7 @@ def _resend(hands: Hands, client: Client, args: ResendArgs, reply: Reply, now: f
             fields["to"] = agent["pid"]
 
     def carry_out(done: Reply) -> None:
-        def answered(result: Answer) -> None:
-            if isinstance(result, Refusal):
-                done(explain(result, hands.picture))
-                return
-            try:
-                done(Acted.from_wire(result).to_wire())
-            except ValidationError as error:
-                done(unreadable("resend", error))
-
+        answered = retold(hands, "resend", Acted, done)
         if missing is not None and not hands.picture.ended:
             done(missing)
         else:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from observe.probe.asks import Answer
-from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
-from observe.probe.errors import Refusal
-from observe.probe.holding import explain
+from observe.probe.counter import Client, Handler, Hands, Reply
+from observe.probe.retelling import retold
 from observe.probe.wire_base import Asked, Told
 from observe.probe.wire_budgets import BudgetPage
 from observe.probe.wire_letters import DeadLetterPage
@@ -34,14 +30,6 @@ def handlers(hands: Hands) -> dict[str, Handler]:
 def _look(
     hands: Hands, verb: str, model: type[Told], _client: Client, args: Asked, reply: Reply, now: float
 ) -> None:
-    def told(result: Answer) -> None:
-        if isinstance(result, Refusal):
-            reply(explain(result, hands.picture))
-            return
-        try:
-            reply(model.from_wire(result).to_wire())
-        except ValidationError as error:
-            reply(unreadable(verb, error))
-
+    told = retold(hands, verb, model, reply)
     fields: dict[str, Any] = args.to_wire()
     hands.asks.ask(verb, fields, told, now)

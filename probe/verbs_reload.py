@@ -6,12 +6,9 @@ import time
 from functools import partial
 from typing import Final
 
-from pydantic import ValidationError
-
-from observe.probe.asks import Answer
-from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
+from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
-from observe.probe.holding import explain
+from observe.probe.retelling import retold
 from observe.probe.wire_reload import CodeArgs, LoadedCode, ReloadArgs, ReloadDone
 
 MORE_S: Final = 3.0
@@ -29,15 +26,7 @@ def _reload(hands: Hands, client: Client, args: ReloadArgs, reply: Reply, now: f
     fields = {name: getattr(args, name) for name in ("modules", "dry_run", "rollback", "timeout_s")}
 
     def carry_out(done: Reply) -> None:
-        def answered(result: Answer) -> None:
-            if isinstance(result, Refusal):
-                done(explain(result, hands.picture))
-                return
-            try:
-                done(ReloadDone.from_wire(result).to_wire())
-            except ValidationError as error:
-                done(unreadable("reload", error))
-
+        answered = retold(hands, "reload", ReloadDone, done)
         wait_s = args.timeout_s + MORE_S
         hands.asks.ask("reload", fields, answered, now, timeout_s=wait_s, late=answered)
 
@@ -46,13 +35,5 @@ def _reload(hands: Hands, client: Client, args: ReloadArgs, reply: Reply, now: f
 
 
 def _code(hands: Hands, _client: Client, args: CodeArgs, reply: Reply, now: float) -> None:
-    def answered(result: Answer) -> None:
-        if isinstance(result, Refusal):
-            reply(explain(result, hands.picture))
-            return
-        try:
-            reply(LoadedCode.from_wire(result).to_wire())
-        except ValidationError as error:
-            reply(unreadable("code", error))
-
+    answered = retold(hands, "code", LoadedCode, reply)
     hands.asks.ask("code", {"diff": args.diff}, answered, now)

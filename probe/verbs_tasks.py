@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pydantic import ValidationError
-
-from observe.probe.asks import Answer
 from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
 from observe.probe.filters import Comparison, Language, parse
-from observe.probe.holding import explain
+from observe.probe.retelling import retold
 from observe.probe.wire_actions import Acted
-from observe.probe.wire_base import Told
 from observe.probe.wire_tasks import (
     TASK_COLUMNS,
     TASK_STATES,
@@ -29,8 +25,6 @@ from observe.probe.wire_tasks import (
 TASKS: Final = Language(
     "table of tasks", TASK_COLUMNS, TASK_TEXT_COLUMNS, {"age_s": "seconds"}, {"state": TASK_STATES}
 )
-
-T = TypeVar("T", bound=Told)
 
 
 def handlers(hands: Hands) -> dict[str, Handler]:
@@ -51,16 +45,16 @@ def _tasks(hands: Hands, _client: Client, args: TasksArgs, reply: Reply, now: fl
         )
     fields = args.to_wire() | {"terms": terms_of(args.filter)}
     del fields["filter"]
-    hands.asks.ask("tasks", fields, partial(_told, hands, reply, TasksPage), now)
+    hands.asks.ask("tasks", fields, retold(hands, "tasks", TasksPage, reply), now)
 
 
 def _task(hands: Hands, _client: Client, args: TaskArgs, reply: Reply, now: float) -> None:
-    hands.asks.ask("task", {"task": args.task}, partial(_told, hands, reply, TaskDetail), now)
+    hands.asks.ask("task", {"task": args.task}, retold(hands, "task", TaskDetail, reply), now)
 
 
 def _cancel_task(hands: Hands, client: Client, args: CancelTaskArgs, reply: Reply, now: float) -> None:
     def carry_out(done: Reply) -> None:
-        answered = partial(_told, hands, done, Acted)
+        answered = retold(hands, "cancel_task", Acted, done)
         hands.asks.ask(
             "cancel_task", {"task": args.task, "reason": args.reason}, answered, now, late=answered
         )
@@ -68,16 +62,6 @@ def _cancel_task(hands: Hands, client: Client, args: CancelTaskArgs, reply: Repl
     hands.commands.submit(
         "cancel_task", args, client.holder, {"task": args.task}, time.time(), carry_out, reply
     )
-
-
-def _told(hands: Hands, reply: Reply, model: type[T], result: Answer) -> None:
-    if isinstance(result, Refusal):
-        reply(explain(result, hands.picture))
-        return
-    try:
-        reply(model.from_wire(result).to_wire())
-    except ValidationError:
-        reply(Refusal("internal", "the node's answer about its tasks cannot be read"))
 
 
 def terms_of(text: str) -> list[list[Any]]:

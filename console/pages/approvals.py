@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from observe.console.approval_lines import (
     SOON_S,
     decided_detail,
@@ -35,28 +33,19 @@ class ApprovalsPage(ListPage):
     """
     BINDINGS: ClassVar = bindings_of("approvals")
     page_name = "approvals"
+    found: WaitingApprovals | None
     below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="approvals")
-        self.found: WaitingApprovals | None = None
         self._shown_below = ""
         self.view = LineView(Folds(), id="approval-list")
         self.below = LineView(Folds(), id="approval-detail")
-
-    def compose(self) -> ComposeResult:
-        yield self.view
-        yield self.below
 
     def enter(self, place: Place) -> None:
         """Show what waits."""
         self.draw()
         super().enter(place)
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """What waits now, and what was decided."""

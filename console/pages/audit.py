@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
-
 from observe.audit.notes import BadNote, Verifier, read_note
 from observe.audit.record import Record
 from observe.audit.verify import Report
@@ -57,6 +55,7 @@ class AuditPage(ListPage):
     BINDINGS: ClassVar = bindings_of("audit")
     page_name = "audit"
     filter_bar: FilterBar
+    headline: PieceLines
     below: LineView
 
     def __init__(self) -> None:
@@ -78,12 +77,6 @@ class AuditPage(ListPage):
         self.headline = PieceLines(2)
         self.view = LineView(Folds(), id="audit-records")
         self.below = LineView(Folds(), id="audit-record")
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.headline
-        yield self.view
-        yield self.below
 
     @property
     def has_picture(self) -> bool:

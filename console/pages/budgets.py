@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.budget_lines import (
     COLUMNS,
@@ -36,27 +34,18 @@ class BudgetsScreen(ListPage):
 
     BINDINGS: ClassVar = bindings_of("budgets")
     page_name = "budgets"
+    found: BudgetPage | None
     filter_bar: FilterBar
+    headline: PieceLines
     interval_s = 2.0
 
     def __init__(self) -> None:
         super().__init__(id="budgets")
-        self.found: BudgetPage | None = None
         self.by: BudgetsBy = "owner"
         self.sort: BudgetsSort = "share"
         self.filter_bar = FilterBar("words of a name or class", agents=False)
         self.headline = PieceLines()
         self.view = LineView(Folds())
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.headline
-        yield self.view
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """What was spent; an answer to an older question is passed over."""

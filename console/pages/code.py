@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.code_lines import detail_lines, headings, module_lines, module_of, where_pieces
 from observe.console.columns import Piece
@@ -29,12 +27,13 @@ class CodePage(ListPage):
     """
     BINDINGS: ClassVar = bindings_of("code")
     page_name = "code"
+    found: LoadedCode | None
     filter_bar: FilterBar
+    headline: PieceLines
     below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="code")
-        self.found: LoadedCode | None = None
         self.only_changed = False
         self.marked: set[str] = set()
         self._diff_of: tuple[str, float | None] = ("", None)
@@ -44,17 +43,6 @@ class CodePage(ListPage):
         self.headline = PieceLines()
         self.view = LineView(Folds(), id="code-modules")
         self.below = LineView(Folds(), id="code-module")
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.headline
-        yield self.view
-        yield self.below
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """The modules; and of the chosen one the difference, when it is another one than is shown."""

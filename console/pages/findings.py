@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.findings import check_of, finding_page_lines
@@ -26,9 +24,6 @@ class FindingsPage(ListPage):
         super().__init__(id="findings")
         self.folds = Folds()
         self.view = LineView(self.folds)
-
-    def compose(self) -> ComposeResult:
-        yield self.view
 
     def enter(self, place: Place) -> None:
         """Show them; they are asked for by the attachment, also while nobody looks at this page."""

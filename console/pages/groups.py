@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import count, plural
@@ -25,23 +23,15 @@ class GroupsPage(ListPage):
 
     BINDINGS: ClassVar = bindings_of("groups")
     page_name = "groups"
+    found: GroupList | None
+    headline: PieceLines
 
     def __init__(self) -> None:
         super().__init__(id="groups")
         self.by: GroupBy = "class"
         self.sort: GroupSort = "agents"
-        self.found: GroupList | None = None
         self.headline = PieceLines()
         self.view = LineView(Folds())
-
-    def compose(self) -> ComposeResult:
-        yield self.headline
-        yield self.view
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """The groups as they are now; an answer to an older question is passed over."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import count, plural
@@ -38,28 +36,18 @@ class LettersScreen(ListPage):
     """
     BINDINGS: ClassVar = bindings_of("letters")
     page_name = "letters"
+    found: DeadLetterPage | None
     filter_bar: FilterBar
     below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="letters")
-        self.found: DeadLetterPage | None = None
         self.detail: DeadLetterLine | None = None
         self.by: By = "target"
         self._detail_of = 0
         self.filter_bar = FilterBar("words of whom it was for, who sent it, or what it says", agents=False)
         self.view = LineView(Folds(), id="letter-list")
         self.below = LineView(Folds(), id="letter-detail")
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.view
-        yield self.below
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """The letters, and the chosen one in full."""

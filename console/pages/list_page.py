@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual import on
+from textual.app import ComposeResult
 from textual.widgets import Input
 
 from observe.console.lines import Line
@@ -10,6 +11,7 @@ from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
+from observe.console.widgets.piece_lines import PieceLines
 
 FILTER_LENGTH = 256
 """Characters of a filter that the node is asked with."""
@@ -22,7 +24,20 @@ class ListPage(ConsolePage):
     view: LineView
     below: LineView | None = None
     filter_bar: FilterBar | None = None
+    headline: PieceLines | None = None
     filter = ""
+    found: object | None = None
+    """What the node has told last."""
+
+    def compose(self) -> ComposeResult:
+        for part in (self.filter_bar, self.headline, self.view, self.below):
+            if part is not None:
+                yield part
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is anything to freeze."""
+        return self.found is not None
 
     def enter(self, place: Place) -> None:
         """To the list."""

@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import count, plural
@@ -31,12 +29,12 @@ class LogScreen(ListPage):
 
     BINDINGS: ClassVar = bindings_of("log")
     page_name = "log"
+    found: LogPage | None
     filter_bar: FilterBar
 
     def __init__(self) -> None:
         super().__init__(id="log")
         self.records: deque[LogLine] = deque(maxlen=SHOWN)
-        self.found: LogPage | None = None
         self.level: LogLevel = "debug"
         self.missed = 0
         """Records that were pushed out before we could ask for them."""
@@ -47,15 +45,6 @@ class LogScreen(ListPage):
         self._width = 0
         self.filter_bar = FilterBar("words;  agent=session-7  logger=shop.tools  level=warning", agents=False)
         self.view = LineView(Folds())
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.view
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     # -- what the node tells
 

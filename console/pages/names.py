@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import plural
@@ -27,23 +25,14 @@ class NamesScreen(ListPage):
 
     BINDINGS: ClassVar = bindings_of("names")
     page_name = "names"
+    found: NamesPage | None
     filter_bar: FilterBar
     interval_s = 2.0
 
     def __init__(self) -> None:
         super().__init__(id="names")
-        self.found: NamesPage | None = None
         self.filter_bar = FilterBar("words of a group, a name or a class", agents=False)
         self.view = LineView(Folds())
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.view
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """Groups and names as they are now."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import plural
@@ -34,12 +32,12 @@ class TasksScreen(ListPage):
     """
     BINDINGS: ClassVar = bindings_of("tasks")
     page_name = "tasks"
+    found: TasksPage | None
     filter_bar: FilterBar
     below: LineView
 
     def __init__(self) -> None:
         super().__init__(id="tasks")
-        self.found: TasksPage | None = None
         self.detail: TaskDetail | None = None
         self._order = 0
         self._shown_below = 0
@@ -48,16 +46,6 @@ class TasksScreen(ListPage):
         )
         self.view = LineView(Folds(), id="task-list")
         self.below = LineView(Folds(), id="task-stack")
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.view
-        yield self.below
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is anything to freeze."""
-        return self.found is not None
 
     async def fetch(self) -> None:
         """The tasks, and the chosen one's stack."""

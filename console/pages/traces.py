@@ -47,6 +47,7 @@ class TracesPage(ListPage):
     BINDINGS: ClassVar = bindings_of("traces")
     page_name = "traces"
     filter_bar: FilterBar
+    headline: PieceLines
     interval_s = 0.25
 
     def __init__(self) -> None:
@@ -68,6 +69,11 @@ class TracesPage(ListPage):
         yield self.sessions
         yield self.headline
         yield self.view
+
+    @property
+    def has_picture(self) -> bool:
+        """Always: what is heard is told, and not asked for."""
+        return True
 
     def enter(self, place: Place) -> None:
         """To the events, if there are any to come."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from observe.console.bindings import bindings_of
 from observe.console.columns import Piece
 from observe.console.format import count
@@ -53,10 +51,6 @@ class TreePage(ListPage):
         self._matched: int | None = None
         self._sought = ""
         """Key of the line that is chosen, also while the filter leaves it out; empty: the one under the cursor."""
-
-    def compose(self) -> ComposeResult:
-        yield self.filter_bar
-        yield self.view
 
     @property
     def has_picture(self) -> bool:

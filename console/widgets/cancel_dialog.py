@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
+from textual.containers import Vertical
 from textual.widgets import Button, Input, Static
 
 from observe.console.attachment import Attachment
 from observe.console.format import one_line
+from observe.console.widgets.question import YesNo
 from observe.probe.client import NodeClient
 from observe.probe.errors import AttachError
 from observe.probe.wire_actions import Acted
@@ -19,43 +16,21 @@ from observe.probe.wire_letters import DeadLetterLine
 from observe.probe.wire_tasks import TaskLine
 
 
-class PlainDialog(ModalScreen[None]):
-    """The default answer is no; yes takes a `y`, or Tab and Enter."""
+class PlainDialog(YesNo[None]):
+    """Sends one command, and says what became of it."""
 
     QUESTION = ""
     YES = ""
     HINT = ""
 
     DEFAULT_CSS = """
-    PlainDialog { align: center middle; }
-    PlainDialog > Vertical {
-        width: 72; max-width: 96%; height: auto; background: $panel; border: round $error; padding: 0 2;
-        border-title-color: $error; border-title-style: bold;
-    }
-    PlainDialog Static { width: 100%; height: auto; }
-    PlainDialog #facts { margin: 1 0; }
-    PlainDialog #outcome, CancelDialog #hint { color: $text-muted; }
-    PlainDialog Horizontal { height: 1; margin: 0 0 1 0; }
-    PlainDialog Button { min-width: 12; margin: 0 2 0 0; background: $surface; color: $foreground; }
-    PlainDialog Button:focus {
-        background: $primary; color: $background; text-style: bold !important; background-tint: transparent;
-    }
-    PlainDialog Input, CancelDialog Input:focus { height: 1; border: none; padding: 0 1; width: 1fr; background: $surface; }
+    PlainDialog #outcome, PlainDialog #hint { color: $text-muted; }
     """
-    BINDINGS: ClassVar = [
-        Binding("y", "confirm", "Yes"),
-        Binding("escape", "leave", "Leave"),
-        Binding("n,q", "leave", "Leave"),
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
-    ]
 
     def __init__(self, attachment: Attachment, why: str = "") -> None:
-        """`why` is the reason for which control was taken; it is told unless another one is given."""
-        super().__init__()
+        super().__init__(why)
         self.is_sent = False
         self._attachment = attachment
-        self._why = why
 
     def facts(self) -> str:
         """What it is about."""
@@ -75,35 +50,12 @@ class PlainDialog(ModalScreen[None]):
         with box:
             yield Static(self.facts(), id="facts", markup=False)
             yield from self.more_fields()
-            with Horizontal(id="buttons"):
-                yield Button("No", id="no", compact=True)
-                yield Button(self.YES, id="yes", compact=True)
-            yield Input(
-                placeholder=f"reason, else: {self._why}"
-                if self._why
-                else "reason, for the record (optional)",
-                id="reason",
-                max_length=200,
-                compact=True,
-            )
+            yield from self.answers(self.YES)
             yield Static(id="outcome", markup=False)
             yield Static(self.HINT, id="hint", markup=False)
 
     def on_mount(self) -> None:
         """The default answer has the focus."""
-        self.query_one("#no", Button).focus()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Enter on a button."""
-        event.stop()
-        if event.button.id == "yes":
-            self.action_confirm()
-        else:
-            self.action_leave()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Back to the buttons: a reason is no answer."""
-        event.stop()
         self.query_one("#no", Button).focus()
 
     def action_confirm(self) -> None:
@@ -119,12 +71,11 @@ class PlainDialog(ModalScreen[None]):
 
     async def _act(self) -> None:
         node = self._attachment.node
-        reason = self.query_one("#reason", Input).value.strip() or self._why
         if node is None:
             self._say("the node is not attached")
             return
         try:
-            outcome = await self.act(node, reason)
+            outcome = await self.act(node, self.reason)
         except AttachError as error:
             self._say(str(error))
         else:
@@ -133,10 +84,6 @@ class PlainDialog(ModalScreen[None]):
     def _say(self, text: str) -> None:
         self.query_one("#outcome", Static).update(one_line(text))
         self.query_one("#hint", Static).update("Esc closes")
-
-    def action_leave(self) -> None:
-        """Close it; what has been sent stays sent."""
-        self.dismiss(None)
 
 
 class CancelDialog(PlainDialog):

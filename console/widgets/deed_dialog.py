@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Input, Static
+from textual.containers import Vertical
+from textual.widgets import Input, Static
 
 from observe.console.approval_lines import question_facts
 from observe.console.attachment import Attachment, Poller
@@ -28,7 +27,7 @@ from observe.console.deeds import BY_ID, Deed, arguments_of, do
 from observe.console.format import clip, duration, one_line
 from observe.console.stakes import facts, restart_type
 from observe.console.state import Identity
-from observe.console.widgets.question import Question, field_of, said_in
+from observe.console.widgets.question import YesNo, field_of, said_in
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire import Detail
 from observe.probe.wire_actions import Acted, Change
@@ -57,27 +56,16 @@ class Step:
     tone: str
 
 
-class DeedDialog(Question[None]):
+class DeedDialog(YesNo[None]):
     """See the module's docstring."""
 
     DEFAULT_CSS = """
-    DeedDialog #facts { margin: 1 0; }
-    DeedDialog Horizontal { height: 1; margin: 0 0 1 0; }
-    DeedDialog Button { min-width: 12; margin: 0 2 0 0; background: $surface; color: $foreground; }
     DeedDialog #yes { color: $error; background: $surface; }
-    DeedDialog Button:focus, DeedDialog #yes:focus {
-        background: $primary; color: $background; text-style: bold !important; background-tint: transparent;
-    }
     DeedDialog #yes:focus { background: $error; }
-    DeedDialog #reason { margin: 0; }
     """
     BINDINGS: ClassVar = [
-        Binding("y", "confirm", "Yes"),
         Binding("u", "undo", "Undo"),
-        Binding("n,q", "leave", "Leave"),
         Binding("enter", "close_when_over", show=False),
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
     ]
 
     def __init__(
@@ -92,14 +80,13 @@ class DeedDialog(Question[None]):
     ) -> None:
         """`why` is the reason for which control was taken; it is told unless another one is given. `on` names the
         node among the facts, where there are several."""
-        super().__init__()
+        super().__init__(why)
         self.deed = deed
         self.agent = agent
         self.stage: Stage = "asking"
         self.steps: list[Step] = []
         self._attachment = attachment
         self._node_name = node
-        self._why = why
         self._prefilled = prefilled or {}
         self._on = on
         self._detail: Detail | None = None
@@ -118,17 +105,7 @@ class DeedDialog(Question[None]):
             yield Static(id="facts")
             for want in deed.wants:
                 yield field_of(want, self._prefilled.get(want.name, ""))
-            with Horizontal(id="buttons"):
-                yield Button("No", id="no", compact=True)
-                yield Button(f"Yes, {self._verb} it", id="yes", compact=True)
-            yield Input(
-                placeholder=f"reason, else: {self._why}"
-                if self._why
-                else "reason, for the record (optional)",
-                id="reason",
-                max_length=200,
-                compact=True,
-            )
+            yield from self.answers(f"Yes, {self._verb} it")
             yield Static(id="steps")
             yield Static(id="hint")
 
@@ -211,22 +188,12 @@ class DeedDialog(Question[None]):
 
     # -- the answer
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Enter on a button."""
-        event.stop()
-        if event.button.id == "yes":
-            self.action_confirm()
-        else:
-            self.action_leave()
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
+    def submitted(self, field: Input) -> None:
         """Enter behind a field goes on to the next, and at last to the default answer: it confirms nothing."""
-        event.stop()
         fields = [f"want-{want.name}" for want in self.deed.wants]
-        after = fields[fields.index(event.input.id) + 1 :] if event.input.id in fields else []
+        after = fields[fields.index(field.id) + 1 :] if field.id in fields else []
         self.query_one(f"#{after[0]}" if after else "#no").focus()
-        if not after and event.input.id in fields and self.deed.rehearses:
+        if not after and field.id in fields and self.deed.rehearses:
             self.run_worker(self._rehearse(), group="rehearse", exclusive=True)
 
     def action_close_when_over(self) -> None:
@@ -264,8 +231,7 @@ class DeedDialog(Question[None]):
             return
         self.stage = "sent"
         self.steps = []
-        reason = self.query_one("#reason", Input).value.strip() or self._why
-        self.run_worker(self._do(self.deed, arguments, reason), group="do")
+        self.run_worker(self._do(self.deed, arguments, self.reason), group="do")
 
     def action_undo(self) -> None:
         """Do what undoes it, once."""

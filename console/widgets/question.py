@@ -6,9 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.containers import Horizontal
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Button, Input, Static
 
 from observe.console.columns import Piece
 from observe.console.deeds import Deed, Want
@@ -50,6 +53,65 @@ class Question(ModalScreen[Answer], Generic[Answer]):
         for part_of_box in self.query(f"#{name}").results(Static):  # none: the box has been left meanwhile
             part_of_box.update(text)
             part_of_box.display = count > 0
+
+
+class YesNo(Question[Answer]):
+    """A question whose default answer is no; yes takes a `y`, or Tab and Enter. A reason may go with it."""
+
+    DEFAULT_CSS = """
+    YesNo #facts { margin: 1 0; }
+    YesNo Horizontal { height: 1; margin: 0 0 1 0; }
+    YesNo Button { min-width: 12; margin: 0 2 0 0; background: $surface; color: $foreground; }
+    YesNo Button:focus, YesNo #yes:focus {
+        background: $primary; color: $background; text-style: bold !important; background-tint: transparent;
+    }
+    YesNo #reason { margin: 0; }
+    """
+    BINDINGS: ClassVar = [
+        Binding("y", "confirm", "Yes"),
+        Binding("n,q", "leave", "Leave"),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, why: str = "") -> None:
+        """`why` is the reason for which control was taken; it is told unless another one is given."""
+        super().__init__()
+        self._why = why
+
+    def answers(self, yes: str) -> ComposeResult:
+        """The two buttons, and the field of the reason."""
+        with Horizontal(id="buttons"):
+            yield Button("No", id="no", compact=True)
+            yield Button(yes, id="yes", compact=True)
+        said = f"reason, else: {self._why}" if self._why else "reason, for the record (optional)"
+        yield Input(placeholder=said, id="reason", max_length=200, compact=True)
+
+    @property
+    def reason(self) -> str:
+        """What the person says, else why control was taken."""
+        return self.query_one("#reason", Input).value.strip() or self._why
+
+    def action_confirm(self) -> None:
+        """Yes."""
+        raise NotImplementedError
+
+    def submitted(self, field: Input) -> None:
+        """Enter behind a field: back to the buttons, since a reason is no answer."""
+        self.query_one("#no", Button).focus()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        if event.button.id == "yes":
+            self.action_confirm()
+        else:
+            self.action_leave()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.submitted(event.input)
 
 
 def field_of(want: Want, prefilled: str = "") -> Input:

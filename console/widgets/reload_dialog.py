@@ -12,14 +12,14 @@ from typing import ClassVar, Final, Literal
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Input, Static
+from textual.containers import Vertical
+from textual.widgets import Button, Static
 
 from observe.console.attachment import Attachment
 from observe.console.code_lines import preview_pieces
 from observe.console.columns import Piece
 from observe.console.format import clip, duration, one_line
-from observe.console.widgets.question import Question
+from observe.console.widgets.question import YesNo
 from observe.probe.errors import AttachError
 from observe.probe.wire_reload import ReloadDone
 
@@ -28,39 +28,27 @@ Stage = Literal["looking", "asking", "sent", "over"]
 TICK_S: Final = 0.25
 
 
-class ReloadDialog(Question[bool]):
+class ReloadDialog(YesNo[bool]):
     """Answers with whether anything was changed."""
 
     DEFAULT_CSS = """
     ReloadDialog > Vertical { width: 90; }
-    ReloadDialog #facts { margin: 1 0; }
-    ReloadDialog Horizontal { height: 1; margin: 0 0 1 0; }
-    ReloadDialog Button { min-width: 12; margin: 0 2 0 0; background: $surface; color: $foreground; }
     ReloadDialog #yes { color: $warning; }
-    ReloadDialog Button:focus, ReloadDialog #yes:focus {
-        background: $primary; color: $background; text-style: bold !important; background-tint: transparent;
-    }
-    ReloadDialog #reason { margin: 0; }
     """
     BINDINGS: ClassVar = [
-        Binding("y", "confirm", "Yes"),
         Binding("u", "undo", "Undo"),
-        Binding("n,q", "leave", "Leave"),
         Binding("enter", "close_when_over", show=False),
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
     ]
 
     def __init__(
         self, modules: Sequence[str], attachment: Attachment, why: str = "", *, rollback: bool = False
     ) -> None:
         """`why` is the reason for which control was taken; it is told unless another one is given."""
-        super().__init__()
+        super().__init__(why)
         self.modules = list(modules)
         self.stage: Stage = "asking" if rollback else "looking"
         self._rollback = rollback
         self._attachment = attachment
-        self._why = why
         self._plan: ReloadDone | None = None
         self._result: list[Piece] = []
         self._began = monotonic()
@@ -72,11 +60,7 @@ class ReloadDialog(Question[bool]):
         box.border_title = "Undo the newest reload?" if self._rollback else "Reload this code?"
         with box:
             yield Static(id="facts")
-            with Horizontal(id="buttons"):
-                yield Button("No", id="no", compact=True)
-                yield Button("Yes, undo it" if self._rollback else "Yes, reload it", id="yes", compact=True)
-            said = f"reason, else: {self._why}" if self._why else "reason, for the record (optional)"
-            yield Input(placeholder=said, id="reason", max_length=200, compact=True)
+            yield from self.answers("Yes, undo it" if self._rollback else "Yes, reload it")
             yield Static(id="outcome")
             yield Static(id="hint")
 
@@ -97,7 +81,7 @@ class ReloadDialog(Question[bool]):
         try:
             if node is None:
                 raise ValueError("the node is not attached")
-            self._plan = await node.reload(self.modules, dry_run=True, reason=self._reason)
+            self._plan = await node.reload(self.modules, dry_run=True, reason=self.reason)
         except (AttachError, ValueError) as error:
             self._over(str(error), "bad")
             return
@@ -106,10 +90,6 @@ class ReloadDialog(Question[bool]):
             return
         self.stage = "asking"
         self._draw()
-
-    @property
-    def _reason(self) -> str:
-        return self.query_one("#reason", Input).value.strip() or self._why
 
     def _over(self, text: str, tone: str) -> None:
         self.stage = "over"
@@ -159,19 +139,6 @@ class ReloadDialog(Question[bool]):
 
     # -- answers
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Enter on a button."""
-        event.stop()
-        if event.button.id == "yes":
-            self.action_confirm()
-        else:
-            self.action_leave()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Back to the buttons: a reason is no answer."""
-        event.stop()
-        self.query_one("#no", Button).focus()
-
     def action_confirm(self) -> None:
         """Send it, once, and only after what it touches was shown."""
         if self.stage == "asking":
@@ -187,7 +154,7 @@ class ReloadDialog(Question[bool]):
         self.stage, self._began = "sent", monotonic()
         self.set_focus(None)
         self._draw()
-        self.run_worker(self._do(rollback, self._reason), group="reload", exclusive=True)
+        self.run_worker(self._do(rollback, self.reason), group="reload", exclusive=True)
 
     async def _do(self, rollback: bool, reason: str) -> None:
         node = self._attachment.node
