@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from observe.runtime.actions import Acted
+from observe.runtime.actions import Acted, Result
 from observe.runtime.containment import CONFIRM_S, RANK, Change, Containment, Fence, Level
 from observe.runtime.errors import ActionRefused, NoSuchAgent
 from observe.runtime.node import Node
 
 
-def contain(node: Node, request: dict[str, Any]) -> Acted:
+def contain(node: Node, request: dict[str, Any]) -> Result:
     """Fence an agent in, or let it out; or an empty place, by whoever was in it last.
 
     Raises:
@@ -45,7 +46,25 @@ def contain(node: Node, request: dict[str, Any]) -> Acted:
     return _acted(containment, change, agent._o_text(), agent._o_pid)
 
 
-def _acted(containment: Containment, change: Change, text: str, pid: int) -> Acted:
+def _acted(containment: Containment, change: Change, text: str, pid: int) -> Result:
+    if change.asked:
+        return _confirmed(containment, change, text, pid)
+    return _told(containment, change, text, pid, change.cancelled)
+
+
+async def _confirmed(containment: Containment, change: Change, text: str, pid: int) -> Acted:
+    """Once the workers keep it: their agents are out of reach from here."""
+    answers = await asyncio.gather(*change.asked, return_exceptions=True)
+    kept = [one for one in answers if isinstance(one, int)]
+    acted = _told(containment, change, text, pid, change.cancelled + sum(kept))
+    acted.facts["away"] = len(kept)
+    lost = len(answers) - len(kept)
+    if lost:
+        acted.what += f"; of {lost} more the worker process has ended"
+    return acted
+
+
+def _told(containment: Containment, change: Change, text: str, pid: int, cancelled: int) -> Acted:
     facts: dict[str, Any] = {"before": change.before, "level": change.level, "agents": change.agents}
     if not change.done:
         what = f"{text} stays {change.before}: a second person has to confirm within {CONFIRM_S:g} s, with the same command"
@@ -58,12 +77,11 @@ def _acted(containment: Containment, change: Change, text: str, pid: int) -> Act
     )
     if change.agents != 1:
         what += f"; {change.agents} agents have another level now"
-    if change.cancelled:
-        what += f"; {change.cancelled} activities were cancelled"
-        facts["cancelled"] = change.cancelled
-    if change.away:
-        what += f"; {change.away} agents in worker processes could not be contained"
-        facts["away"] = change.away
+    if cancelled:
+        what += f"; {cancelled} activities were cancelled"
+        facts["cancelled"] = cancelled
+    if change.asked:
+        what += f"; {len(change.asked)} in worker processes, which keep it"
     if level == "none" and containment.empty:
         facts["kept_empty"] = len(containment.empty)
     return Acted(True, what, pid, facts)

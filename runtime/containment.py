@@ -13,11 +13,14 @@ agent's own `supervised_map` runs is always fenced in with it. Of several fences
 must allow.
 
 No level takes a message or a field of the state away: an agent that comes out goes on with both.
+
+For an agent in a worker process all is decided here and kept there (`observe.runtime.containment_far`).
 """
 
 from __future__ import annotations
 
 import logging
+from asyncio import Future
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from observe.runtime.agent import EXITED, STARTING, Agent
 from observe.runtime.clock import now_ns, wall_s
+from observe.runtime.containment_far import order_above, send_fences
 from observe.runtime.errors import ActionRefused, Contained
 from observe.runtime.exits import ExitReason
 from observe.runtime.governing import ALLOW, Attempt, Decision, deny
@@ -85,6 +89,8 @@ class Fenced:
     was_held: bool = False
     """An operator had suspended it before: it stays so."""
     watcher: Watcher | None = None
+    is_far: bool = False
+    """It is in a worker process, which keeps its level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,10 @@ class Change:
     level: Level
     agents: int
     """Agents whose level is another now."""
-    away: int = 0
-    """Agents below that could not be fenced in, because they run in worker processes."""
     cancelled: int = 0
-    """Activities that were cancelled."""
+    """Activities that were cancelled, those in worker processes left out."""
+    asked: tuple[Future[int], ...] = ()
+    """For each agent in a worker process: how many activities its worker has cancelled, once it keeps the level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,12 @@ class Containment(Instrument):
     def __init__(self, governing: Governing) -> None:
         self._governing = governing
         self._fences: dict[Child, Fence] = {}
+        self._given: dict[Child, tuple[Fence, ...]] = {}
+        """In a worker: those that the node's process has told of."""
         self._fenced: dict[int, Fenced] = {}
+        self._asked: list[Future[int]] = []
+        """What workers were asked by the order in hand."""
+        self._is_plugged = False
         self._empty: dict[Child, tuple[Agent, ExitReason]] = {}
         """Places to which nobody comes back while they are contained, with who was in them last and how that ended."""
         self._pending: dict[Child, Pending] = {}
@@ -200,7 +211,7 @@ class Containment(Instrument):
         Raises:
             ActionRefused: it cannot be done to this agent; the message says why.
         """
-        cls = type(agent)
+        cls = getattr(type(agent), "_o_stands_for", type(agent))
         fence = Fence(
             level,
             subtree,
@@ -218,10 +229,6 @@ class Containment(Instrument):
             )
         if subtree and not agent._o_system:
             raise ActionRefused(f"{agent._o_text()} is no supervisor: it has no subtree")
-        if agent._o_away is not None and level != "none":
-            raise ActionRefused(
-                f"{agent._o_text()} runs in a worker process, where containment is not enforced: suspend, stop or kill it"
-            )
         if not agent._o_is_alive():
             raise ActionRefused(f"{agent._o_text()} is ending already")
         return self.order(agent._o_child, fence, who)
@@ -235,23 +242,41 @@ class Containment(Instrument):
                 return Change(False, before, before, 0)
             fence = replace(fence, reason=fence.reason or self._pending[child].fence.reason)
         self._pending.pop(child, None)
-        if not self._fences and fence.level != "none":
-            self._governing.node.instruments.add(self)
         if fence.level == "none":
             self._fences.pop(child, None)
         else:
             self._fences[child] = fence
-        changed, away, cancelled = 0, 0, 0
+        changed, cancelled = self._apply_below(child)
+        asked, self._asked = tuple(self._asked), []
+        self._fill()
+        return Change(True, before, fence.level, changed, cancelled, asked)
+
+    def take(self, child: Child, fences: tuple[Fence, ...]) -> int:
+        """In a worker: the node's process says what holds for this place, and nothing else does from here on. Tells how many
+        activities that has cancelled."""
+        self._fences.pop(child, None)
+        if fences:
+            self._given[child] = fences
+        else:
+            self._given.pop(child, None)
+        return self._apply_below(child)[1]
+
+    def fences_for(self, agent: Agent) -> tuple[Fence, ...]:
+        """What a worker is told in which this agent is about to start."""
+        return self._holding(agent) if self._fences else ()
+
+    def _apply_below(self, child: Child) -> tuple[int, int]:
+        """Bring all whom the place concerns to their level. Tells how many moved, and how many activities were cancelled."""
+        if (self._fences or self._given) and not self._is_plugged:
+            self._is_plugged = True
+            self._governing.node.instruments.add(self)
+        changed = cancelled = 0
         for agent in list(self._concerned(child)):
-            if agent._o_away is not None:
-                away += 1
-                continue
             moved, cut = self._apply(agent)
             changed += moved
             cancelled += cut
         self._settle()
-        self._fill()
-        return Change(True, before, fence.level, changed, away, cancelled)
+        return changed, cancelled
 
     def _is_confirmed(self, child: Child, fence: Fence, who: str) -> bool:
         pending = self._pending.get(child)
@@ -278,9 +303,12 @@ class Containment(Instrument):
 
     def _settle(self) -> None:
         """Ask for messages to be looked at, or not any more; be told of starts and ends, or not."""
-        self.sees_sends = any(RANK[one.level] >= RESTRICTED for one in self._fenced.values())
+        self.sees_sends = any(
+            RANK[one.level] >= RESTRICTED and not one.is_far for one in self._fenced.values()
+        )
         self._governing.update()
-        if not self._fences and not self._fenced and not self._empty:
+        if self._is_plugged and not (self._fences or self._given or self._fenced or self._empty):
+            self._is_plugged = False
             self._governing.node.instruments.remove(self)
 
     # -- What holds for one agent
@@ -294,6 +322,8 @@ class Containment(Instrument):
             fence = self._fences.get(one._o_child)
             if fence is not None and (is_own or fence.subtree):
                 found.append(fence)
+            if self._given and is_own:
+                found += self._given.get(one._o_child, ())
             supervisor = one._o_child.supervisor
             caller = supervisor._o_caller if supervisor is not None else None
             is_own = caller is not None  # what it lets others do for it is its own doing
@@ -311,7 +341,7 @@ class Containment(Instrument):
         if known is None:
             if not fences:
                 return False, 0
-            known = Fenced(level, fences)
+            known = Fenced(level, fences, is_far=hasattr(agent, "_o_stands_for"))
             self._fenced[agent._o_pid] = known
         known.level, known.fences = level, fences
         if level == "none":
@@ -327,10 +357,17 @@ class Containment(Instrument):
                 (by.by if by else "") or f"from {before}",
             )
             agent._o_scheduler.mark_dirty(agent)
-        self._watch(agent, known, RANK[level] >= MONITORED)
-        self.sees_sends = self.sees_sends or RANK[level] >= RESTRICTED
-        self._hold(agent, known, before, level)
-        cancelled = self._governing.review(agent) if RANK[level] >= RESTRICTED else 0
+        if known.is_far:
+            cancelled = 0
+            if (
+                agent._o_away is not None and level != "killed"
+            ):  # else it starts this very moment, and is told then
+                self._asked.append(send_fences(agent, fences))
+        else:
+            self._watch(agent, known, RANK[level] >= MONITORED)
+            self.sees_sends = self.sees_sends or RANK[level] >= RESTRICTED
+            self._hold(agent, known, before, level)
+            cancelled = self._governing.review(agent) if RANK[level] >= RESTRICTED else 0
         if level == "killed":
             self._kill(agent, known)
         return level != before, cancelled
@@ -391,7 +428,7 @@ class Containment(Instrument):
 
     def on_spawn(self, agent: Agent) -> None:
         """It may have started in a place that is fenced in."""
-        if self._fences and not agent._o_system and agent._o_away is None:
+        if (self._fences or self._given) and not agent._o_system:
             self._apply(agent)
             if agent._o_pid in self._fenced:
                 self._settle()
@@ -399,8 +436,9 @@ class Containment(Instrument):
     def on_exit(self, agent: Agent, reason: ExitReason) -> None:
         """Its place may be given up with it."""
         self._fenced.pop(agent._o_pid, None)
-        if agent._o_child in self._fences or not self._fences:
-            agent._o_scheduler.post(self._prune, agent._o_child)
+        child = agent._o_child
+        if child in self._fences or child in self._given or not self._fences:
+            agent._o_scheduler.post(self._prune, child)
 
     def on_activity_start(self, agent: Agent, activity: Activity) -> None:
         """Of those that are monitored everything is told."""
@@ -422,6 +460,7 @@ class Containment(Instrument):
             or supervisor._o_status == EXITED
         ):
             self._fences.pop(child, None)
+            self._given.pop(child, None)
             self._empty.pop(child, None)
             self._pending.pop(child, None)
         self._settle()
@@ -492,12 +531,15 @@ def contain_at_least(
     if standing is not None and RANK[standing.level] >= RANK[level]:
         return None
     try:
-        return containment.contain(
+        change = containment.contain(
             owner, level, subtree=owner._o_system, tools=tools, recipients=recipients, reason=reason, by=by
         )
     except ActionRefused as refusal:
         logger.error("%s could not be contained: %s", owner._o_text(), refusal)
         return None
+    if owner._o_node.is_worker:
+        order_above(owner, level, reason, by, tools, recipients)
+    return change
 
 
 def spare(agent: Agent, error: Contained) -> None:

@@ -426,14 +426,15 @@ class Governing:
                 verdict=verdict,
                 reason=reason,
                 policy=policy,
-                record=_record_of(what, on),
+                record=record_of(what, on),
                 facts=facts or {},
             )
             for hook in hooks:
                 hook(event)
 
 
-def _record_of(what: str, on: str) -> str:
+def record_of(what: str, on: str) -> str:
+    """The `command_id` of its records in the audit log."""
     asked = _APPROVAL.search(on) if what == "approval" else None
     return f"approval-{asked[1]}" if asked else f"governed-{next(_numbers)}"
 

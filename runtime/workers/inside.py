@@ -25,9 +25,11 @@ from observe.runtime.calls import Call, envelope
 from observe.runtime.carrying import carried_from
 from observe.runtime.checkpoint import STATE
 from observe.runtime.children import ChildSpec
+from observe.runtime.containment_far import Sieve
 from observe.runtime.errors import BudgetExceeded, InitFailed, MailboxFull, NotSendable
 from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
+from observe.runtime.governing import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.mailbox import has_room
 from observe.runtime.workers.alarm import raise_alarm
@@ -70,6 +72,7 @@ class Inside(Instrument):
         self._asks: dict[int, Future[Any]] = {}
         self.progress = Progress(self)
         self._crash: Crash | None = None
+        self._sieve = Sieve()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._over: Future[None] = loop.create_future()
 
@@ -257,7 +260,7 @@ class Inside(Instrument):
 
     def _start(self, pid: int, data: bytes) -> None:
         try:
-            cls, args, kwargs, name, child_id, shutdown_s, charged, place = unpack(data, self.node)
+            cls, args, kwargs, name, child_id, shutdown_s, charged, place, fences = unpack(data, self.node)
             spec = ChildSpec(cls, args, kwargs, id=child_id, name=name, shutdown_s=shutdown_s)
             spec.plan = None
             child = FarChild(spec, child_id, place, charged)
@@ -266,6 +269,8 @@ class Inside(Instrument):
             lifecycle = self.node.lifecycle
             assert isinstance(lifecycle, WorkerLifecycle)
             self.progress.begin(pid)
+            if fences:  # before its `init`, which they hold for as well
+                self.node.govern().containment.take(child, fences)
             started = lifecycle.start_as(pid, child)
         except Exception as error:
             self._not_started(pid, error)
@@ -355,6 +360,13 @@ class Inside(Instrument):
 
     def on_limit(self, owner: Agent, error: BudgetExceeded) -> None:
         self.link.send(("limit", owner._o_pid, pack_error(error)))
+
+    def on_governed(self, event: Governed) -> None:
+        if event.what == "containment" and self.progress.knows(event.pid):
+            return  # the node's process has ordered it, or is being told
+        told = self._sieve.take(event)
+        if told is not None:
+            self.link.send(("governed", pack(told, "what was decided about an agent")))
 
     def on_finding(self, finding: Finding) -> None:
         if not raise_alarm(self._alarm, finding):

@@ -189,7 +189,16 @@ class RemoteEnd:
         agent, care = self._agent, self.care
         child = agent._o_child
         place = care.place() if care is not None else None
-        shown = child.name, str(child.id), child.spec.shutdown_s, budget.is_charged_above(agent), place
+        governing = agent._o_node.governing
+        fences = governing.containment.fences_for(agent) if governing is not None else ()
+        shown = (
+            child.name,
+            str(child.id),
+            child.spec.shutdown_s,
+            budget.is_charged_above(agent),
+            place,
+            fences,
+        )
         start = pack((agent._o_stands_for, args, dict(kwargs), *shown), f"the arguments of {agent._o_text()}")
         self.process.add(agent, start)
         if care is not None and care.has_first:

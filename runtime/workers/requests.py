@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime import bonds
@@ -13,6 +14,7 @@ from observe.runtime.calls import Call, envelope
 from observe.runtime.carrying import carried_from
 from observe.runtime.errors import BudgetExceeded, MailboxFull, NoSuchAgent, NotSendable
 from observe.runtime.exits import NOPROC
+from observe.runtime.governing import record_of
 from observe.runtime.workers.gone import gone
 from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason
@@ -22,6 +24,7 @@ from observe.runtime.workers.remote_end import readable
 if TYPE_CHECKING:
     from observe.runtime.exits import ExitReason
     from observe.runtime.findings import Finding
+    from observe.runtime.governing import Governed
     from observe.runtime.node import Node
     from observe.runtime.ref import Ref
     from observe.runtime.workers.process import WorkerProcess
@@ -244,6 +247,14 @@ def finding(process: WorkerProcess, data: bytes) -> None:
         hook(found)
 
 
+def governed(process: WorkerProcess, data: bytes) -> None:
+    """Something was decided about an agent there, or one that is monitored does something."""
+    event: Governed = unpack(data, process.node)
+    event = replace(event, record=record_of(event.what, event.on))  # numbers of this process
+    for hook in process.node.instruments.on_governed:
+        hook(event)
+
+
 def limit(process: WorkerProcess, pid: int, error: bytes) -> None:
     """An agent there has reached a limit of its budget."""
     agent = process.agents.get(pid)
@@ -276,6 +287,7 @@ ANSWERS: Final[dict[str, Callable[..., None]]] = {
         lost,
         finding,
         failed,
+        governed,
         limit,
         lodged,
     )

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -25,6 +26,7 @@ from observe.runtime import (
     actions,
 )
 from observe.runtime.containment import LEVELS, Fence, Level
+from observe.runtime.containment_far import MOST_A_SECOND, Sieve
 from observe.runtime.governing import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.testing import eventually, settled
@@ -389,3 +391,19 @@ async def test_the_example_of_the_document_runs() -> None:
     await FunctionType(code, names)()
     (comment,) = re.findall(r"print\(error\)  # (.*)", example)
     assert said == [comment]
+
+
+def test_of_what_monitored_agents_do_in_a_worker_so_much_a_second_is_told_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was denied is told whatever happens."""
+    now = 7.0
+    monkeypatch.setattr("observe.runtime.containment_far.time.monotonic", lambda: now)
+    sieve = Sieve()
+    done = Governed(0.0, 1, None, "Clerk", "handled", "str", "", "", "")
+    assert [sieve.take(done) for _ in range(MOST_A_SECOND + 3)][-4:] == [done, None, None, None]
+    denied = sieve.take(replace(done, what="send", verdict="deny"))
+    assert denied is not None
+    assert denied.facts == {"left_out_before": "3"}
+    now = 8.0
+    assert sieve.take(done) == done

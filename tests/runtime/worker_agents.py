@@ -224,3 +224,35 @@ class Scribe(Agent):
     async def handle(self, message: Any) -> int:
         logging.getLogger("shop.far").warning("far %s", message)
         return os.getpid()
+
+
+class Guarded(Agent):
+    """Tries what it is told to, and keeps what it has done."""
+
+    restricted_tools = ("tool:safe",)
+
+    async def init(self, tool: str = "") -> None:
+        self.done: list[Any] = []
+        self.tool = tool
+        if tool:
+            async with self.activity(tool):
+                pass
+
+    async def handle(self, message: Any) -> Any:
+        match message:
+            case ("tool", name):
+                async with self.activity(name):
+                    self.done.append(name)
+            case ("long", name):
+                async with self.activity(name):
+                    await asyncio.sleep(60)
+            case ("cast", name):
+                self.node.ref(name).cast("hello")
+            case ("spin until", path):
+                while not os.path.exists(path):  # noqa: ASYNC240  # as below
+                    time.sleep(0.01)  # noqa: ASYNC251  # its process is stuck
+            case "fall":
+                raise RuntimeError("asked for")
+            case _:
+                self.done.append(message)
+        return list(self.done)
