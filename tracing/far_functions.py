@@ -58,7 +58,7 @@ class FunctionSessions:
         self._count = count
         self._function = function
         self._rate = Rate(rate)
-        self._out = Outflow(node.loop, sink)
+        self._out: Outflow[Event] = Outflow(node.loop, sink, _as_it_is)
         self._own: FunctionSession | None = None
         self._far: set[WorkerProcess] = set()
         self._processes: list[WorkerProcess] = []
@@ -195,6 +195,11 @@ def end(node: Node, number: int) -> None:
     session = _sessions.pop(number, None)
     if session is not None:
         session.stop()
+
+
+def _as_it_is(event: Event) -> Event:
+    """It is in words since it left its process."""
+    return event
 
 
 def _ignore(asked: Future[Any]) -> None:

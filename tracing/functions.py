@@ -14,7 +14,7 @@ import difflib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from observe.tracing.errors import BadSelector
 
 Arguments = Callable[[], Iterable[tuple[str, object]]]
+Names = tuple[str, ...]
 
 WRAPPERS: Final = 20
 """Decorators that are looked through."""
@@ -29,6 +30,13 @@ WRAPPERS: Final = 20
 
 class Calls(Protocol):
     """Who is told. In whichever thread the function runs, in the middle of it."""
+
+    @property
+    def calls(self) -> Mapping[object, object]:
+        """Those that have begun and not ended. While there is none, no end need be told."""
+
+    def take(self) -> bool:
+        """Whether the call that begins now is looked at. If so, `begin` follows."""
 
     def begin(self, key: object, arguments: Arguments, caller: FrameType | None) -> None: ...
     def finish(self, key: object, value: object, error: BaseException | None) -> None: ...
@@ -140,12 +148,15 @@ def _innermost(held: Any) -> FunctionType | None:
     return held if isinstance(held, FunctionType) else None
 
 
-def _arguments(frame: FrameType) -> list[tuple[str, object]]:
-    code = frame.f_code
+def _parameters(code: CodeType) -> Names:
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]
+
+
+def _arguments(frame: FrameType, names: Names) -> list[tuple[str, object]]:
     values = frame.f_locals
-    return [(name, values[name]) for name in code.co_varnames[:count] if name in values]
+    return [(name, values[name]) for name in names if name in values]
 
 
 if sys.version_info >= (3, 12):
@@ -158,7 +169,14 @@ if sys.version_info >= (3, 12):
     class _Monitor:
         def __init__(self, code: CodeType, calls: Calls) -> None:
             self._code = code
-            self._calls = calls
+            self._names = _parameters(code)
+            # Each is looked up once: what follows runs at every call.
+            self._take, self._begin, self._finish, self._open = (
+                calls.take,
+                calls.begin,
+                calls.finish,
+                calls.calls,
+            )
             self._tool = -1
 
         def install(self) -> None:
@@ -185,12 +203,14 @@ if sys.version_info >= (3, 12):
             _mon.free_tool_id(tool)
 
         def _started(self, code: CodeType, offset: int) -> None:
-            frame = sys._getframe(1)
-            self._calls.begin(frame, functools.partial(_arguments, frame), frame.f_back)
+            if self._take():
+                frame = sys._getframe(1)
+                self._begin(frame, functools.partial(_arguments, frame, self._names), frame.f_back)
 
         def _returned(self, code: CodeType, offset: int, value: object) -> None:
-            self._calls.finish(sys._getframe(1), value, None)
+            if self._open:
+                self._finish(sys._getframe(1), value, None)
 
         def _unwound(self, code: CodeType, offset: int, error: BaseException) -> None:
-            if code is self._code:
-                self._calls.finish(sys._getframe(1), None, error)
+            if code is self._code and self._open:
+                self._finish(sys._getframe(1), None, error)

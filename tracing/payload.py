@@ -15,14 +15,12 @@ What is bounded, and how:
 
 from __future__ import annotations
 
-import sys
-import time
-import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from observe.tracing import peek
+from observe.tracing.allowance import Allowance, ReprTooSlow, within
 from observe.tracing.kinds import (
     CONTAINERS,
     KEY_CHARACTERS,
@@ -39,8 +37,6 @@ from observe.tracing.kinds import (
     written,
 )
 from observe.tracing.masking import MASK, mask_text, secrecy
-
-T = TypeVar("T")
 
 Value = dict[str, Any]
 """A **value** as it goes into a frame."""
@@ -88,27 +84,6 @@ MESSAGE: Final = Limits(
 """For messages in mailboxes and crashes: there may be many of them."""
 
 
-WAITING_FACTOR: Final = 10
-"""Times are meant as processor time, lest a busy machine cuts every value; waiting may take so much longer."""
-
-
-class _Allowance:
-    """Time that somebody may take."""
-
-    __slots__ = ("_processor", "_wall")
-
-    def __init__(self, seconds: float) -> None:
-        self._processor = time.thread_time() + seconds
-        self._wall = time.perf_counter() + WAITING_FACTOR * seconds
-
-    def is_spent(self) -> bool:
-        return time.thread_time() > self._processor or time.perf_counter() > self._wall
-
-
-class ReprTooSlow(BaseException):
-    """Raised into a ``__repr__`` that took too long. Not an `Exception`, lest its own ``except`` catches it."""
-
-
 def encode(value: object, limits: Limits = STATE) -> Value:
     """The value, ready to be packed. Never raises, but for a real `KeyboardInterrupt`."""
     encoder = _Encoder(limits)
@@ -136,30 +111,6 @@ def clean_block(text: str, limit: int = 16_000) -> str:
     return clean(mask_text(text)[0])
 
 
-def within(seconds: float, function: Callable[[], T]) -> T:
-    """Call `function`, ending its Python code after so many seconds.
-
-    Under a debugger or a coverage tool, which need the trace function for themselves, nothing ends it.
-
-    Raises:
-        ReprTooSlow: it took longer.
-    """
-    if sys.gettrace() is not None:
-        return function()
-    allowance = _Allowance(seconds)
-
-    def tracer(frame: types.FrameType, event: str, arg: object) -> Any:
-        if event != "return" and allowance.is_spent():  # what has returned took its time already
-            raise ReprTooSlow
-        return tracer
-
-    sys.settrace(tracer)
-    try:
-        return function()
-    finally:
-        sys.settrace(None)
-
-
 @dataclass(slots=True, eq=False)
 class _Node:
     """One value on its way: what will be sent, and what is needed until its children are known."""
@@ -181,7 +132,7 @@ class _Node:
 class _Encoder:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._allowance = _Allowance(limits.seconds)
+        self._allowance = Allowance(limits.seconds)
         self._nodes: list[_Node] = []
         self._unopened: list[_Node] = []
         self._characters = limits.total_text
@@ -235,6 +186,11 @@ class _Encoder:
             self._describe_number(node, kind)
         elif self._is_repeated(node):
             node.text, node.extra["cut"] = f"<the same {node.type} as above>", True
+        elif kind in _BRACKETS:
+            size = node.extra["size"] = len(value)  # type: ignore[arg-type]  # a built-in container
+            node.opening, node.closing = _BRACKETS[kind] if size or kind is not set else ("set(", ")")
+            if size:
+                self._unopened.append(node)
         elif (text := written(value)) is not None:
             node.text = text
         elif (number := peek.base_of(value, NUMBERS)) is not None:
@@ -330,11 +286,15 @@ class _Encoder:
     def _room_for_text(self) -> int:
         return self._limits.text if self._characters > 0 else 40
 
+    def _room(self, node: _Node) -> int:
+        """For how much of what is inside."""
+        return min(max(5, self._limits.items >> (2 * node.depth)), self._limits.nodes - len(self._nodes))
+
     # -- what is inside --------------------------------------------------------------------------------------------
 
     def _open(self, node: _Node) -> None:
         value = node.value
-        room = min(max(5, self._limits.items >> (2 * node.depth)), self._limits.nodes - len(self._nodes))
+        room = self._room(node)
         if peek.base_of(value, CONTAINERS) is not None:
             if peek.base_of(value, peek.DICTS) is not None:
                 for key, held in peek.first_pairs(value, room):
@@ -344,7 +304,8 @@ class _Encoder:
             else:
                 self._open_elements(node, room)
             self._count_rest(node, int(node.extra["size"]))
-            for name, held in fields_of(value)[:room]:  # those of a class derived from a container
+            derived = [] if type(value) in _BRACKETS else fields_of(value)
+            for name, held in derived[:room]:
                 shown = clean(mask_text(name[:KEY_CHARACTERS])[0])
                 self._add(node, f".{shown}", f".{shown}=", held, secrecy(name))
         elif (array := numpy_array(value)) is not None:
@@ -367,7 +328,7 @@ class _Encoder:
                 self._add(node, str(index), "", held, named_secret if index == 1 else 0)
 
     def add_fields(self, node: _Node, fields: list[tuple[str, object]]) -> None:
-        room = min(max(5, self._limits.items >> (2 * node.depth)), self._limits.nodes - len(self._nodes))
+        room = self._room(node)
         for name, held in fields[:room]:
             shown = clean(mask_text(name[:KEY_CHARACTERS])[0])
             self._add(node, shown, "" if shown.isdigit() else f"{shown}=", held, secrecy(shown))
@@ -406,7 +367,12 @@ class _Encoder:
 _PLAIN_NAMES: Final[dict[type, str]] = {
     one: one.__name__ for one in (str, int, float, bool, list, dict, tuple, type(None))
 }
-_BRACKETS: Final = {list: ("[", "]"), tuple: ("(", ")"), dict: ("{", "}"), set: ("{", "}")}
+_BRACKETS: Final[dict[type, tuple[str, str]]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    dict: ("{", "}"),
+    set: ("{", "}"),
+}
 
 
 def _value(node: _Node) -> Value:

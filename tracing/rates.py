@@ -26,3 +26,7 @@ class Rate:
             return False
         self.tokens -= 1.0
         return True
+
+    def next_at(self) -> float:
+        """When it may be done again, after `take` has said no."""
+        return self.at + (1.0 - self.tokens) / self.rate

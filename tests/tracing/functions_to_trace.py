@@ -15,6 +15,10 @@ def search(query: str, *more: int, limit: int = 3, password: str = "tiger", **re
     return [query] * limit
 
 
+def same(thing: T) -> T:
+    return thing
+
+
 def fails(code: int) -> None:
     raise ValueError(f"no {code}")
 

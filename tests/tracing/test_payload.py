@@ -28,8 +28,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observe.tracing import masking
+from observe.tracing.allowance import within
 from observe.tracing.masking import MASK
-from observe.tracing.payload import Limits, Value, clean_block, encode, encode_fields, within
+from observe.tracing.payload import Limits, Value, clean_block, encode, encode_fields
 
 PATIENT = Limits(seconds=60.0, repr_s=2.0)
 """As in the service but for time, of which a busy test machine has little."""
