@@ -275,12 +275,12 @@ def test_nothing_is_appended_to_a_log_that_was_tampered_with(tmp_path: Path) -> 
 def test_writers_that_are_killed_lose_nothing_that_they_acknowledged(tmp_path: Path) -> None:
     """`kill -9` at any moment. The long run is `python -m tests.audit.crashing 1000`."""
     code = "import sys; from pathlib import Path; from tests.audit.crashing import crash; "
-    code += "print(crash(Path(sys.argv[1]), 40)['killed'])"
+    code += "print(crash(Path(sys.argv[1]), 15)['killed'])"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "audit")],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
-    assert (done.stdout.strip(), done.returncode) == ("40", 0), done.stderr
+    assert (done.stdout.strip(), done.returncode) == ("15", 0), done.stderr
 
 
 # -- checkpoints, segments, retention ----------------------------------------------------------------------------------
