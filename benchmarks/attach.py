@@ -1,4 +1,4 @@
-"""Time from attach to the first painted table, at 100,000 agents.
+"""Time from attach to the first painted table, and from `observe ps` to its answer, at 100,000 agents.
 
 The service runs in a process of its own, and so does its probe. The console is started as a person would start it, in
 a pseudo-terminal of 200x50, and the time is taken until a row of the table stands on that terminal's screen.
@@ -7,6 +7,7 @@ a pseudo-terminal of 200x50, and the time is taken until a row of the table stan
 from __future__ import annotations
 
 import asyncio
+import resource
 import subprocess
 import sys
 import time
@@ -72,6 +73,19 @@ def first_row_s() -> float:
         console.close(force=True)
 
 
+def ps_s() -> tuple[float, float]:
+    """Seconds from starting `observe ps` until it has answered, and how many of them it used the processor."""
+    command = [str(Path(sys.executable).with_name("observe")), "ps", "bench-attach", "--limit", "20"]
+    began, before = time.perf_counter(), _children_s()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began, _children_s() - before
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 async def first_page_s() -> float:
     """Seconds from connecting to having the first page, without the console: what node and wire need."""
     from observe.probe.client import connect
@@ -92,7 +106,15 @@ def run() -> list[Result]:
         asyncio.run(wait_for_all())
         wire = median([asyncio.run(first_page_s()) for _ in range(TIMES)])
         painted = median([first_row_s() for _ in range(TIMES)])
+        asked, used = (median(list(part)) for part in zip(*(ps_s() for _ in range(TIMES)), strict=True))
         return [
+            at_most(
+                "`observe ps`, from the command to its answer",
+                1000 * asked,
+                "ms",
+                300,
+                f"{1000 * used:.0f} ms of processor time",
+            ),
             Result(f"connect and fetch a page of {AGENTS:,} agents", 1000 * wire, "ms"),
             at_most(f"start the console until a row of {AGENTS:,} is painted", painted, "s", 2),
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import gc
 import importlib
 import sys
 from typing import Any, Final
@@ -110,6 +111,11 @@ Completion of commands, nodes and agents in your shell:
 """
 
 
+MANY_OBJECTS: Final = 50_000
+"""Objects made between two rounds of the collector of garbage: loading modules makes little garbage and many objects, and to look
+through them every 700 costs a tenth of what a verb takes."""
+
+
 class Verbs(click.Group):
     """A group that loads a verb when it is named and lets no traceback reach a person."""
 
@@ -140,6 +146,8 @@ class Verbs(click.Group):
             # A name with letters that the terminal cannot show must not end the command.
             with contextlib.suppress(AttributeError, ValueError):
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # absent on replaced streams
+        rounds = gc.get_threshold()
+        gc.set_threshold(MANY_OBJECTS, *rounds[1:])
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -155,6 +163,8 @@ class Verbs(click.Group):
             raise
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last edge: no traceback reaches a person
             ctx.exit(exit_status(error))
+        finally:
+            gc.set_threshold(*rounds)
         return result
 
 

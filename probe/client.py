@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -44,7 +44,9 @@ from observe.probe.watching import Watch, WatchPush
 from observe.probe.wire_approvals import ApprovalsArgs, WaitingApprovals
 from observe.probe.wire_consoles import Consoles
 from observe.probe.wire_workers import WorkerList
-from observe.probe.witness import Witness
+
+if TYPE_CHECKING:
+    from observe.probe.witness import Witness
 
 __all__ = ["ClientState", "NodeClient", "Watch", "WatchPush", "connect", "resolve"]
 
@@ -142,7 +144,7 @@ class NodeClient(
         self._watches: set[Watch[Any]] = set()
         self._by_sub: dict[int, Watch[Any]] = {}
         self._clock_ahead_s = 0.0
-        self._witness = Witness(self._ask_plainly)
+        self._kept_witness: Witness | None = None
         self._returning: asyncio.Task[None] | None = None
         self._lost_by: AttachError = NodeUnreachable("the client is not open")
 
@@ -383,6 +385,16 @@ class NodeClient(
         except ValidationError as error:
             raise nonsense(self._title(), error) from None
 
+    @property
+    def _witness(self) -> Witness:
+        """Of the node's audit log. Most who look at a node never command it: they need not load what proves a log."""
+        if self._kept_witness is None:
+            from observe.probe.witness import Witness
+
+            self._kept_witness = Witness(self._ask_plainly)
+            self._kept_witness.attached(self.info.name)
+        return self._kept_witness
+
     def _send(
         self, verb: str, args: wire.Asked, on_result: Callable[[Result], None] | None = None
     ) -> asyncio.Future[Result]:
@@ -413,7 +425,8 @@ class NodeClient(
         self.info, self.role, self.endpoint, self.way = info.node, info.role, attached.endpoint, attached.way
         self._clock_ahead_s = info.node.now - time.time()
         self.state = "up"
-        self._witness.attached(self.info.name)
+        if self._kept_witness is not None:
+            self._kept_witness.attached(self.info.name)
 
     def _on_lost(self, error: AttachError) -> None:
         self.state = "lost"

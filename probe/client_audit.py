@@ -6,7 +6,6 @@ import base64
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from observe.audit.record import Record
 from observe.probe.wire_audit import (
     MAX_LINES,
     AuditArgs,
@@ -23,6 +22,7 @@ from observe.probe.wire_audit import (
 from observe.probe.wire_base import Told
 
 if TYPE_CHECKING:
+    from observe.audit.record import Record
     from observe.probe.witness import Witness
 
 T = TypeVar("T", bound=Told)
@@ -32,8 +32,9 @@ class AuditClient:
     """Reads and proves the node's audit log."""
 
     if TYPE_CHECKING:
-        _witness: Witness
 
+        @property
+        def _witness(self) -> Witness: ...
         async def _ask(self, verb: str, args: Any, result: type[T]) -> T: ...
         def _command_fields(self) -> dict[str, Any]: ...
 
@@ -56,6 +57,8 @@ class AuditClient:
         Raises:
             ValueError: the node sent a line that is no record.
         """
+        from observe.audit.record import Record
+
         size = (await self.audit_head()).size
         while start <= size:
             page = await self.audit_lines(start, MAX_LINES)

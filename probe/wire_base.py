@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import VERSION, BaseModel, ConfigDict, Field
+
+BUILDS_LATE: Final = tuple(int(part) for part in VERSION.split(".")[:2]) >= (2, 14)
+"""Whether a message is made ready to be read when the first of its kind comes, and not when its module is loaded: a verb of
+the command line needs five of two hundred kinds, and making them all takes 60 ms. Before pydantic 2.14 two threads
+that need the same kind for the first time could get in each other's way."""
 
 COMMAND_HORIZON_S: Final = 30.0
 """How far ahead `expires_at` may lie. The probe remembers command ids for so long, so none is carried out twice."""
@@ -20,7 +25,9 @@ Role = Literal["viewer", "operator", "admin"]
 class Asked(BaseModel):
     """What a client sends: strict types, no unknown keys."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, defer_build=BUILDS_LATE
+    )
 
     def to_wire(self) -> dict[str, Any]:
         """The map for a frame."""
@@ -30,7 +37,9 @@ class Asked(BaseModel):
 class Told(BaseModel):
     """What a node sends: strict types, unknown keys are passed over."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="ignore", populate_by_name=True, allow_inf_nan=False, defer_build=BUILDS_LATE
+    )
 
     def to_wire(self) -> dict[str, Any]:
         """The map for a frame."""

@@ -28,7 +28,10 @@ def loaded_by(statement: str) -> set[str]:
             "import observe.runtime",
             {"textual", "rich", "opentelemetry", "pydantic", "zmq", "msgpack", "numpy", "psutil"},
         ),
-        ("import observe.probe.client", {"textual", "rich", "opentelemetry", "numpy", "observe.runtime"}),
+        (
+            "import observe.probe.client",
+            {"textual", "rich", "opentelemetry", "numpy", "observe.runtime", "observe.audit"},
+        ),
         ("from observe.probe import Probe", {"textual", "rich", "opentelemetry", "numpy"}),
         ("import observe.audit.log", {"textual", "rich", "opentelemetry", "zmq", "numpy", "observe.runtime"}),
         (
