@@ -25,6 +25,7 @@ from observe.probe.answers_profiles import Profiles
 from observe.probe.answers_reload import Reloads
 from observe.probe.answers_tasks import TaskAnswers, running_map
 from observe.probe.answers_traces import Traces
+from observe.probe.askers import Tell
 from observe.probe.crash_locals import crash_locals_of
 from observe.probe.describe import detail_map, stack_map
 from observe.probe.describe_names import line
@@ -98,6 +99,7 @@ class Tells(Protocol):
 
     def resync(self) -> None: ...
     def hurry(self) -> None: ...
+    def fresh(self, tell: Tell) -> None: ...
     def offer(self, kind: str, fields: dict[str, Any]) -> bool: ...
 
 
@@ -116,6 +118,7 @@ class Answers:
             "kill": self._kill,
             "tree": self._tree,
             "resync": self._begin_resync,
+            "fresh": lambda job: self._emitter.fresh(lambda seq: job.done({"seq": seq})),
             "approvals": lambda job: job.done(approvals_map(self._node)),
             "policies": lambda job: job.done(policies_map(self._node)),
             "found": lambda job: job.done(found(self._node, job.request)),

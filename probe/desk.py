@@ -114,6 +114,8 @@ class Desk:
         self.bad_frames = 0
         self.more_statistics: Callable[[], dict[str, int]] = dict
         """Further counters, of the server."""
+        self.when_fresh: Callable[[Callable[[], None], float], None] = _at_once
+        """Calls back when the picture shows what has just happened."""
         self.yielded = False
         """Somebody asked this probe to make way, and may: the server ends."""
         hands = Hands(
@@ -260,7 +262,11 @@ class Desk:
             holder.key != self._picture.config.client_public
         ):  # with the card's key: a user of this machine, who may
             self._commands.attached(holder, args.client, now)
-        reply(wire.Welcome(version=max(common), role=holder.role, node=self._picture.info()).to_wire())
+
+        def welcome() -> None:
+            reply(wire.Welcome(version=max(common), role=holder.role, node=self._picture.info()).to_wire())
+
+        self.when_fresh(welcome, now)
 
     def _make_room(self, now: float) -> None:
         silent = min(self._clients.values(), key=lambda client: client.seen_at)
@@ -273,6 +279,10 @@ class Desk:
         push = subscription.stamp(now, verbs_watching.contents(self._picture, subscription))
         if not self._send(subscription.client, push):
             subscription.undo(push)
+
+
+def _at_once(go: Callable[[], None], _now: float) -> None:
+    go()
 
 
 def _number(message: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
     beat (every tick_s)  -->  heartbeat word, `vitals`
          and when a tick is due  -->  strings, spawn, crash, restart, rows, exit
          and when the probe asks -->  hello, then spawn and rows of everything alive
+         and when one attaches   -->  spawn, crash, restart, exit: facts out of turn (`observe.probe.greetings`)
 
 It is a guest. No turn of it holds the loop for longer than 5 ms; what is left goes on in a later turn. Ticks move apart
 when they cost more than their budget (`observe.probe.pace`). What the socket does not take is dropped, and the probe is told all of it anew
@@ -24,6 +25,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
+from observe.probe.askers import Askers, Tell
 from observe.probe.audited import Fields
 from observe.probe.concerns import Concerns
 from observe.probe.outlet import Outlet
@@ -120,6 +122,8 @@ class Emitter(Instrument):
         self._job_ns = 0
         self._turn_began_ns = 0
         self._is_sweeping = False
+        self._is_aside = False
+        """Whether the job tells facts out of turn."""
         self._is_live = False
         """Whether the probe has been told everything up to the last tick, or is being told."""
         self._sweep_wanted = False
@@ -132,6 +136,7 @@ class Emitter(Instrument):
         self._reports: deque[Report] = deque()
         self._concerns = Concerns(node)
         self._fields = Fields(node, self._report)
+        self._askers = Askers()
         self._dropped_facts = 0
         self._cost_ns = 0
         self._longest_turn_ns = 0
@@ -159,6 +164,11 @@ class Emitter(Instrument):
     def hurry(self) -> None:
         """Let the next tick be now: somebody waits to see what has just happened."""
         self._next_tick = 0.0
+        self._schedule(0.0)
+
+    def fresh(self, tell: Tell) -> None:
+        """Tell what has happened until now out of turn; then `tell` gets the number of its last frame."""
+        self._askers.add(tell)
         self._schedule(0.0)
 
     def offer(self, kind: str, fields: dict[str, Any]) -> bool:
@@ -318,9 +328,11 @@ class Emitter(Instrument):
         if self._sweep_wanted:
             self._sweep_wanted = False
             self._lose()
-            self._job, self._job_ns, self._is_sweeping = self._sweep(), 0, True
+            self._begin(self._sweep(), is_sweep=True)
         elif self._job is None and now >= self._next_tick:
-            self._job, self._job_ns, self._is_sweeping = self._tick(), 0, False
+            self._begin(self._tick())
+        elif self._job is None and self._askers:
+            self._begin(self._tell_facts(), is_aside=True)
         if self._job is None:
             return max(0.0, self._due - self._loop.time())
         for taken in self._job:
@@ -329,10 +341,21 @@ class Emitter(Instrument):
                 self._job_ns += spent_ns
                 return spent_ns / 1e9 if taken else RETRY_S  # as long for the agents as for us
         self._job = None
+        self._askers.told(self._outlet.seq)
         cost_s = (self._job_ns + time.perf_counter_ns() - began_ns) / 1e9
         pace = self._pace
-        self._next_tick = now + (pace.after_sweep(cost_s) if self._is_sweeping else pace.after_tick(cost_s))
-        return max(0.0, self._due - self._loop.time())
+        if self._is_aside:
+            pace.aside(cost_s)
+        else:
+            self._next_tick = now + (
+                pace.after_sweep(cost_s) if self._is_sweeping else pace.after_tick(cost_s)
+            )
+        return 0.0 if self._askers else max(0.0, self._due - self._loop.time())
+
+    def _begin(self, job: Telling, *, is_sweep: bool = False, is_aside: bool = False) -> None:
+        self._job, self._job_ns, self._is_sweeping, self._is_aside = job, 0, is_sweep, is_aside
+        if not is_sweep:  # whose beginning is later, when the socket has taken the hello
+            self._askers.begin()
 
     def _tick(self) -> Telling:
         """Tell what has changed since the last tick."""
@@ -348,15 +371,24 @@ class Emitter(Instrument):
         if self._outlet.texts > max(MOST_STRINGS, 4 * len(self._node.agents)):
             self._sweep_wanted = True
             return
-        # Both now: an agent that starts and ends while this tick goes on must not be told gone before it is told.
+        yield from self._tell_facts(self._rows_of_others())
+
+    def _rows_of_others(self) -> Telling:
+        yield from self._teller.tell_changed(self._is_nearly_enough)
+        yield from self._teller.tell_watched(self._is_enough)
+
+    def _tell_facts(self, between: Telling | None = None) -> Telling:
+        """Tell what has happened. `between`: what is told before those that have ended."""
+        teller = self._teller
+        # Both now: an agent that starts and ends while this goes on must not be told gone before it is told.
         spawned, self._spawned = self._spawned, []
         exited, self._exited = self._exited, array("q")
         yield from teller.tell_spawned(spawned)
         yield from teller.tell_crashes(self._crashes)
         yield from teller.tell_restarts(self._restarts)
         yield from teller.tell_reports(self._reports)
-        yield from teller.tell_changed(self._is_nearly_enough)
-        yield from teller.tell_watched(self._is_enough)
+        if between is not None:
+            yield from between
         yield from teller.tell_exited(exited)
 
     def _tell_vitals(self) -> bool:
@@ -377,6 +409,7 @@ class Emitter(Instrument):
 
         def begun() -> None:
             self._is_live = True
+            self._askers.begin()
             self._swept_at = self._loop.time()
             self._concerns.begin_anew()
             if self._spans is not None:
@@ -400,6 +433,8 @@ class Emitter(Instrument):
         self._bound(self._crashes)
         self._bound(self._restarts)
         self._bound(self._reports)
+        self._askers.begin()
+        self._askers.told(self._outlet.seq)  # which the probe reaches only once it has been told everything
 
     def _flush(self) -> None:
         """The facts of the last moments, as far as they fit into `FAREWELL_NS`."""

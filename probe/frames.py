@@ -84,6 +84,8 @@ class Config(BaseModel):
     """`threading.get_ident()` of the loop's thread, to find it among those stacks; None: the main thread."""
     budget: float = 0.0
     """Share of a core that telemetry may take from the scheduler; 0 when that is not known."""
+    fresh_s: float = 0.0
+    """How long an attach may wait until what has just happened is shown (`observe.probe.greetings`); 0: not at all."""
     linger_s: float = 60.0
     """For how long the last picture is served after the service died."""
     findings_allow: list[str] = Field(default_factory=list)

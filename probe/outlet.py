@@ -55,6 +55,11 @@ class Outlet:
         """Frames that it did not take and that were dropped."""
 
     @property
+    def seq(self) -> int:
+        """The number of the newest frame, or gap."""
+        return self._seq
+
+    @property
     def texts(self) -> int:
         """Strings numbered since the last `begin`."""
         return self._next - 1

@@ -43,6 +43,10 @@ class Pace:
         self.debt_s = max(0.0, owed_s - self.pause_s * self.budget)
         return self.pause_s
 
+    def aside(self, cost_s: float) -> None:
+        """Facts were told out of turn: later pauses pay for it."""
+        self.debt_s += cost_s
+
     def after_sweep(self, cost_s: float) -> float:
         """The pause behind a sweep: everything was told anew, which is done once and is nobody's debt."""
         self.pause_s = min(max(EARLY * self.tick_s, cost_s / self.budget), LONGEST_PAUSE_S)

@@ -39,6 +39,7 @@ from observe.probe.feed import Feed
 from observe.probe.finding_orders import FindingOrders
 from observe.probe.frames import Config, GovernedFrame
 from observe.probe.governed import GovernedRecords
+from observe.probe.greetings import Greetings
 from observe.probe.holder_watch import HolderWatch
 from observe.probe.key_job import KeyJob
 from observe.probe.keyfiles import AuthorisedKeys
@@ -174,6 +175,8 @@ class Server:
             self._send_client,
             self._coroner.deaths,
         )
+        self._greetings = Greetings(self._feed, self._asks, config.fresh_s)
+        self._desk.when_fresh = self._greetings.wait
         self._orders = FindingOrders(
             self._desk.standing.condition,
             lambda op, fields, done: self._asks.ask(op, fields, done, time.monotonic()),
@@ -312,6 +315,7 @@ class Server:
             self._desk.look_after_clients(now)
             self._orphans.look(now)
             self._feed.settle(now)
+            self._greetings.look(now)
             self._flush_records(now)
             if self._feed.needs_resync(now) and not self._picture.ended:
                 self._asks.ask("resync", {}, _ignore, now)

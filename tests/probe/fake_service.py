@@ -209,6 +209,13 @@ class FakeService:
                 self._probe_id, frame = self.control.recv_multipart()
                 self._waiting.append(msgpack.unpackb(frame))
 
+    def asked(self, op: str) -> bool:
+        """Whether the probe has asked this and nobody has taken it with `expect`."""
+        while self.control.poll(0):
+            self._probe_id, frame = self.control.recv_multipart()
+            self._waiting.append(msgpack.unpackb(frame))
+        return any(message["op"] == op for message in self._waiting)
+
     def answer(self, question: dict[str, Any], result: dict[str, Any]) -> None:
         self.send_control(msgpack.packb({"id": question["id"], "ok": True, "result": result}))
 

@@ -387,3 +387,34 @@ def test_it_works_on_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(main()) == 2
+
+
+async def test_facts_are_told_out_of_turn_to_who_asks_and_paid_for_later() -> None:
+    """The next tick is ten seconds away, because the last was too expensive for the budget."""
+    async with emitting(budget=1e-6) as (node, emitter, reader, _):
+        emitter.resync()
+        await told(node, reader)
+        answers: list[int] = []
+        for number in range(3):
+            ref = await node.spawn(Worker, name=f"w{number}")
+            emitter.fresh(answers.append)
+            await until(lambda asked=number + 1: len(answers) == asked)
+            await until(lambda: reader.read().frames[-1]["seq"] >= answers[-1])
+            assert reader.named(f"w{number}")["status"] == 1
+        ref.exit("killed")
+        await until(lambda: not ref.is_alive)
+        emitter.fresh(answers.append)
+        await until(lambda: not reader.named("w2"))
+        assert answers == sorted(set(answers))
+        assert (reader.hellos, reader.gaps) == (1, 0)
+
+
+async def test_who_asks_for_facts_that_are_lost_is_not_left_waiting() -> None:
+    """The answer names a frame that comes only when everything has been told anew."""
+    async with emitting() as (node, emitter, reader, _):
+        answers: list[int] = []
+        emitter.fresh(answers.append)  # nobody has been told anything yet
+        await until(lambda: answers)
+        emitter.resync()
+        await told(node, reader)
+        assert reader.frames[-1]["seq"] > answers[0]

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,11 @@ class FakeEmitter:
     def hurry(self) -> None:
         assert threading.get_ident() == self._thread
         self.asked.append("hurry")
+
+    def fresh(self, tell: Callable[[int], None]) -> None:
+        assert threading.get_ident() == self._thread
+        self.asked.append("fresh")
+        tell(4711)
 
     def offer(self, kind: str, fields: dict[str, Any]) -> bool:
         assert threading.get_ident() == self._thread
@@ -293,7 +298,8 @@ async def test_resync_reaches_the_emitter_on_its_own_thread() -> None:
     """The emitter's sockets belong to the scheduler's thread."""
     async with linked() as bench:
         await bench.result("resync")
-        assert bench.emitter.asked == ["resync"]
+        assert await bench.result("fresh") == {"seq": 4711}
+        assert bench.emitter.asked == ["resync", "fresh"]
 
 
 async def test_the_stack_of_an_agent_that_holds_the_scheduler() -> None:

@@ -80,3 +80,12 @@ def test_costs_that_vary_are_kept_to_the_budget_together() -> None:
     for _ in range(2000):
         node.tick(dice.choice([0, 10, 1000, 50_000, 500_000]), us=dice.uniform(1, 5))
     assert node.share <= 0.0105
+
+
+def test_what_is_told_out_of_turn_is_paid_for_by_later_pauses() -> None:
+    node = Simulated()
+    for _ in range(100):
+        node.tick(1000)
+        node.pace.aside(0.01)
+        node.spent += 0.01
+    assert node.share <= 0.021
