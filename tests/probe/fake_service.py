@@ -216,6 +216,21 @@ class FakeService:
             self._waiting.append(msgpack.unpackb(frame))
         return any(message["op"] == op for message in self._waiting)
 
+    def declining(self, client: RawClient, number: int) -> dict[str, Any]:
+        """The reply to a request of a client, while all that the probe asks for its sake is declined."""
+        poller = zmq.Poller()
+        poller.register(self.control, zmq.POLLIN)
+        poller.register(client.socket, zmq.POLLIN)
+        until = time.monotonic() + PATIENCE_S
+        while not client.has_reply(number):
+            left_s = until - time.monotonic()
+            assert left_s > 0, "the probe said nothing"
+            if self.control in dict(poller.poll(int(left_s * 1000))):
+                self._probe_id, frame = self.control.recv_multipart()
+                question = msgpack.unpackb(frame)
+                self.decline(question, "internal", f"no {question['op']} today")
+        return client.reply(number)
+
     def answer(self, question: dict[str, Any], result: dict[str, Any]) -> None:
         self.send_control(msgpack.packb({"id": question["id"], "ok": True, "result": result}))
 
@@ -426,6 +441,12 @@ class RawClient:
         number = next(self._ids)
         self.send({"v": 1, "id": number, "verb": verb, "args": args or {}} | envelope)
         return number
+
+    def has_reply(self, number: int) -> bool:
+        """Whether the reply to a request is there."""
+        while not self.hears_nothing(0):
+            self._keep(self._heard.pop(0))
+        return number in self.replies
 
     def reply(self, number: int) -> dict[str, Any]:
         """The reply to a request; pushes and other replies are kept."""

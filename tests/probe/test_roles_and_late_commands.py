@@ -50,7 +50,7 @@ MORE: Final[dict[str, dict[str, Any]]] = {
 """What some commands need beside the agent."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service() -> Iterator[FakeService]:
     clients = [{"name": role, "public_key": pair[0], "role": role} for role, pair in KEYS.items()]
     with FakeService(clients=clients) as made:
@@ -78,7 +78,7 @@ def test_each_role_is_forbidden_exactly_what_the_table_says(service: FakeService
         if issubclass(model, Command):
             wanted = client.command(999_999) | MORE.get(verb, {})
             args = {key: value for key, value in wanted.items() if key in model.model_fields}
-        reply = client.reply(client.ask(verb, args))
+        reply = service.declining(client, client.ask(verb, args))
         forbidden = not reply["ok"] and reply["error"]["code"] == "forbidden"
         assert forbidden == (RANK[role] < RANK[needed]), (verb, reply)
 
