@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -131,7 +132,7 @@ class LiveService:
         for probe in probes:  # one that lingers after its node's death
             with contextlib.suppress(psutil.Error):
                 probe.kill()
-                probe.wait(PATIENCE_S)
+            wait_until(partial(is_gone, probe.pid))  # not until somebody has reaped it
         if self.probe_pid and not is_gone(self.probe_pid):
             os.kill(self.probe_pid, signal.SIGKILL)
             wait_until(lambda: is_gone(self.probe_pid))
