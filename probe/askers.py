@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
-FRESH_S: Final = 0.5
+FRESH_S = 0.5
 """How long an attach waits for what has just happened. After as long it is known who holds the scheduler."""
 
 Tell = Callable[[int], None]

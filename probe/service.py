@@ -25,9 +25,9 @@ from typing import Any, Final
 
 import zmq
 
+from observe.probe import askers
 from observe.probe.addresses import is_private
 from observe.probe.answers import Answers
-from observe.probe.askers import FRESH_S
 from observe.probe.cards import node_directory
 from observe.probe.dump_signal import StackDump
 from observe.probe.embed import NodeNameTaken, ProbeNotStarted, Settings
@@ -156,7 +156,7 @@ class Service:
                 escalation=settings.escalation,
                 reason_for=list(settings.reason_for),
                 anchor=settings.anchor,
-                fresh_s=FRESH_S,
+                fresh_s=askers.FRESH_S,
                 linger_s=settings.linger_s,
                 findings_allow=list(settings.findings_allow),
                 record=os.path.abspath(settings.record) if settings.record else "",

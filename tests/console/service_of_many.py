@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 
 
@@ -28,7 +28,7 @@ def group(name: str) -> list[ChildSpec]:
 
 
 async def main() -> None:
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     async with Node(sys.argv[1]) as node, Probe(node):
         members = [spec for name in ("kept", "ended", "told", "typed", "slow") for spec in group(name)]
         await node.spawn(Supervisor, members, name="members", intensity=1000)

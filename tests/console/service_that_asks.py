@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, Approval, ApprovalRefused, ChildSpec, Node, Supervisor
 
 
@@ -30,7 +30,7 @@ class Teller(Agent):
 
 
 async def main() -> None:
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     async with Node(sys.argv[1]) as node, Probe(node):
         tellers = [ChildSpec(Teller, name=f"teller-{number}") for number in range(4)]
         await node.spawn(Supervisor, tellers, name="tellers")

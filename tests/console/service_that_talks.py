@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, Node
 
 
@@ -26,7 +26,7 @@ class Asker(Agent):
 
 
 async def main(name: str) -> None:
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     async with Node(name) as node, Probe(node, tick_s=0.05):
         await node.spawn(Answerer, name="answerer")
         asker = await node.spawn(Asker, name="asker")

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, Budget, ChildSpec, Ladder, MemoryStore, Node, Retry, Supervisor
 
 
@@ -27,7 +27,7 @@ class Session(Agent):
 
 
 async def main() -> None:
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     async with Node(sys.argv[1], store=MemoryStore()) as node, Probe(node):
         plain = [ChildSpec(Session, name=f"session-{number}") for number in range(4)]
         careful = ChildSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 
 
@@ -30,7 +30,7 @@ class Fragile(Agent):
 
 
 async def main() -> None:
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     async with Node(sys.argv[1]) as node, Probe(node):
         sessions = [ChildSpec(Session, (number,), name=f"session-{number}") for number in range(5)]
         await node.spawn(Supervisor, sessions, name="sessions", intensity=100, restart="permanent")

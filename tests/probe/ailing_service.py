@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, Budget, ChildSpec, MemoryStore, Node, Supervisor
 
 
@@ -55,7 +55,7 @@ class Quick(Agent):
 
 async def main(name: str, settings: dict[str, Any]) -> None:
     """Serve until told to end."""
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 
 
@@ -93,7 +93,7 @@ def spin_in_c(amount: int) -> int:
 
 async def main(name: str, waiters: int, settings: dict[str, Any]) -> None:
     """Serve until told to end."""
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Node
 
 
@@ -39,7 +39,7 @@ def say(**facts: Any) -> None:
 
 async def main(name: str, number: int, settings: dict[str, Any]) -> None:
     """Serve until told to end."""
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

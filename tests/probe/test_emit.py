@@ -10,6 +10,7 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -395,10 +396,14 @@ async def test_facts_are_told_out_of_turn_to_who_asks_and_paid_for_later() -> No
         emitter.resync()
         await told(node, reader)
         answers: list[int] = []
+
+        def answered(times: int) -> bool:
+            return len(answers) == times
+
         for number in range(3):
             ref = await node.spawn(Worker, name=f"w{number}")
             emitter.fresh(answers.append)
-            await until(lambda asked=number + 1: len(answers) == asked)
+            await until(partial(answered, number + 1))
             await until(lambda: reader.read().frames[-1]["seq"] >= answers[-1])
             assert reader.named(f"w{number}")["status"] == 1
         ref.exit("killed")

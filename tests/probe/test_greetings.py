@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.probe.client import connect
 from observe.runtime import Agent, Node
 from tests.probe.fake_service import PATIENCE_S, FakeService
@@ -19,7 +19,7 @@ class Worker(Agent):
 
 async def test_an_attach_sees_agents_that_were_started_just_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when ticks of telemetry are far apart, as they are when they cost more than their budget."""
-    monkeypatch.setattr(service, "FRESH_S", PATIENCE_S)
+    monkeypatch.setattr(askers, "FRESH_S", PATIENCE_S)
     with private_runtime(monkeypatch):
         async with Node("shop") as node, Probe(node, budget=1e-6):
             for number in range(5):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from observe import tracing
-from observe.probe import Probe, service
+from observe.probe import Probe, askers
 from observe.runtime import Agent, Node
 
 
@@ -35,7 +35,7 @@ class Bystander(Agent):
 
 async def main(name: str, settings: dict[str, Any]) -> None:
     """Serve until told to end."""
-    service.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
+    askers.FRESH_S = 30.0  # on a busy machine, too, whoever attaches sees the agents that are started below
     endpoint, delay_s = settings.pop("endpoint"), settings.pop("delay_s", 0.1)
     workers = settings.pop("workers", 0)
     sys.path.insert(0, str(Path(__file__).parents[2]))
