@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 from observe.console.exits import GONE, REFUSED, complain, exit_status
+from observe.probe.program import PROGRAM
 
 COMMANDS: Final = (
     "demo",
@@ -139,6 +140,7 @@ class Verbs(click.Group):
             similar = difflib.get_close_matches(name, COMMANDS, n=2)
             meant = f" Did you mean {' or '.join(similar)}?" if similar else ""
             raise click.UsageError(f"There is no command '{name}'.{meant}", ctx)
+        PROGRAM.set(f"observe {name}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -10,7 +10,6 @@ connect, key exchange --> hello --> is it the node that we want?  --yes--> attac
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from observe.probe import wire
 from observe.probe.any_address import first_of
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, nonsense
+from observe.probe.introduction import introduction
 from observe.probe.remote import Reachable, RemoteNode
 
 
@@ -96,8 +96,7 @@ async def _where(exchange: Exchange, name: str, timeout_s: float) -> int:
 async def _hello(
     card: Reachable, exchange: Exchange, failed: asyncio.Future[None], timeout_s: float
 ) -> wire.Welcome:
-    args = wire.HelloArgs(versions=list(wire.PROTOCOL_VERSIONS), client=f"observe {os.getpid()}")
-    answer = exchange.send("hello", args)
+    answer = exchange.send("hello", introduction())
     either: list[asyncio.Future[Any]] = [answer, failed]
     done, _ = await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import getpass
 import json
@@ -26,6 +27,18 @@ from observe.probe.errors import RemoteError
 from observe.probe.wire_audit import MAX_LINES, AuditHead, KeyRotated
 
 PAGE: Final = MAX_LINES
+
+THE_NODE: Final = "the node"
+
+LOOKS: Final = 20
+LOOK_S: Final = 0.05
+"""So often, after pauses of so long, a node is asked for a checkpoint that covers its newest records: a second in all."""
+
+MOST_UNSIGNED: Final = 5000
+"""Roots remembered of records that no checkpoint covers yet; there is one every thousand at least."""
+
+Known = dict[int, list[tuple[str, bytes]]]
+"""By size of the log: whose checkpoint, and its root."""
 
 
 class FilesOfLog:
@@ -132,33 +145,24 @@ class NodesLog:
 
     async def verify(self, key: Verifier | None, anchors: Iterable[str]) -> Report:
         """Prove what the node sends: all its records must lead to its newest checkpoint, and through every anchor."""
-        head = await self.head()
+        head = await self._head_with_us()
         report = Report(trusted=key is not None, segments=1)
         if key is None:
             if not head.key and (not head.size or head.checkpoint):
                 raise BadNote("the node's log has no key yet: nothing was recorded")
             if not head.key:  # the node's machine cannot sign: what there is proves nothing
-                await self._walk(report, {})
+                await self._walk(report, {}, None)
                 return report
             key = Verifier.parse(head.key)
         ring = Keyring(key, await self.rotations())
         report.key = ring.newest.vkey
         tell_keys(report, ring)
-        known: dict[int, list[tuple[str, bytes]]] = {}
-        for where, note in [("the node", head.checkpoint), *(("one kept elsewhere", one) for one in anchors)]:
-            if not note:
-                continue
-            report.anchors += where != "the node"
-            try:
-                opened = ring.open(note)
-            except WrongKey as error:
-                report.faults.append(Fault(Kind.WRONG_KEY, "", 0, 0, f"the checkpoint of {where}: {error}"))
-            except BadNote as error:
-                report.faults.append(Fault(Kind.FORGED, "", 0, 0, f"the checkpoint of {where}: {error}"))
-            else:
-                known.setdefault(opened.size, []).append((where, opened.root))
-                report.signed = max(report.signed, opened.size if where == "the node" else 0)
-        await self._walk(report, known)
+        known: Known = {}
+        for where, note in [(THE_NODE, head.checkpoint), *(("one kept elsewhere", one) for one in anchors)]:
+            if note:
+                report.anchors += where != THE_NODE
+                _know(known, report, ring, where, note)
+        await self._walk(report, known, ring)
         return report
 
     async def rotations(self) -> list[Rotation]:
@@ -181,23 +185,36 @@ class NodesLog:
         """Change its key."""
         return await self._client.rotate_key(why, reason)
 
-    async def _walk(self, report: Report, known: dict[int, list[tuple[str, bytes]]]) -> None:
+    async def _head_with_us(self) -> AuditHead:
+        """Where the log stands. Who asks has just been put on record for it, in a log that may begin with that."""
+        head = await self.head()
+        for _ in range(LOOKS):
+            if head.checkpoint or head.problem:
+                break
+            await asyncio.sleep(LOOK_S)
+            head = await self.head()
+        return head
+
+    async def _walk(self, report: Report, known: Known, ring: Keyring | None) -> None:
         peaks = Peaks()
-        number = 1
-        while lines := await self.lines(number):
-            if number == 1:
-                header = Record.from_line(lines[0])
-                if header.seq > 1:  # older ones were removed: their hashes are in the segment's first record
-                    peaks = Peaks(header.seq - 1, [base64.b64decode(one) for one in header.target["peaks"]])
-            for line in lines:
-                peaks.add(leaf_hash(line))
-                report.kept += 1
-                for where, root in known.get(peaks.size, ()):
-                    if root != peaks.root():
-                        kind = Kind.REWRITTEN if where == "the node" else Kind.FORKED
-                        text = f"up to record {peaks.size} the records are others than those of the checkpoint of {where}"
-                        report.faults.append(Fault(kind, "", 0, peaks.size, text))
-            number = peaks.size + 1
+        unsigned: dict[int, bytes] = {}
+        for _ in range(LOOKS):
+            await self._read_on(peaks, report, known, unsigned)
+            if ring is None or not unsigned or report.faults:
+                break
+            # The record of our own attach is written, or another one; its checkpoint is made this very moment.
+            later: Known = {}
+            _know(later, report, ring, THE_NODE, (await self.head()).checkpoint)
+            for size, told in later.items():
+                if size in unsigned:
+                    for where, root in told:
+                        _compare(report, size, unsigned[size], where, root)
+                elif size > peaks.size:
+                    known.setdefault(size, []).extend(told)
+            unsigned = {size: root for size, root in unsigned.items() if size > report.signed}
+            if not unsigned and peaks.size >= report.signed:
+                break
+            await asyncio.sleep(LOOK_S)
         report.records = peaks.size
         newest = max(known, default=0)
         if newest > peaks.size:
@@ -214,6 +231,47 @@ class NodesLog:
             text = f"no checkpoint covers the last {peaks.size - report.signed} records"
             kind = Kind.UNSIGNED_TAIL if report.signed else Kind.UNSIGNED
             report.faults.append(Fault(kind, "", 0, report.signed + 1, text))
+
+    async def _read_on(self, peaks: Peaks, report: Report, known: Known, unsigned: dict[int, bytes]) -> None:
+        """Read what there is beyond `peaks`, and remember the roots of the newest that no checkpoint of the node covers yet."""
+        number = peaks.size + 1
+        while lines := await self.lines(number):
+            if number == 1:
+                header = Record.from_line(lines[0])
+                if header.seq > 1:  # older ones were removed: their hashes are in the segment's first record
+                    before = Peaks(header.seq - 1, [base64.b64decode(one) for one in header.target["peaks"]])
+                    peaks.size, peaks.hashes = before.size, before.hashes
+            for line in lines:
+                peaks.add(leaf_hash(line))
+                report.kept += 1
+                for where, root in known.get(peaks.size, ()):
+                    _compare(report, peaks.size, peaks.root(), where, root)
+                if 0 < report.signed < peaks.size:
+                    unsigned[peaks.size] = peaks.root()
+                    if len(unsigned) > MOST_UNSIGNED:
+                        del unsigned[next(iter(unsigned))]
+            number = peaks.size + 1
+
+
+def _know(known: Known, report: Report, ring: Keyring, where: str, note: str) -> None:
+    """Open a checkpoint that the log must lead to."""
+    try:
+        opened = ring.open(note)
+    except WrongKey as error:
+        report.faults.append(Fault(Kind.WRONG_KEY, "", 0, 0, f"the checkpoint of {where}: {error}"))
+    except BadNote as error:
+        report.faults.append(Fault(Kind.FORGED, "", 0, 0, f"the checkpoint of {where}: {error}"))
+    else:
+        known.setdefault(opened.size, []).append((where, opened.root))
+        if where == THE_NODE:
+            report.signed = max(report.signed, opened.size)
+
+
+def _compare(report: Report, size: int, root: bytes, where: str, expected: bytes) -> None:
+    if root != expected:
+        kind = Kind.REWRITTEN if where == THE_NODE else Kind.FORKED
+        text = f"up to record {size} the records are others than those of the checkpoint of {where}"
+        report.faults.append(Fault(kind, "", 0, size, text))
 
 
 Log = FilesOfLog | NodesLog

@@ -16,9 +16,7 @@ Times are the server's clock, which `hello` gives to clients.
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
@@ -28,10 +26,13 @@ from typing import Any, Final
 
 from observe.audit.log import AuditUnavailable
 from observe.audit.record import Phase, Who
+from observe.probe.attach_records import AttachRecords
 from observe.probe.audit_rule import with_arguments
 from observe.probe.errors import Refusal
+from observe.probe.introduction import local_user
 from observe.probe.keys import KeyHolder
 from observe.probe.scribe import Scribe, Then
+from observe.probe.wire import HelloArgs
 from observe.probe.wire_base import COMMAND_HORIZON_S, Command
 
 logger = logging.getLogger("observe.probe")
@@ -43,9 +44,8 @@ carry it out twice."""
 DENIALS_PER_MINUTE: Final = 60
 """Denied commands recorded for one key in a minute; more are refused as `busy`, so that nobody fills the disk."""
 
-ATTACH_S: Final = 600.0
-"""A console that is opened again within ten minutes is no news, nor is an agent that is looked at again: a script may attach
-every second, and an open page asks as often."""
+VIEW_S: Final = 600.0
+"""An agent that is looked at again within ten minutes is no news: an open page asks every second."""
 
 MAX_LOOKERS: Final = 4096
 """Keys with an address, and agents that they look at, which are remembered for that."""
@@ -91,6 +91,7 @@ class CommandGate:
         self._user = local_user()
         self.address = ""
         """From where the request in hand came."""
+        self.attaches = AttachRecords(scribe, incarnation, wall)
         self._lookers: dict[tuple[str, str, str, str], tuple[float, int]] = {}
         self._seen: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
         self._denials: dict[str, deque[float]] = {}
@@ -278,20 +279,16 @@ class CommandGate:
                 del self._seen[key]
         return len(self._seen) < MAX_REMEMBERED
 
-    def attached(self, holder: KeyHolder, client: str, now: float) -> None:
-        """Record that somebody from elsewhere has attached."""
-        self._looked("attach", holder, {"client": client}, "", now)
+    def attached(self, holder: KeyHolder, args: HelloArgs, by_card: bool, now: float) -> None:
+        """Record that somebody has attached; `by_card`: with the key on the node's own card."""
+        self.attaches.take(holder, self._who(holder), args, by_card, now)
 
     def viewed(self, verb: str, holder: KeyHolder, target: dict[str, Any], now: float) -> None:
-        """Record that somebody was shown the state of an agent, masked as it is."""
-        self._looked(verb, holder, target, str(target.get("pid", "")), now)
-
-    def _looked(self, what: str, holder: KeyHolder, target: dict[str, Any], on: str, now: float) -> None:
-        """Record what changes nothing: at most once in `ATTACH_S` for one key, address and agent. It keeps nobody waiting, and
-        nobody out when it cannot be written."""
-        key = (holder.key, self.address, what, on)
+        """Record that somebody was shown the state of an agent, masked as it is: at most once in `VIEW_S` for one key, address and
+        agent. It keeps nobody waiting, and nobody out when it cannot be written."""
+        key = (holder.key, self.address, verb, str(target.get("pid", "")))
         since, times = self._lookers.pop(key, (float("-inf"), 0))
-        if now - since < ATTACH_S:
+        if now - since < VIEW_S:
             self._lookers[key] = (since, times + 1)
             return
         if len(self._lookers) >= MAX_LOOKERS:
@@ -302,11 +299,10 @@ class CommandGate:
             _unheard,
             command_id="",
             who=self._who(holder),
-            what=what,
+            what=verb,
             target=target | ({"more_since": times} if times else {}),
             reason="",
             incarnation=self._incarnation,
-            control=what != "attach",
         )
 
     def _who(self, holder: KeyHolder) -> Who:
@@ -337,11 +333,3 @@ def _outcome_of(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Refusal):
         return {"code": answer.code, "message": answer.message}
     return answer
-
-
-def local_user() -> str:
-    """The user for whom this process runs."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without an entry, as in some containers
-        return str(os.geteuid())

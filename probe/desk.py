@@ -258,10 +258,8 @@ class Desk:
         if client_id not in self._clients and len(self._clients) >= MAX_CLIENTS:
             self._make_room(now)
         self._clients[client_id] = Client(client_id, holder, max(common), now, args.client)
-        if (
-            holder.key != self._picture.config.client_public
-        ):  # with the card's key: a user of this machine, who may
-            self._commands.attached(holder, args.client, now)
+        by_card = holder.key == self._picture.config.client_public
+        self._commands.attached(holder, args, by_card, now)
 
         def welcome() -> None:
             reply(wire.Welcome(version=max(common), role=holder.role, node=self._picture.info()).to_wire())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -15,6 +14,7 @@ from observe.probe.allowed import Allowed
 from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
 from observe.probe.frames import Config, CrashFrame, HelloFrame
+from observe.probe.introduction import installed_version
 from observe.probe.open_book import OpenBook
 from observe.probe.processes import Processes
 from observe.probe.queries import line
@@ -295,11 +295,3 @@ class Picture:
 def monotonic_us() -> int:
     """The clock of the feed: the same in all processes of a machine."""
     return time.monotonic_ns() // 1000
-
-
-def installed_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return importlib.metadata.version("observe-agents")
-    except importlib.metadata.PackageNotFoundError:  # run from a plain tree of files
-        return "0"

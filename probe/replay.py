@@ -55,8 +55,11 @@ class PastGate(CommandGate):
     def __init__(self) -> None:
         super().__init__(Scribe(None), "")
 
-    def _looked(self, what: str, holder: KeyHolder, target: dict[str, Any], on: str, now: float) -> None:
+    def attached(self, holder: KeyHolder, args: wire.HelloArgs, by_card: bool, now: float) -> None:
         """Nobody keeps a record of who looks at a recording."""
+
+    def viewed(self, verb: str, holder: KeyHolder, target: dict[str, Any], now: float) -> None:
+        """Nor of what they look at."""
 
     def submit(self, verb: str, command: wire.Command, holder: KeyHolder, target: dict[str, Any], now: float,
                carry_out: object, done: Callable[[Any], None]) -> None:  # fmt: skip

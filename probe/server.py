@@ -29,7 +29,7 @@ from observe.probe.audit_rule import MaskingRule
 from observe.probe.audited_records import AuditedRecords
 from observe.probe.cards import Card, NodeLock, card_path, write_card
 from observe.probe.codec import decode, encode, encode_for_client
-from observe.probe.commands import CommandGate, local_user
+from observe.probe.commands import CommandGate
 from observe.probe.coroner import Coroner
 from observe.probe.courier import Outward
 from observe.probe.desk import Desk
@@ -41,6 +41,7 @@ from observe.probe.frames import Config, GovernedFrame
 from observe.probe.governed import GovernedRecords
 from observe.probe.greetings import Greetings
 from observe.probe.holder_watch import HolderWatch
+from observe.probe.introduction import local_user
 from observe.probe.key_job import KeyJob
 from observe.probe.keyfiles import AuthorisedKeys
 from observe.probe.keys import KeyHolder, KeyRing, zap_client
@@ -161,7 +162,7 @@ class Server:
             logger.error("%s; every command will be refused", self._scribe.problem)
         audited = AuditedRecords(self._scribe, config.incarnation)
         self._feed.on_audited = audited.take
-        commands = CommandGate(
+        commands = self._commands = CommandGate(
             self._scribe, config.incarnation, self._asks.on_behalf, reason_for=config.reason_for
         )
         self._governed = GovernedRecords(self._scribe, config.incarnation)
@@ -186,6 +187,7 @@ class Server:
             self._turned_away.statistics()
             | self._outward.statistics()
             | audited.statistics()
+            | commands.attaches.statistics()
             | self._outgoing.statistics()
         )
         self._picture.vitals.lost_here = self._lost_here
@@ -252,6 +254,7 @@ class Server:
             self._recorder.close()
         self._orphans.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
+        self._commands.attaches.close()
         if not self._scribe.settle(SETTLE_S):
             logger.error("the disk took too long for the last records of the audit log")
         self._outward.close(self._scribe.checkpoint)
@@ -307,6 +310,7 @@ class Server:
                 self._take_control()
             if self._scribe.fileno() in ready:
                 self._scribe.deliver()
+            self._commands.attaches.tick(now)
             self._scribe.tick(now)
             self._outward.look(self._scribe.checkpoint, now)
             if self._router in ready:

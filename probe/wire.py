@@ -137,7 +137,11 @@ class HelloArgs(Asked):
     versions: list[Annotated[int, Field(ge=0, le=2**31)]] = Field(min_length=1, max_length=32)
     """Versions that the client speaks; the server chooses the highest that both do."""
     client: str = Field(default="", max_length=128)
-    """What the client calls itself, for people."""
+    """What the client calls itself, for people: `observe ps 4711`, with its process id last."""
+    version: str = Field(default="", max_length=64)
+    """Of the client."""
+    user: str = Field(default="", max_length=128)
+    """For whom it says that it runs. Recorded as what was said, beside the key that proves who it is."""
 
 
 class VitalsArgs(Asked):
