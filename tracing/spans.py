@@ -164,9 +164,11 @@ class SpanMaker(Instrument):
             self._timer.cancel()
             self._timer = None
         for activity in list(self._open):
-            self._abandon(activity, "tracing stopped")
+            self._abandon(activity, "shutdown", "tracing ended")
         for run in list(self._runs.values()):
-            run.end()
+            if not run.is_over:
+                run.span.set_attribute(genai.END_REASON, "tracing ended")
+                run.end()
         self._runs.clear()
 
     @property
@@ -320,12 +322,12 @@ class SpanMaker(Instrument):
                 self._event("observe.span.open", one.span, SeverityNumber.INFO, what)
         self._timer = self._node.loop.call_later(min(LOOK_EVERY_S, self._open_after_s), self._look)
 
-    def _abandon(self, activity: Activity, why: str) -> None:
+    def _abandon(self, activity: Activity, kind: str, why: str) -> None:
         one = self._open.pop(activity, None)
         if one is None:
             return  # ended meanwhile: a shutdown may come from another thread
         one.span.set_attribute(genai.END_REASON, why)
-        one.span.set_attribute(genai.ERROR_TYPE, why.partition(" ")[0])
+        one.span.set_attribute(genai.ERROR_TYPE, kind)
         one.span.set_status(Status(StatusCode.ERROR, why))
         one.span.end()
 
@@ -394,7 +396,7 @@ class SpanMaker(Instrument):
         if agent._o_activities:
             for activity in list(agent._o_activities):
                 if activity in self._open:
-                    self._abandon(activity, str(reason))
+                    self._abandon(activity, reason.kind, str(reason))
         if run is None or run.is_over:
             return
         if not reason.is_orderly:

@@ -33,6 +33,7 @@ from observe.examples.shop.policies import policies
 from observe.examples.shop.scout import Scout
 from observe.examples.shop.sessions import FIRST_PAUSE_S, Session, Team
 from observe.examples.shop.tools import DocumentSearch, ModelGate, OrderDesk, ToolAgent
+from observe.examples.shop.traced import traced
 from observe.probe import NodeNameTaken, Probe
 from observe.runtime import Budget, ChildSpec, Node, PreemptionUnavailable, Supervisor
 from observe.runtime.frozen import import_greenlet
@@ -175,6 +176,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         async with (
             Node(f"{arguments.name}@localhost", intensity=3, period_s=30.0, preempt=can_preempt()) as node,
             Probe(node),
+            traced(node),
         ):
             node.govern().set_judges((policies(),))
             await node.spawn(Shop, plan(arguments.sessions, team, database), name="shop", restart="permanent")

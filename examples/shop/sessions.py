@@ -79,6 +79,7 @@ class Session(Agent):
         if message != STEP:
             raise ValueError(f"a session takes no message but {STEP!r}")
         began = time.monotonic()
+        self.conversation_id = f"{self.name}/{self.progress.round}"
         turns = self.progress.turns
         call = _open_call(turns)
         if not turns:
@@ -115,7 +116,7 @@ class Session(Agent):
     async def _ask_model(self, turns: list[Message]) -> Message:
         gate = self.node.ref(self._gate)
         model = self._team.model.endpoint.model
-        async with self.activity("model:chat", model=model, messages=len(turns)) as chat:
+        async with self.activity("model:chat", model=model, provider="openai", messages=len(turns)) as chat:
             try:
                 message = await self._team.model.answer(turns, TOOLS, chat.usage)
             except ModelFault as fault:

@@ -10,13 +10,71 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 INSTALL_S = 150
 """For one of them. Phoenix takes a minute where packages are near, and has 850 MB."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Phoenix comes last: it installs while the others are tested."""
+    items.sort(key=_needs_phoenix)
+
+
+def _needs_phoenix(item: pytest.Item) -> bool:
+    return "phoenix_command" in getattr(item, "fixturenames", ())
+
+
+class Installation:
+    """Commands one after the other, beside the tests. One takes no longer than `INSTALL_S`."""
+
+    def __init__(self, cwd: Path, *commands: Sequence[str | Path]) -> None:
+        self._cwd = cwd
+        self._commands = commands
+        self._fault = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for command in self._commands:
+            try:
+                done = subprocess.run(
+                    [str(one) for one in command], cwd=self._cwd, capture_output=True, text=True,
+                    timeout=INSTALL_S, check=False,
+                )  # fmt: skip
+            except (OSError, subprocess.TimeoutExpired) as error:
+                self._fault = str(error)
+                return
+            if done.returncode:
+                self._fault = (done.stderr or done.stdout).strip()[-300:]
+                return
+
+    def wait(self) -> None:
+        """Until it is done; skips with the reason when it did not work."""
+        self._thread.join()
+        if self._fault:
+            pytest.skip(f"cannot be installed here: {self._fault}")
+
+
+def python_package(installed: Path, name: str, package: str) -> Installation | None:
+    """A package in an environment of its own; None when it is there already. What it does not import need not be compiled."""
+    if (installed / name / "bin" / name).exists():
+        return None
+    pip = installed / name / "bin" / "pip"
+    return Installation(
+        installed,
+        (sys.executable, "-m", "venv", installed / name),
+        (pip, "install", "-q", "--no-compile", "--disable-pip-version-check", package),
+    )
+
+
+def run(*command: str | Path, cwd: Path) -> None:
+    """Install something, or skip with the reason."""
+    Installation(cwd, command).wait()
 
 
 @pytest.fixture(scope="session")
@@ -33,16 +91,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)  # pytest would keep it for three runs
 
 
-def run(*command: str | Path, cwd: Path) -> None:
-    """Install something, or skip with the reason."""
-    try:
-        done = subprocess.run(
-            [str(one) for one in command], cwd=cwd, capture_output=True, text=True, timeout=INSTALL_S, check=False
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"cannot be installed here: {error}")
-    if done.returncode:
-        pytest.skip(f"cannot be installed here: {(done.stderr or done.stdout).strip()[-300:]}")
+@pytest.fixture(scope="session", autouse=True)
+def phoenix_installation(request: pytest.FixtureRequest) -> Installation | None:
+    """Begun with the first test that there is, as it takes the longest; None when nobody needs it, or it is there."""
+    if not any(map(_needs_phoenix, request.session.items)):
+        return None
+    return python_package(request.getfixturevalue("installed"), "phoenix", "arize-phoenix")
 
 
 @pytest.fixture(scope="session")
@@ -67,23 +121,20 @@ def mock_otlp_package(installed: Path) -> tuple[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def phoenix_command(installed: Path) -> Path:
+def phoenix_command(installed: Path, phoenix_installation: Installation | None) -> Path:
     """Arize Phoenix, in an environment of its own."""
-    command = installed / "phoenix" / "bin" / "phoenix"
-    if not command.exists():
-        run(sys.executable, "-m", "venv", installed / "phoenix", cwd=installed)
-        run(installed / "phoenix" / "bin" / "pip", "install", "-q", "arize-phoenix", cwd=installed)
-    return command
+    if phoenix_installation is not None:
+        phoenix_installation.wait()
+    return installed / "phoenix" / "bin" / "phoenix"
 
 
 @pytest.fixture(scope="session")
 def mlflow_command(installed: Path) -> Path:
     """MLflow, in an environment of its own."""
-    command = installed / "mlflow" / "bin" / "mlflow"
-    if not command.exists():
-        run(sys.executable, "-m", "venv", installed / "mlflow", cwd=installed)
-        run(installed / "mlflow" / "bin" / "pip", "install", "-q", "mlflow", cwd=installed)
-    return command
+    installation = python_package(installed, "mlflow", "mlflow")
+    if installation is not None:
+        installation.wait()
+    return installed / "mlflow" / "bin" / "mlflow"
 
 
 @pytest.fixture(scope="session")
