@@ -42,7 +42,7 @@ def heading_pieces(sort: BudgetsSort, width: int) -> list[Piece]:
         ("agent, tree/*", names, False, ""),
         ("used", 7, True, "share"),
         ("", 9, False, ""),
-        ("of", 18, False, ""),
+        ("of", _limit_cells(width), False, ""),
         ("lasts", 8, True, "left_s"),
         ("tok/min", 8, True, "tokens"),
         ("cost/min", 9, True, "cost"),
@@ -79,17 +79,15 @@ def _pieces(one: SpentLine, width: int) -> Iterator[Piece]:
     worst = one.limits[0] if one.limits else None
     if worst is None or worst.allowed is None:
         yield pad("", 7 + 1 + 9 + 1), "text"
-        yield pad("no limit", 18) + " ", "faint"
+        yield pad("no limit", _limit_cells(width)) + " ", "faint"
     else:
         used = share(worst)
         tone = limit_tone(used)
         sign = "✕" if used >= 1 else "▲" if used >= 0.8 else " "
         yield pad(f"{sign}{percent(used)}", 7, right=True) + " ", tone
         yield pad(bar(min(1.0, used), 9), 9) + " ", tone
-        yield (
-            pad(f"{amount(worst.name, worst.allowed)} {_SHORT.get(worst.name, worst.name)}", 18) + " ",
-            "text",
-        )
+        limit = f"{amount(worst.name, worst.allowed)} {_SHORT.get(worst.name, worst.name)}"
+        yield pad(limit, _limit_cells(width)) + " ", "text"
     yield _cell(lasts(one.left_s), 8, "bad" if one.left_s is not None and one.left_s < 300 else "text")
     yield _cell(_count(one.tokens_min), 8, "text" if one.tokens_min else "faint")
     yield _cell(money(one.cost_min), 9, "text" if one.cost_min else "faint")
@@ -132,7 +130,11 @@ def _count(number: float | None) -> str:
 
 
 def _name_cells(width: int) -> int:
-    return max(12, min(32, width - 66 if width < WIDE else width // 5))
+    return max(12, min(32, width - 62 if width < WIDE else width // 5))
+
+
+def _limit_cells(width: int) -> int:
+    return 14 if width < WIDE else 18
 
 
 def row(one: SpentLine) -> list[object]:

@@ -146,5 +146,7 @@ def preview_pieces(done: ReloadDone) -> list[list[Piece]]:
         if texts:
             more = f" … and {len(texts) - MOST_NAMES:,} more" if len(texts) > MOST_NAMES else ""
             lines.append([(f"{name:<10}", "key"), (one_line(", ".join(texts[:MOST_NAMES])) + more, tone)])
+    if done.dry_run and not (done.added or done.changed or done.removed or done.refusals):
+        lines.append([(f"{'changed':<10}", "key"), ("no class, function or value is another", "dim")])
     lines += [[("✕ cannot ", "bad"), (one_line(text), "bad")] for text in done.refusals[:MOST_NAMES]]
     return lines

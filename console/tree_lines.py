@@ -1,6 +1,7 @@
 """The supervision tree as lines: the unhealthy first, supervisors with counts of their children. Pure."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rich.cells import cell_len
@@ -79,7 +80,7 @@ class Restarts:
         return frozenset(self._until)
 
 
-def intensity_pieces(branch: Branch) -> list[Piece]:
+def intensity_pieces(branch: Branch, *, wide: bool = True) -> list[Piece]:
     """`one_for_one ▌ 2 of 7 restarts in 60s`: how much is used up of what a supervisor may restart before it gives up."""
     if branch.strategy is None:
         return []
@@ -92,7 +93,7 @@ def intensity_pieces(branch: Branch) -> list[Piece]:
     share = used / branch.intensity if branch.intensity else 1.0
     tone = "bad" if share >= 1 else "warn" if share >= 0.5 else "text"
     last = ": one more and it gives up" if share >= 1 else ""
-    text = f"{used} of {branch.intensity} restarts in {period}{last}"
+    text = f"{used} of {branch.intensity}{' restarts' if wide else ''} in {period}{last}"
     return [(f"  {branch.strategy} ", "faint"), (bar(min(1.0, share), 6), tone), (f" {text}", tone)]
 
 
@@ -164,7 +165,8 @@ class _Maker:
             pieces.append((f"  ▲ {check}", level))
         if self.trouble.below.get(branch.pid):
             more = "+" if self.trouble.cut else ""
-            pieces.append((f"  ▲ {self.trouble.below[branch.pid]:,}{more} in trouble below", "bad"))
+            where = " below" if self.wide else ""
+            pieces.append((f"  ▲ {self.trouble.below[branch.pid]:,}{more} in trouble{where}", "bad"))
         if branch.containment != "none":
             pieces.append((f"  {one_line(branch.containment)}", LEVEL_TONES.get(branch.containment, "hot")))
         if branch.crashes:
@@ -174,22 +176,59 @@ class _Maker:
             pieces.append((f"  ↻ {text} just now", "hot") if is_fresh else (f"  {text}", "warn"))
         if branch.mailbox:
             pieces.append((f"  mailbox {short_count(branch.mailbox)}", mailbox_tone(branch.mailbox)))
-        pieces += intensity_pieces(branch)
+        limits = intensity_pieces(branch, wide=self.wide)
+        counts: list[Piece] = []
         if branch.children_total:
-            pieces.append((f"  {branch.children_total:,}: ", "text"))
-            pieces += self._by_status(branch)
+            counts = [(f"  {branch.children_total:,}: ", "text"), *self._by_status(branch)]
         elif not is_supervisor(branch):
-            pieces.append((f"  {branch.status}", "dim"))
-        return pieces
+            counts = [(f"  {branch.status}", "dim")]
+        # What is cut off on a narrow screen is how often one may restart that has not.
+        return [*pieces, *limits, *counts] if branch.restarts_within else [*pieces, *counts, *limits]
 
     def _by_status(self, branch: Branch) -> list[Piece]:
         pieces: list[Piece] = []
         for status, number in sorted(branch.by_status.items(), key=lambda item: (-item[1], item[0])):
             if number:
                 word = f" {status}" if self.wide else ""
-                text = f"{STATUS_GLYPHS.get(status, '?')} {number:,}{word}  "
+                gap = "  " if pieces else ""
+                text = f"{gap}{STATUS_GLYPHS.get(status, '?')} {number:,}{word}"
                 pieces.append((text, STATUS_TONES.get(status, "text")))
         return pieces
+
+
+def with_room(
+    root: Branch, grafts: dict[int, Branch], folds: Folds, trouble: Trouble, room: int
+) -> frozenset[int]:
+    """Supervisors whose children are unfolded because somebody below is in trouble and they all fit on the screen, of `room` lines:
+    those with most trouble first."""
+    unfolded = trouble.fitting
+    while True:
+        trouble = replace(trouble, fitting=unfolded)
+        lines = tree_lines(root, grafts, folds, trouble=trouble)
+        left = room - len(lines)
+        if left <= 0:
+            return unfolded
+        branches = {branch.pid: branch for branch in _all(root, grafts)}
+        folded = [line.pid for line in lines if line.open is False and line.key not in folds.chosen]
+        worst = sorted((pid for pid in folded if pid), key=lambda pid: -trouble.below.get(pid, 0))
+        fitting = next(
+            (
+                pid
+                for pid in worst
+                if trouble.below.get(pid) and pid in branches and branches[pid].children_total <= left
+            ),
+            None,
+        )
+        if fitting is None:
+            return unfolded
+        unfolded |= {fitting}
+
+
+def _all(branch: Branch, grafts: dict[int, Branch]) -> Iterator[Branch]:
+    branch = grafts.get(branch.pid, branch) if not branch.children else branch
+    yield branch
+    for child in branch.children:
+        yield from _all(child, grafts)
 
 
 def _label(branch: Branch) -> str:

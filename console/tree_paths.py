@@ -59,9 +59,12 @@ class Trouble:
     cut: bool = False
     """There are more."""
 
+    fitting: frozenset[int] = frozenset()
+    """Supervisors with trouble below them whose children fit on the screen, many though they are."""
+
     def unfolds(self, pid: int) -> bool:
         """Whether what is below this supervisor is to be seen at first."""
-        return 0 < self.below.get(pid, 0) <= FEW
+        return 0 < self.below.get(pid, 0) <= FEW or pid in self.fitting
 
 
 class Paths:

@@ -39,6 +39,8 @@ class CodePage(ListPage):
         self._diff_of: tuple[str, float | None] = ("", None)
         self._diff: list[str] = []
         self._shown_below = ""
+        self._to_show = ""
+        """The module that was just reloaded, until it is shown as it is now."""
         self.filter_bar = FilterBar("part of a module's name or of a class", agents=False)
         self.headline = PieceLines()
         self.view = LineView(Folds(), id="code-modules")
@@ -51,12 +53,14 @@ class CodePage(ListPage):
         found = await self._asked(wanted.name if wanted is not None else "")
         if found is None:
             return
-        self.found = found
+        self.found, to_show = found, self._to_show
         if wanted is not None:
             now = next((one for one in found.modules if one.name == wanted.name), wanted)
             self._diff_of, self._diff = (now.name, now.changed_at), found.diff
         self.marked &= {one.name for one in found.modules}
         self.draw()
+        if to_show == self._to_show:
+            self._to_show = ""
         chosen = self.chosen
         if chosen is not None and chosen.state == "changed" and self._is_new(chosen):
             self.poller.wake()
@@ -79,14 +83,15 @@ class CodePage(ListPage):
 
     @property
     def modules(self) -> list[ModuleLine]:
-        """Those that pass the filter."""
+        """Those that pass the filter: what has changed, then what was reloaded, then of what agents live."""
         text = self.filter.casefold()
-        return [
+        found = [
             one
             for one in (self.found.modules if self.found is not None else ())
             if (not self.only_changed or one.state != "same")
             and (text in one.name.casefold() or any(text in name.casefold() for name in one.classes))
         ]
+        return sorted(found, key=lambda one: (one.state == "same", one.version == 1, not one.agents))
 
     @property
     def chosen(self) -> ModuleLine | None:
@@ -109,9 +114,16 @@ class CodePage(ListPage):
             )
             lines = [Line("none", ((none, "dim"),))]
         self.view.show(lines)
+        if self._to_show:
+            self._show_line(self._to_show)
         self.draw_below()
         if self.shown:
             self.observer.show_where()
+
+    def _show_line(self, name: str) -> None:
+        for place, line in enumerate(self.view.lines):
+            if module_of(line) == name:
+                self.view.go_to(place)
 
     def draw_below(self) -> None:
         chosen = self.chosen
@@ -182,6 +194,8 @@ class CodePage(ListPage):
 
     def _reloaded(self, changed: bool | None) -> None:
         if changed:
+            chosen = self.chosen
+            self._to_show = min(self.marked, default=chosen.name if chosen is not None else "")
             self.marked.clear()
         self.poller.wake()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from observe.console.columns import Piece
 from observe.console.format import count
 from observe.console.lines import Folds, Line
 from observe.console.pages.list_page import ListPage
-from observe.console.tree_lines import CALM, Restarts, tree_lines, unfetched
+from observe.console.tree_lines import CALM, Restarts, tree_lines, unfetched, with_room
 from observe.console.tree_paths import DEEPEST, MOST_MATCHES, Paths, matching
 from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
@@ -70,7 +71,11 @@ class TreePage(ListPage):
                 self.root, self.found, self._matched = root, found, matched
                 self.draw()
             return
-        self.trouble = await self.paths.trouble(attachment, self.observer.node.findings) or CALM
+        trouble = await self.paths.trouble(attachment, self.observer.node.findings) or CALM
+        kept = frozenset(pid for pid in self.trouble.fitting if trouble.below.get(pid))
+        trouble = replace(trouble, fitting=kept)
+        room = self.view.line_count_in_sight
+        self.trouble = replace(trouble, fitting=with_room(root, self.grafts, self.folds, trouble, room))
         grafts: dict[int, Branch] = {}
         self.root = root
         for pid in unfetched(root, self.grafts, self.folds, self.trouble)[:MOST_GRAFTS]:

@@ -58,6 +58,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         self.folds = folds or Folds()
         self.lines: list[Line] = []
         self.cursor = 0
+        self._unfolding = ""
+        """Key of the line that was unfolded last, until what it holds has come and is in sight."""
 
     @property
     def text_width(self) -> int:
@@ -96,16 +98,29 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         size = Size(self.scrollable_content_region.width, len(self.lines))
         if size != self.virtual_size:
             self.virtual_size = size
+        wanted = top
         if anchor is not None and anchor.key in places:
-            shift = places[anchor.key] - old_places[anchor.key]
-            if shift:
-                self.scroll_to(0, max(0, top + shift), animate=False, force=True)
+            wanted = max(0, top + places[anchor.key] - old_places[anchor.key])
+        if self._unfolding in places:
+            wanted = self._with_what_it_holds(places[self._unfolding], wanted)
+        if wanted != top:
+            self.scroll_to(0, wanted, animate=False, force=True)
         if len(old) != len(self.lines):
             self.refresh()
             return
         for index in range(top, min(len(old), top + self.line_count_in_sight)):
             if old[index] != self.lines[index]:
                 self.refresh_line(index)
+
+    def _with_what_it_holds(self, index: int, top: int) -> int:
+        """Where to scroll to, so that what the line at `index` holds is in sight, as far as it fits below the line itself."""
+        depth, last = self.lines[index].depth, index
+        while last + 1 < len(self.lines) and self.lines[last + 1].depth > depth:
+            last += 1
+        if last == index:
+            return top  # it has not come yet
+        self._unfolding = ""
+        return max(top, min(index, last - self.line_count_in_sight + 1))
 
     def reset(self) -> None:
         """To the top, for lines about something else."""
@@ -125,6 +140,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
             return
         index = max(0, min(index, len(self.lines) - 1))
         before, self.cursor = self.cursor, index
+        if before != index:
+            self._unfolding = ""
         self.refresh_line(before)
         self.refresh_line(index)
         top, height = round(self.scroll_offset.y), self.line_count_in_sight
@@ -163,6 +180,7 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _fold(self, line: Line, is_open: bool) -> None:
         self.folds.set(line.key, is_open)
+        self._unfolding = line.key if is_open else ""
         self.post_message(self.Refolded(self))
 
     def toggle(self) -> bool:

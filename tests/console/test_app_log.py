@@ -52,6 +52,18 @@ async def test_a_record_is_unfolded_with_its_exception_and_leads_to_its_agent() 
         assert driver.shows("session-6")
 
 
+async def test_what_is_unfolded_at_the_bottom_of_the_screen_comes_into_sight() -> None:
+    """Whoever unfolds the last line wants to read what it holds, not to scroll for it."""
+    async with console() as driver:
+        page = await opened(driver)
+        await come(driver, page, *(f"sold lamp {number}" for number in range(40)))
+        await driver.press("enter")
+        await driver.until(lambda: driver.shows("logger "))
+        assert driver.shows("sold lamp 39")
+        await driver.press("enter")
+        await driver.until(lambda: not driver.shows("logger "))
+
+
 async def test_what_no_agent_has_logged_leads_nowhere_and_says_so() -> None:
     async with console() as driver:
         await opened(driver)

@@ -25,14 +25,36 @@ async def test_the_tree_opens_where_somebody_is_in_trouble() -> None:
     node.set(12, activity="tool:search", activity_s=90.0)
     async with console(node, screen="tree") as driver:
         await driver.until(lambda: any(f"session-8 #{new}" in line for line in lines(driver)))
-        assert "▲ 2 in trouble below" in driver.line("root #1")
-        assert "▲ 2 in trouble below" in driver.line("session-4 #7")
+        assert "▲ 2 in trouble" in driver.line("root #1")
+        assert "▲ 2 in trouble" in driver.line("session-4 #7")
         assert "▲ stuck" in driver.line("session-9 #12")
         node.set(12, activity=None, activity_s=0.0)
         node.set(new, age_s=100.0)
         driver.app.attachment.findings.wake()
         await driver.until(lambda: not driver.shows("in trouble"))
         assert not any("session-8" in line for line in lines(driver))
+
+
+async def test_many_in_trouble_are_shown_where_the_screen_has_room_for_them() -> None:
+    """More than ten unfold as well when all of them fit, which on a screen of 24 lines they do not."""
+
+    def twelve_in_trouble() -> FakeNode:
+        node = FakeNode(number=40)
+        for pid in range(28, 43):
+            node.set(pid, supervisor=7)
+        for pid in range(28, 40):
+            node.restarted(pid)
+        return node
+
+    async with console(twelve_in_trouble(), screen="tree", size=(200, 60)) as driver:
+        await driver.until(lambda: driver.shows("12 in trouble below"))
+        await driver.until(lambda: driver.shows("session-39 #42"))
+        await driver.press("down", "down", "left")
+        await driver.until(lambda: not driver.shows("session-39 #42"))
+    async with console(twelve_in_trouble(), screen="tree") as driver:
+        await driver.until(lambda: driver.shows("12 in trouble"))
+        await driver.settle()
+        assert not driver.shows("session-39 #42")
 
 
 async def test_a_filter_of_the_tree_keeps_those_above() -> None:
