@@ -108,3 +108,18 @@ def timeout_option(function: Function) -> Function:
         metavar="S",
         help="Seconds to wait for the node.",
     )(function)
+
+
+def watch_options(function: Function) -> Function:
+    """Parameters `watch` and `interval_s`: go on, and how long to wait between two pictures."""
+    interval = click.option(
+        "--interval",
+        "interval_s",
+        type=click.FloatRange(0.1, 60.0),
+        default=1.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds between pictures with --watch.",
+    )
+    watch = click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json one document a line.")
+    return watch(interval(function))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from observe.probe import wire
 from observe.probe.profiles import Profile
-from observe.probe.watching import Watch, WatchPush
+from observe.probe.session_watch import SessionWatch
+from observe.probe.watching import Watch
 from observe.probe.wire_base import Told
 from observe.probe.wire_code import (
     CodeStarted,
@@ -24,44 +23,9 @@ if TYPE_CHECKING:
     from observe.probe.client import NodeClient
 
 T = TypeVar("T", bound=Told)
-P = TypeVar("P", bound=FunctionCalls | ProfileEvents)
-
-CREDIT: Final = 8
-"""Pushes that may be under way."""
 
 
-class _CodeWatch(Watch[P]):
-    """A session that ends with the event `end`; a context manager that ends it before."""
-
-    is_renewed = False
-
-    def __init__(self, client: NodeClient, read: Callable[[object], P]) -> None:
-        super().__init__(client, wire.WatchArgs(what="events"), read)
-        self.ended = ""
-        """Why it has ended; empty while it goes on."""
-
-    def _begin(self, sub: int) -> None:
-        super()._begin(sub)
-        self._allow(CREDIT)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def __anext__(self) -> WatchPush[P]:
-        if self.ended:
-            raise StopAsyncIteration
-        push = await super().__anext__()
-        if push.data.events and push.data.events[-1].kind == "end":
-            self.ended = push.data.events.pop().text
-        return push
-
-
-class FunctionTrace(_CodeWatch[FunctionCalls]):
+class FunctionTrace(SessionWatch[FunctionCalls]):
     """Made by `NodeClient.trace_function`.
 
     async with await node.trace_function("app.tools:search") as trace:
@@ -114,7 +78,7 @@ class CodeClient:
     ) -> Profile:
         """Where the time of the service goes, by agent and by function; of one agent, also where it waits. Takes `for_s`."""
         args = ProfileArgs(agent=agent, for_s=for_s, rate=rate, reason=reason, **self._command_fields())
-        watch: _CodeWatch[ProfileEvents] = _CodeWatch(cast("NodeClient", self), ProfileEvents.from_wire)
+        watch: SessionWatch[ProfileEvents] = SessionWatch(cast("NodeClient", self), ProfileEvents.from_wire)
         events: list[ProfileEvent] = []
         async with watch:
             await self._ask("profile", args, CodeStarted, lambda result: self._adopt(watch, result))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from observe.console.options import json_option, node_argument, timeout_option
+from observe.console.options import json_option, node_argument, timeout_option, watch_options
 
 NOTHING: Final = "nothing waits for a person"
 
@@ -15,16 +15,7 @@ NOTHING: Final = "nothing waits for a person"
 @click.command("approvals")
 @node_argument
 @click.option("--past", is_flag=True, help="Also what was decided lately, and by whom, the newest first.")
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json one document a line.")
-@click.option(
-    "--interval",
-    "interval_s",
-    type=click.FloatRange(0.1, 60.0),
-    default=1.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds between pictures with --watch.",
-)
+@watch_options
 @json_option
 @timeout_option
 def command(node: str, past: bool, watch: bool, interval_s: float, as_json: bool, timeout_s: float) -> None:

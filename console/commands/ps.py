@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from observe.console.fleet_options import Nodes, fleet_options
-from observe.console.options import complete_column, json_option, nodes_argument, timeout_option
+from observe.console.options import (
+    complete_column,
+    json_option,
+    nodes_argument,
+    timeout_option,
+    watch_options,
+)
 
 if TYPE_CHECKING:
     from observe.probe.wire import Query
@@ -69,16 +75,7 @@ PEOPLE_COLUMNS = (
     shell_complete=complete_column,
     help="Show these columns, in this order.",
 )
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json one document a line.")
-@click.option(
-    "--interval",
-    "interval_s",
-    type=click.FloatRange(0.1, 60.0),
-    default=1.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds between pictures with --watch.",
-)
+@watch_options
 @json_option
 @timeout_option
 def command(

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from observe.console.options import json_option, node_argument, timeout_option
+from observe.console.options import json_option, node_argument, timeout_option, watch_options
 
 
 @click.command("vitals")
@@ -19,16 +19,7 @@ from observe.console.options import json_option, node_argument, timeout_option
     metavar="S",
     help="Also the values of the last S seconds, one a second.",
 )
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C; with --json one document a line.")
-@click.option(
-    "--interval",
-    "interval_s",
-    type=click.FloatRange(0.1, 60.0),
-    default=1.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds between pictures with --watch.",
-)
+@watch_options
 @json_option
 @timeout_option
 def command(

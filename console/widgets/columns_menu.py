@@ -1,43 +1,26 @@
 """Which columns the table shows, and in which order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
 from observe.console.columns import BY_NAME, COLUMNS, ONLY_SORTED
-from observe.console.format import clip, pad
+from observe.console.widgets.list_menu import ListMenu, menu_line
 
 
-class ColumnsMenu(ModalScreen[tuple[str, ...] | None]):
+class ColumnsMenu(ListMenu[tuple[str, ...]]):
     """Answers with the names of the columns in their order, an empty tuple for those that fit, or None."""
 
-    DEFAULT_CSS = """
-    ColumnsMenu { align: center middle; }
-    ColumnsMenu > Vertical {
-        width: 76; max-width: 96%; height: auto; max-height: 96%; background: $panel; border: round $primary;
-        padding: 0 1;
-    }
-    ColumnsMenu Label { color: $text-muted; }
-    ColumnsMenu OptionList, ColumnsMenu OptionList:focus {
-        height: auto; max-height: 100%; border: none; background: $panel; padding: 0;
-    }
-    """
+    DEFAULT_CSS = "ColumnsMenu > Vertical { max-height: 96%; }"
     BINDINGS: ClassVar = [
-        Binding("escape,q,o", "leave", "Close"),
+        Binding("o", "leave", show=False),
         Binding("space,x", "show_or_hide", "Show or hide", priority=True),
         Binding("enter", "accept", "Accept", priority=True),
         Binding("plus,greater_than_sign", "later", "Further right"),
         Binding("minus,less_than_sign", "sooner", "Further left"),
         Binding("0", "automatic", "Those that fit"),
-        Binding("j", "down", show=False),
-        Binding("k", "up", show=False),
     ]
 
     def __init__(self, chosen: Sequence[str], shown: Sequence[str]) -> None:
@@ -47,29 +30,21 @@ class ColumnsMenu(ModalScreen[tuple[str, ...] | None]):
         self._order = [*begin, *(column.name for column in COLUMNS if column.name not in begin)]
         self._on = {name for name in begin if BY_NAME[name].rank != ONLY_SORTED or name in chosen}
 
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label("Columns    Space shows or hides, - + move, 0 automatic, Enter accepts")
-            yield OptionList()
+    def heading(self) -> str:
+        return "Columns    Space shows or hides, - + move, 0 automatic, Enter accepts"
 
-    def on_mount(self) -> None:
-        """Begin at the first."""
-        self._fill(0)
-        self.query_one(OptionList).focus()
+    def options(self) -> Iterable[Option]:
+        for name in self._order:
+            mark = "✓" if name in self._on else " "
+            yield Option(menu_line(mark, name, 13, BY_NAME[name].meaning), id=name)
 
     def _fill(self, at: int) -> None:
-        options = self.query_one(OptionList)
-        options.set_options([Option(self._line(name), id=name) for name in self._order])
-        options.highlighted = max(0, min(at, len(self._order) - 1))
-
-    def _line(self, name: str) -> Text:
-        text = Text(f"{'✓' if name in self._on else ' '} {pad(name, 13)}", no_wrap=True, overflow="ellipsis")
-        text.append(clip(BY_NAME[name].meaning, 52), style="dim")
-        return text
+        self.lines.set_options(self.options())
+        self.lines.highlighted = max(0, min(at, len(self._order) - 1))
 
     @property
     def _at(self) -> int:
-        return self.query_one(OptionList).highlighted or 0
+        return self.lines.highlighted or 0
 
     def action_show_or_hide(self) -> None:
         """Show the column, or hide it."""
@@ -99,14 +74,6 @@ class ColumnsMenu(ModalScreen[tuple[str, ...] | None]):
         """Show these, in this order."""
         self.dismiss(tuple(name for name in self._order if name in self._on))
 
-    def action_down(self) -> None:
-        """One line down."""
-        self.query_one(OptionList).action_cursor_down()
-
-    def action_up(self) -> None:
-        """One line up."""
-        self.query_one(OptionList).action_cursor_up()
-
-    def action_leave(self) -> None:
-        """As before."""
-        self.dismiss(None)
+    def chosen(self, option_id: str) -> None:
+        """A click shows or hides, as Space does."""
+        self.action_show_or_hide()
