@@ -173,7 +173,8 @@ async def follow(
             figures = measure(service, probe)
             figures["service: agents"] = push.data.agents
             figures["probe: lag (ms)"] = 1000 * max(0.0, time.time() - push.data.at)
-            into.append(figures | {"service: tasks": float((await node.tasks(limit=1)).total)})
+            with contextlib.suppress(ProbeError):  # on a busy machine it may get no processor for seconds
+                into.append(figures | {"service: tasks": float((await node.tasks(limit=1)).total)})
             if time.monotonic() > until:
                 return
 

@@ -264,6 +264,7 @@ class Past:
 
     def _take_crashes_before(self, key: Record, number: int) -> None:
         """A keyframe has no crashes: those before it are read where they were told."""
+        told = list(self.events)
         before = [mark for mark in self.crashes if mark.wall_us <= key.wall_us and mark.segment <= number]
         for mark in before[-MAX_CRASHES:]:
             if self._metas[mark.segment].get("incarnation") != self._meta.get("incarnation"):
@@ -273,7 +274,8 @@ class Past:
                 crash = read_frame(record.payload)
                 if isinstance(crash, CrashFrame):
                     self.picture.crashed(crash, len(record.payload))
-        self.events.clear()
+        self.events.clear()  # those crashes have been told, if they belong to what is looked at
+        self.events.extend(told)
 
     def _apply(self, record: Record) -> None:
         # The clocks of the picture stand at the record before it is applied: what it makes is told with its time.

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from observe.probe.codec import decode, encode
 from observe.probe.embed import read_size
 from observe.probe.past import Past
 from observe.probe.recorder import Recorder
-from observe.probe.recording import KEY, META, SUFFIX, NotARecording, segments_at
+from observe.probe.recording import FRAME, KEY, MAGIC, META, SUFFIX, NotARecording, Record, pack, segments_at
 from tests.probe.a_life import record_a_life
 from tests.probe.live import wait_until
 
@@ -43,6 +44,28 @@ def test_the_autopsy_names_what_was_wrong(recorded: tuple[Path, dict[str, Any]])
     assert found.death is not None
     assert found.death.signal_name == "SIGKILL"
     assert found.node.startswith("shop@")
+
+
+def test_the_autopsy_of_two_lives_names_what_was_wrong_in_both(
+    recorded: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """A service that was started again and died again: the first life may be the one that tells why."""
+    (segment,) = segments_at(recorded[0])
+    (tmp_path / segment.path.name).write_bytes(segment.path.read_bytes())
+    before = tmp_path / f"shop~{1:017d}{SUFFIX}"
+    before.write_bytes(MAGIC + b"".join(of_another_life(record, -20) for record in segment))
+    found = Past(tmp_path).autopsy()
+    assert [(one.count, "waiter-1" in one.text) for one in found.crashed] == [(2, True)]
+    assert sum("died" in event.text for event in found.events) == 2
+    assert found.death is not None
+
+
+def of_another_life(record: Record, shift_s: int) -> bytes:
+    """The record, so many seconds later, of another incarnation."""
+    payload = record.payload
+    if record.kind == META or (record.kind == FRAME and b"incarnation" in payload):
+        payload = encode(decode(payload) | {"incarnation": "another"})
+    return pack(record.kind, payload, record.wall_us + shift_s * 1_000_000, record.mono_us)
 
 
 def test_seeking_shows_the_node_as_it_was(recorded: tuple[Path, dict[str, Any]]) -> None:
