@@ -13,6 +13,7 @@ from observe.console.crash_groups import Group, group
 from observe.console.findings import Finding, verdict, worst_first
 from observe.console.format import NODE_GLYPHS, ago, clock, duration, one_line
 from observe.console.signs import SIGNS, Signs
+from observe.probe.held_where import held_by_system
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.wire import Crashes, Held, NodeInfo, Vitals
 
@@ -202,6 +203,8 @@ class NodeView:
     def _held_text(self, held: Held | None) -> tuple[str, str]:
         if held is None:
             return "by an agent or other code", "nothing else on the node runs meanwhile"
+        if system := held_by_system(held.where):
+            return f"for {duration(held.since_s)}", f"by {system}"
         who = f"{held.name or held.class_name} #{held.pid}" if held.pid else "code outside any agent"
         where = "C code that keeps the GIL" if held.where == "c" else "Python code that does not give way"
         place = ""

@@ -34,6 +34,7 @@ from observe.console.format import (
     timestamp,
 )
 from observe.console.render_standing import standing
+from observe.probe.held_where import held_by_system
 
 Document = Mapping[str, Any]
 
@@ -413,8 +414,11 @@ def _held(held: Document) -> RenderableType:
     who = (
         f"{held['name'] or held['class']} (pid {held['pid']})" if held["pid"] else "code outside of any agent"
     )
-    what = "a C call that lets no Python run" if held["where"] == "c" else "Python code"
-    head = Text(f"\nheld for {duration(held['since_s'])} by {one_line(who)}, in {what}", "bold yellow")
+    by = held_by_system(held["where"])
+    if not by:
+        what = "a C call that lets no Python run" if held["where"] == "c" else "Python code"
+        by = f"{one_line(who)}, in {what}"
+    head = Text(f"\nheld for {duration(held['since_s'])} by {by}", "bold yellow")
     return Group(head, *frames(held["stack"]))
 
 

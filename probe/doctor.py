@@ -30,6 +30,7 @@ from observe.probe.errors import (
     RemoteError,
     UnsafeDirectory,
 )
+from observe.probe.held_where import LET_RUN, SYSTEM
 from observe.probe.remote import RemoteNode, parse_remote
 from observe.probe.resolving import parse_elsewhere, resolve
 
@@ -330,6 +331,11 @@ class _Examination:
     def _scheduler(self, held: wire.Held | None) -> None:
         if held is None:
             self._ok("scheduler", "free")
+            return
+        if held.where in SYSTEM:
+            self._failed(
+                "scheduler", f"held for {held.since_s:.1f} s by {SYSTEM[held.where]}", LET_RUN[held.where]
+            )
             return
         who = (
             f"{held.name or held.class_name or 'agent'} (pid {held.pid})"

@@ -6,6 +6,7 @@ import time
 
 from observe.probe.asks import Answer, Asks
 from observe.probe.errors import Refusal
+from observe.probe.held_where import SYSTEM
 from observe.probe.holding import describe_holder, held_by
 from observe.probe.node_watch import Holding, NodeWatch
 from observe.probe.picture import Picture, monotonic_us
@@ -31,8 +32,10 @@ class HolderWatch:
                 picture.event("node", time.time(), text, pid=before.pid, name=before.name)
             return
         self._watch.collect()
-        if self._watch.wants_stack(now):
+        if holding.where != "stopped" and self._watch.wants_stack(now):
             self._ask_for_stack(holding, now)
+        if holding.where in SYSTEM and before is not None and before.where not in SYSTEM:
+            picture.event("node", time.time(), f"the scheduler is held by {SYSTEM[holding.where]}")
         picture.held = held_by(holding, self._watch.frames(), picture, monotonic_us(), self._watch.who())
         if before is None or before.pid != holding.pid:
             picture.table.note_running(holding.pid, holding.since_ns // 1000)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from observe.probe.errors import Refusal
+from observe.probe.held_where import SYSTEM, WHERE
 from observe.probe.node_watch import Holding
 from observe.probe.wire import Frame, Held
 
 if TYPE_CHECKING:
     from observe.probe.picture import Picture
 
-WHERE: Final = {"python": "in Python code", "c": "in C code that keeps the interpreter lock"}
-
 
 def held_by(holding: Holding, frames: list[Frame], picture: Picture, now_us: int, who: str = "") -> Held:
     """The **held** of the protocol. `who`: what the service calls it, when it is no agent."""
     since_s = max(now_us - holding.since_ns // 1000, 0) / 1e6
+    if holding.where in SYSTEM:
+        return Held(pid=0, class_name="the operating system", since_s=since_s, where=holding.where)
     row = picture.table.row_of(holding.pid) if holding.pid else None
     if row is not None:
         name, class_name = picture.table.text("name", row), picture.table.text("class", row) or ""

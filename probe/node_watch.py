@@ -5,20 +5,22 @@ words in shared memory say, which need no cooperation from a process that is stu
 
     word 1 (pid) set, its slice older than 0.5 s        the agent holds the scheduler
     word 1 zero, heartbeat older than 1 s and 3 ticks   other code on the loop's thread does
-    control thread's beat older than 0.3 s as well      and it is C code that keeps the interpreter lock
+    control thread's beat older than 0.3 s as well      and it is C code that keeps the interpreter lock, or the system
+                                                        lets the process not run (`observe.probe.silence`)
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from observe.probe.last_breath import Ending, ending_of
+from observe.probe.silence import Silence, Why
 from observe.probe.stacks import last_stack
 from observe.probe.wire import Frame
 from observe.probe.words import NotWords, Words, WordsReading
@@ -53,7 +55,7 @@ class Holding:
     since_ns: int
     """Monotonic. Together with `pid` it names this slice."""
     where: str
-    """`python` or `c`."""
+    """`python`, `c`, `stopped` or `starved`."""
     running: bool
     """Whether the loop was in a callback of ours, for what is no agent."""
 
@@ -131,6 +133,7 @@ class NodeWatch:
         self._signal = dump_signal
         self._thread = scheduler_thread
         self._judge = LastWords()
+        self._silence = Silence()
         self._dump: Dump | None = None
         self._pidfd = _pidfd(pid)
         self._is_own = pid == os.getpid()  # the probe is a thread of the service, and ends with it
@@ -169,6 +172,8 @@ class NodeWatch:
             except (OSError, NotWords):
                 return None
         holding = self._judge.judge(self._words.read(), now_ns)
+        if holding is not None and holding.where == "c":
+            holding = replace(holding, where=self._why_silent(holding, now_ns))
         if holding is None:
             self._dump = None
         elif self._dump is None or not _is_same(self._dump.holding, holding):
@@ -176,6 +181,16 @@ class NodeWatch:
         else:
             self._dump.holding = holding
         return holding
+
+    def _why_silent(self, holding: Holding, now_ns: int) -> Why:
+        try:
+            process = self._process = self._process or psutil.Process(self.pid)
+            with process.oneshot():
+                used = process.cpu_times()
+                status = process.status()
+        except psutil.Error:
+            return "c"
+        return self._silence.why(holding.since_ns, now_ns / 1e9, status, used.user + used.system)
 
     def last_words(self) -> WordsReading | None:
         """What the words say, whoever wrote them and whether they live; None when there are none."""

@@ -302,7 +302,8 @@ class Held(Told):
     class_name: str = class_name_field()
     since_s: float
     where: str
-    """`python`: other threads still run beside it; `c`: C code that keeps the GIL."""
+    """`python`: other threads still run beside it; `c`: C code that keeps the GIL; `stopped`: its process is stopped;
+    `starved`: its process gets no processor. More may come."""
     stack: list[Frame] = Field(default_factory=list)
 
 

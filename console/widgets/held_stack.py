@@ -11,6 +11,7 @@ from textual.widgets import Label
 from observe.console.format import duration
 from observe.console.lines import frame_lines
 from observe.console.widgets.line_view import LineView
+from observe.probe.held_where import held_by_system
 from observe.probe.wire import Held
 
 
@@ -32,10 +33,9 @@ class HeldStack(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         where = "C code that keeps the GIL" if self._held.where == "c" else "Python code"
+        who = held_by_system(self._held.where) or f"{where} outside any agent"
         with Vertical():
-            yield Label(
-                f"{where} outside any agent holds the scheduler for {duration(self._held.since_s)}; Esc leaves"
-            )
+            yield Label(f"{who} holds the scheduler for {duration(self._held.since_s)}; Esc leaves")
             yield LineView()
 
     def on_mount(self) -> None:
