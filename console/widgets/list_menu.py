@@ -14,8 +14,8 @@ from textual.widgets.option_list import Option
 
 from observe.console.format import clip, pad
 
-LINE_CELLS = 72
-"""Cells of a line in a terminal of 80 columns, inside its border."""
+LINE_CELLS = 70
+"""Cells of a line in a terminal of 80 columns, inside its border and beside a scroll bar."""
 
 Answer = TypeVar("Answer")
 
