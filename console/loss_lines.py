@@ -16,6 +16,7 @@ LABEL: Final = 16
 REASONS: Final = {
     "queue_full": "the backend is slower than the node",
     "export_failed": "the backend did not take them",
+    "worker_death": "their worker was killed before it had sent them",
     "shutdown": "no time was left at the end",
 }
 

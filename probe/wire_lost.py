@@ -8,7 +8,7 @@ from observe.probe.wire_base import Told
 
 
 class SpanAccount(Told):
-    """Where the node's spans are: `started` is the sum of all others."""
+    """Where the spans of the node and its workers are: `started` is the sum of all others."""
 
     started: int
     open: int
@@ -16,7 +16,7 @@ class SpanAccount(Told):
     """For their turn to be sent, or on their way."""
     exported: int
     dropped: dict[str, int] = Field(default_factory=dict)
-    """By reason, those of none left out: `queue_full`, `export_failed`, `shutdown`."""
+    """By reason, those of none left out: `queue_full`, `export_failed`, `shutdown`, `worker_death`."""
 
 
 class Lost(Told):

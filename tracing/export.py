@@ -34,6 +34,7 @@ from observe.tracing.context import Relation, configure, hold, release
 from observe.tracing.errors import BadSetting
 from observe.tracing.exporters import SIGNALS, Protocol, exporters
 from observe.tracing.far import FarTracing
+from observe.tracing.far_accounts import account, together
 from observe.tracing.happenings import Happenings
 from observe.tracing.message_spans import MessageRule, MessageSpans
 from observe.tracing.open_spans import OpenSpans
@@ -63,14 +64,13 @@ class _Spans(SpanProcessor):
         self.tail.on_open = self.open.started
         outbox.on_leave = self.open.leaving
         self.started = 0
-        self.ended = 0
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         # The parent's spans are the parent's to end.
         self._lock = threading.Lock()
-        self.started = self.ended = 0
+        self.started = 0
         self.open.forked()
         self.tail.forked()
 
@@ -86,8 +86,6 @@ class _Spans(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:
-            with self._lock:
-                self.ended += 1
             release()
             self.open.ended(span)
             self.outbox.put(span)
@@ -104,7 +102,6 @@ class _Spans(SpanProcessor):
         """One that has ended, and was not counted when it began."""
         with self._lock:
             self.started += 1
-            self.ended += 1
         self.outbox.put(span)
 
 
@@ -216,17 +213,25 @@ class Tracing:
             maker.stop()
 
     def statistics(self) -> dict[str, Any]:
-        """The account of spans and logs: started = exported + dropped, by reason + queued + in flight + open."""
-        spans, ended = self._spans.outbox.statistics(), self._spans.ended
+        """The account of spans and logs: started = exported + dropped, by reason + queued + in flight + open. Those of worker
+        processes are in `workers`."""
+        spans = self._spans.outbox.statistics()
+        started = self._spans.started  # after the others, none of which is put before it has started
         return {
-            "started": self._spans.started,
-            "open": self._spans.started - ended,
+            "started": started,
+            "open": started - spans.put,
             "spans": spans,
             "logs": self._logs.outbox.statistics(),
+            "workers": together(one.accounts for one in self._far),
             "tail": self.tail.statistics(),
             "passed_over": sum(one.passed_over for one in self._message_spans),
             "metrics": {"interval_s": self._metrics_every_s},
         }
+
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        """Where the spans and log records of this process are, in the words of `far_accounts`."""
+        spans, logs = self._spans.outbox.statistics(), self._logs.outbox.statistics()
+        return {"spans": account(self._spans.started, spans), "logs": account(logs.put, logs)}
 
     @property
     def open_spans(self) -> OpenSpans:

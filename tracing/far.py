@@ -6,7 +6,9 @@ Light until it is used: a worker loads OpenTelemetry when the node has tracing, 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
+import os
 import signal
 import time
 import weakref
@@ -20,6 +22,7 @@ from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
 from observe.tracing import open_spans
 from observe.tracing.beside import beside
+from observe.tracing.far_accounts import Account, FarAccounts, leave
 from observe.tracing.far_spans import FarSpans, Teller
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class FarTracing(Instrument):
         self._tracing = tracing
         self._kept: list[int] = []
         self._spans = FarSpans()
+        self.accounts = FarAccounts()
+        """Where the workers' spans and log records are."""
         self._spans.on_page = self._keep_ends
 
     def start(self) -> None:
@@ -58,8 +63,16 @@ class FarTracing(Instrument):
         if self._node.is_running:
             self._node.scheduler.call_soon_threadsafe(self._end)
 
-    def told(self, serial: int, opened: list[Any], ended: list[Any], resource: dict[str, Any] | None) -> None:
-        """A worker tells which of its spans are open."""
+    def told(
+        self,
+        serial: int,
+        opened: list[Any],
+        ended: list[Any],
+        resource: dict[str, Any] | None,
+        accounts: dict[str, Account],
+    ) -> None:
+        """A worker tells which of its spans are open, and where all of them are."""
+        self.accounts.told(serial, accounts)
         self._spans.told(serial, opened, [(end[0], end[1], end[2]) for end in ended], resource)
 
     def kept(self, kept: list[int]) -> None:
@@ -72,7 +85,10 @@ class FarTracing(Instrument):
         death = process.death
         status = death.status if death is not None else None
         left, resource = self._spans.over(process.serial, status == 0)
-        if not left or death is None:
+        if death is None:
+            left = []
+        self.accounts.over(process.serial, len(left))
+        if not left:
             return
         from observe.tracing import orphans
 
@@ -106,7 +122,8 @@ class FarTracing(Instrument):
 
     def on_worker(self, process: WorkerProcess) -> None:
         try:
-            process.ask(begin, self._options).add_done_callback(partial(_begun, process))
+            asked = process.ask(begin, self._options, self.accounts.begin(process.serial))
+            asked.add_done_callback(partial(_begun, process))
         except NotSendable as error:  # a sampler of the user's
             logger.warning("the agents of %s are not traced: %s", process.text, error)
             return
@@ -155,12 +172,17 @@ def kept_far(node: Node, kept: list[int]) -> None:
 
 
 def told_far(
-    node: Node, serial: int, opened: list[Any], ended: list[Any], resource: dict[str, Any] | None
+    node: Node,
+    serial: int,
+    opened: list[Any],
+    ended: list[Any],
+    resource: dict[str, Any] | None,
+    accounts: dict[str, Account],
 ) -> None:
-    """In the node's process: a worker tells which of its spans are open."""
+    """In the node's process: a worker tells which of its spans are open, and where all of them are."""
     far = _OF.get(node)
     if far is not None:
-        far.told(serial, opened, ended, resource)
+        far.told(serial, opened, ended, resource, accounts)
 
 
 def keep_ends(node: Node, page: str) -> None:
@@ -184,8 +206,8 @@ _tellers: dict[Node, Teller] = {}
 """Those of this worker."""
 
 
-def begin(node: Node, options: dict[str, Any]) -> None:
-    """In the worker: export from now on."""
+def begin(node: Node, options: dict[str, Any], last_word: str) -> None:
+    """In the worker: export from now on, and say at the end what became of it, in a place that outlives us."""
     from observe.tracing.export import setup  # the SDK
 
     end(node)
@@ -203,19 +225,36 @@ def begin(node: Node, options: dict[str, Any]) -> None:
 
     made.tail.on_keep = on_keep
     inside = node.inside  # type: ignore[attr-defined]  # as above
-    teller = _tellers[node] = Teller(
-        node, made.open_spans, open_spans.resource_of(node), partial(inside.tell, told_far, inside.serial)
-    )
+    tell_node = partial(inside.tell, told_far, inside.serial)
+    resource = open_spans.resource_of(node)
+    teller = _tellers[node] = Teller(node, made.open_spans, resource, made.accounts, tell_node)
     teller.start()
-    atexit.register(made.shutdown, EXIT_S)
+    try:
+        descriptor = os.open(last_word, os.O_WRONLY | os.O_CLOEXEC) if last_word else -1
+    except OSError:
+        descriptor = -1
+    atexit.register(_close, made, descriptor)
+
+
+def _close(made: Tracing, descriptor: int) -> None:
+    """The process ends."""
+    made.shutdown(EXIT_S)
+    leave(descriptor, made.accounts())
 
 
 def end(node: Node) -> None:
-    """In the worker: send what waits, beside the agents."""
+    """In the worker: send what waits, beside the agents, and tell of that."""
     made = _tracing.pop(node, None)
     teller = _tellers.pop(node, None)
     if teller is not None:
         teller.stop()
     if made is not None:
         made.unplug()
-        beside(made.shutdown, "observe:close-tracing")
+        beside(partial(_send, node, made, teller), "observe:close-tracing")
+
+
+def _send(node: Node, made: Tracing, teller: Teller | None) -> None:
+    made.shutdown()
+    if teller is not None and node not in _tracing:  # another has begun: what counts now is that one's
+        with contextlib.suppress(RuntimeError):  # the worker has ended meanwhile: it leaves its last word
+            node.loop.call_soon_threadsafe(teller.tell_now)

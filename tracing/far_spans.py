@@ -34,12 +34,19 @@ class Teller:
     """In a worker: tells the node's process which spans are open. On the worker's loop."""
 
     def __init__(
-        self, node: Node, spans: OpenSpans, resource: dict[str, Any], tell: Callable[..., None]
+        self,
+        node: Node,
+        spans: OpenSpans,
+        resource: dict[str, Any],
+        accounts: Callable[[], dict[str, Any]],
+        tell: Callable[..., None],
     ) -> None:
-        """`tell` takes what is opened, what has ended, and the first time what they say of their process."""
+        """`tell` takes what is opened, what has ended, the first time what they say of their process, and where all of them are."""
         self._node = node
         self._spans = spans
         self._resource: dict[str, Any] | None = resource
+        self._accounts = accounts
+        self._told: dict[str, Any] = {}
         self._tell = tell
         self._timer: TimerHandle | None = None
 
@@ -54,11 +61,16 @@ class Teller:
             self._timer = None
 
     def _beat(self) -> None:
-        opened, ended = self._spans.news(AT_ONCE)
-        if opened or ended:
-            self._tell(opened, ended, self._resource)
-            self._resource = None
+        self.tell_now()
         self._timer = self._node.loop.call_later(BEAT_S, self._beat)
+
+    def tell_now(self) -> None:
+        """What is new, if anything is."""
+        opened, ended = self._spans.news(AT_ONCE)
+        accounts = self._accounts()
+        if opened or ended or accounts != self._told:
+            self._tell(opened, ended, self._resource, accounts)
+            self._resource, self._told = None, accounts
 
 
 @dataclass(slots=True)

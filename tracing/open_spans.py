@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from observe.tracing.far_accounts import summed
 from observe.tracing.masking import MASK, mask_text, secrecy
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Destination(Protocol):
     resource: Any
 
     def statistics(self) -> dict[str, Any]: ...
+    def accounts(self) -> dict[str, Any]: ...
 
 
 class OpenSpans:
@@ -243,19 +245,11 @@ def destination_of(node: Node) -> dict[str, Any]:
 
 
 def account_of(node: Node) -> dict[str, Any] | None:
-    """Where the node's spans are, and why some were dropped; None when it is not traced."""
+    """Where the spans of the node and its workers are, and why some were dropped; None when it is not traced."""
     found = _traced.get(node)
     if found is None:
         return None
-    told = found[1].statistics()
-    ended = told["spans"]
-    return {
-        "started": told["started"],
-        "open": told["open"],
-        "waiting": ended.queued + ended.in_flight,
-        "exported": ended.exported,
-        "dropped": {why: count for why, count in ended.dropped.items() if count},
-    }
+    return summed(found[1].accounts()["spans"], found[1].statistics()["workers"]["spans"])
 
 
 def resource_of(node: Node) -> dict[str, Any]:

@@ -47,6 +47,9 @@ _WAITS: Final = frozenset(
 )
 """A thread whose innermost function is here waits."""
 
+_WAITING: Final = frozenset({"_do_waitpid", "_try_wait"})
+"""So does one in a function of this name: for the end of a process, as asyncio's and `subprocess` have it."""
+
 _sessions: Final = itertools.count(1)
 
 Event = dict[str, Any]
@@ -229,7 +232,7 @@ class Profile:
 
 
 def _waits(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") in _WAITS
+    return frame.f_globals.get("__name__") in _WAITS or frame.f_code.co_name in _WAITING
 
 
 def _stack(frame: FrameType) -> tuple[str, ...]:

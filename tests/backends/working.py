@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from observe.runtime import Agent, ChildSpec, Node
+from observe.runtime.children import Isolation
 from observe.runtime.testing import eventually, settled
 
 SPANS_OF_WORK = 5
@@ -32,10 +33,10 @@ class Desk(Agent):
             return await self.node.ref("shelf").call(message)
 
 
-async def staff(node: Node) -> None:
-    """Hire both."""
-    await node.supervisor.start_child(ChildSpec(Shelf, name="shelf"))
-    await node.supervisor.start_child(ChildSpec(Desk, name="desk"))
+async def staff(node: Node, shelf: Isolation = "none") -> None:
+    """Hire both; the shelf may be in a worker process."""
+    await node.supervisor.start_child(ChildSpec(Shelf, name="shelf", isolation=shelf))
+    await node.supervisor.start_child(ChildSpec(Desk, name="desk", isolation="none"))
 
 
 async def work(node: Node, times: int = 1) -> None:

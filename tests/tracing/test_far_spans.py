@@ -44,6 +44,7 @@ async def test_spans_of_a_worker_that_is_killed_are_ended_by_the_node(
             await eventually(lambda: len(backend.spans) == 2, 30.0)
             statistics = tracing.statistics()
             assert statistics["started"] == statistics["spans"].put == 2
+            assert statistics["workers"]["spans"]["started"] == 0, "they are in our account now"
             pid = process.os_pid
         assert tracing.spans.is_closed
     run, sleep = backend.span("invoke_agent Sleeper"), backend.span("execute_tool sleep")

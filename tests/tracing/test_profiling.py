@@ -46,10 +46,13 @@ async def test_where_the_time_of_workers_goes(node: Node) -> None:
     sleeper = await node.spawn(Sleeper, name="sleeper", isolation="worker")
     sleeper.cast("sleep")
     spinner.cast(time.time() + 20.0)  # longer than the test takes
-    found = [one for one in await profiled(node) if one["kind"] == "stack" and one["name"] == "spinner"]
+    seen = await profiled(node)
+    found = [one for one in seen if one["kind"] == "stack" and one["name"] == "spinner"]
     assert found
     assert any("traced_agents:Spinner.handle" in part for one in found for part in one["stack"])
     assert {one["pid"] for one in found} == {spinner.pid}
+    # Of our threads one waits for the worker's end, which is no work.
+    assert not any("waitpid" in part for one in seen for part in one.get("stack", ()))
     waits = [one for one in await profiled(node, sleeper.pid) if one["kind"] == "stack"]
     assert waits
     assert {(one["pid"], one["how"]) for one in waits} == {(sleeper.pid, "waits")}
