@@ -218,7 +218,7 @@ class StandIn:
             "status_s": turn % 97 / 7, "mailbox": turn % 300, "mailbox_max": 300, "handled": self._turn * 13 + number,
             "rate": turn % 50 / 3, "reductions": self._turn * 1013 + number, "load": turn % 100 / 300, "restarts": 0,
             "crashes": 0, "activity": "model:chat" if turn % 3 else None, "activity_s": turn % 30 / 2,
-            "age_s": 60.0 + self._turn, "supervisor": 1, "child": f"s{number}", "process": 0, "restarts_min": 0, "crashes_min": 0,
+            "age_s": 60.0 + self._turn, "supervisor": 1, "child": f"s{number}", "process": 0, "restarts_min": 0, "crashes_min": 0, "risk": 0.0,
         }  # fmt: skip
         return [row.get(column) for column in self._wire.COLUMNS]
 

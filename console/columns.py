@@ -52,6 +52,7 @@ NAMES: Final = (
     "containment",
     "restarts_min",
     "crashes_min",
+    "risk",
 )
 """The columns of the protocol, in the order in which this console keeps them."""
 
@@ -59,7 +60,7 @@ PID, NAME, CLASS, STATUS, STATUS_S, MAILBOX, MAILBOX_MAX, HANDLED, RATE = range(
 REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD, PROCESS, CONTAINMENT = (
     range(9, 20)
 )
-RESTARTS_MIN, CRASHES_MIN = range(20, 22)
+RESTARTS_MIN, CRASHES_MIN, RISK = range(20, 23)
 
 TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child", "containment"})
 """Sorted from a to z at first; all others from the largest."""
@@ -246,6 +247,16 @@ def _crashes_min(row: Row, width: int) -> list[Piece]:
     return _lately(row[CRASHES_MIN], width, "hot")
 
 
+def risk_tone(score: float) -> str:
+    """How loudly a risk is shown: by its tier."""
+    return "bad" if score > 0.75 else "warn" if score > 0.5 else "text" if score > 0.25 else "dim"
+
+
+def _risk(row: Row, width: int) -> list[Piece]:
+    score = row[RISK]
+    return _number(NOTHING if not score else f"{score:.2f}", width, risk_tone(score) if score else "faint")
+
+
 def _lately(number: int | None, width: int, tone: str) -> list[Piece]:
     """A node of an earlier version does not tell it, which is not the same as none."""
     return _number(NOTHING if number is None else short_count(number), width, tone if number else "faint")
@@ -319,6 +330,8 @@ COLUMNS: Final = (
            16, stretch=20),
     Column("process", "process", 5, "Number of the worker process in which it runs; none: the node's own.", _process,
            ONLY_SORTED, right=True, stretch=8, short="proc"),
+    Column("risk", "risk", 5, "How much it could do by itself, from 0 to 1: autonomy, adaptability, continuity, reach of its tools.",
+           _risk, ONLY_SORTED, right=True),
     Column("containment", "contained", 10, "How far it is fenced in: none, monitored, restricted, isolated, suspended or killed; shown "
            "in the place of the status as well.", _containment, ONLY_SORTED),
 )  # fmt: skip
@@ -346,7 +359,7 @@ def row_of(columns: Sequence[str], values: Sequence[Any]) -> Row:
 
 
 def _missing(name: str) -> object:
-    return None if name in ("name", "activity", "restarts_min", "crashes_min") else 0
+    return None if name in ("name", "activity", "restarts_min", "crashes_min", "risk") else 0
 
 
 def fit(width: int, sort: str, wanted: Sequence[str] = ()) -> list[tuple[Column, int]]:

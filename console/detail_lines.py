@@ -20,6 +20,7 @@ from observe.console.format import (
     short_count,
 )
 from observe.console.lines import Folds, Line, heading, stack_lines, text_lines, traceback_lines, value_lines
+from observe.console.risk_lines import risk_lines
 from observe.console.standing_lines import (
     alarms,
     budget_lines,
@@ -31,14 +32,14 @@ from observe.console.standing_lines import (
 from observe.probe.wire import Crash, Detail
 
 SECTIONS: Final = (
-    "now", "stack", "state", "conversation", "mailbox", "crash", "past", "budget", "recovery", "relations", "ties",
+    "now", "stack", "state", "conversation", "mailbox", "crash", "past", "budget", "recovery", "risk", "relations", "ties",
 )  # fmt: skip
 """All sections in the order in which they stand on a narrow screen."""
 
 WITHOUT_THE_NODE: Final = ("now", "stack", "relations")
 """Those that the probe can fill when the node itself cannot be asked."""
 
-LEFT: Final = ("now", "stack", "crash", "past", "budget", "recovery", "relations", "ties")
+LEFT: Final = ("now", "stack", "crash", "past", "budget", "recovery", "risk", "relations", "ties")
 RIGHT: Final = ("state", "conversation", "mailbox")
 """The same on a wide screen, in two halves."""
 
@@ -107,6 +108,7 @@ def section_lines(
         "past": past_lines,
         "budget": budget_lines,
         "recovery": recovery_lines,
+        "risk": risk_lines,
         "relations": _relations,
         "ties": tie_lines,
     }

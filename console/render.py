@@ -495,9 +495,18 @@ def _facts(content: Document) -> RenderableType:
     table.add_row("supervisor", _plain(above), "child", _plain(agent["child"]))
     if after:
         table.add_row("spec", _plain(after), "", "")
+    if (risk := content.get("risk")) is not None:
+        table.add_row("risk", _plain(_risk(risk)), "", "")
     if spec and spec.get("containment"):
         table.add_row("contained", _plain(spec["containment"]), "", "")
     return table
+
+
+def _risk(risk: Document) -> str:
+    parts = ", ".join(f"{part} {value:.2f}" for part, value in risk["parts"].items())
+    traced = f"; {percent(risk['traced'])} of its messages traced" if risk.get("traced") else ""
+    declared = f", declared {risk['declared']:.2f}" if risk["declared"] else ""
+    return f"{risk['score']:.2f}, tier {risk['tier']}{declared} ({parts}){traced}"
 
 
 def _value_line(key: str, value: Document) -> Text:

@@ -38,6 +38,7 @@ from observe.probe.reports import (
     limit_report,
     rung_report,
 )
+from observe.probe.risk_telling import RiskTeller
 from observe.probe.span_telling import SpanTeller
 from observe.probe.telling import FeedLost, Teller, Telling
 from observe.probe.words import WORD_LOOP_NS, Words
@@ -137,6 +138,7 @@ class Emitter(Instrument):
         self._concerns = Concerns(node)
         self._fields = Fields(node, self._report)
         self._askers = Askers()
+        self._risks = RiskTeller(node)
         self._dropped_facts = 0
         self._cost_ns = 0
         self._longest_turn_ns = 0
@@ -360,7 +362,10 @@ class Emitter(Instrument):
     def _tick(self) -> Telling:
         """Tell what has changed since the last tick."""
         teller = self._teller
-        for report in self._concerns.due(self._loop.time()):
+        now_s = self._loop.time()
+        for report in self._concerns.due(now_s):
+            self._report(report)
+        for report in self._risks.due(now_s):
             self._report(report)
         if not self._is_live:
             yield from teller.discard_changed()
@@ -412,6 +417,7 @@ class Emitter(Instrument):
             self._askers.begin()
             self._swept_at = self._loop.time()
             self._concerns.begin_anew()
+            self._risks.begin_anew()
             if self._spans is not None:
                 self._spans.begin_anew()
             self._next_workers = 0.0

@@ -34,6 +34,7 @@ from observe.probe.frames import (
     HelloFrame,
     LimitFrame,
     RestartFrame,
+    RisksFrame,
     RowsFrame,
     RungFrame,
     SpansFrame,
@@ -207,6 +208,8 @@ class Feed:
                 self.picture.troubles.concern(frame)
             case DurationsFrame():
                 self.picture.doings.take(frame)
+            case RisksFrame():
+                self.picture.risks.take(frame.classes)
             case FindingFrame():
                 self.picture.troubles.found(frame)
                 facts = self._named(self.picture.table, frame.pid)

@@ -31,6 +31,8 @@ def numbers(table: Table, column: str, rows: Rows | None, now_us: int) -> NDArra
         return seconds
     if column == "containment":
         return table.containment(rows)
+    if column == "risk":
+        return table.risks.column(table, rows, now_us)
     if column in RECENT:
         return table.lately(rows, now_us, crashes=column == "crashes_min")
     if column in ("rate", "load"):

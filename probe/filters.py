@@ -46,6 +46,7 @@ KINDS: Final[dict[str, Kind]] = {
     "age_s": "seconds",
     "reductions": "microseconds",
     "load": "share",
+    "risk": "share",
 }
 """What the numbers of a column are, where they are not plain counts. Says which units its values may carry."""
 

@@ -291,6 +291,23 @@ class GovernedFrame(FeedFrame):
     """No news: how far the agent is contained, told again after a `hello`."""
 
 
+class ClassRisk(BaseModel):
+    """How much agents of a class could do, as far as it is the same for all of them (docs/risk.md)."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    class_name: str = Field(alias="class")
+    facts: list[float] = Field(min_length=9, max_length=9)
+    """In the order of `observe.runtime.risk.Facts`."""
+    declared: float = 0.0
+
+
+class RisksFrame(FeedFrame):
+    """Classes of which more is known than before; after a `hello` all."""
+
+    classes: list[ClassRisk] = Field(max_length=1000)
+
+
 class VitalsFrame(FeedFrame):
     """Totals since the node started, but for `agents`, `run_queue` and `lag_us`."""
 
@@ -430,6 +447,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "governed": GovernedFrame,
     "concern": ConcernFrame,
     "durations": DurationsFrame,
+    "risks": RisksFrame,
     "vitals": VitalsFrame,
     "workers": WorkersFrame,
     "far_rows": FarRowsFrame,

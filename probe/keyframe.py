@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.probe.feed import Feed
-from observe.probe.frames import VitalsFrame
+from observe.probe.frames import ClassRisk, VitalsFrame
 from observe.probe.picture import Picture
 from observe.probe.table import FLOATS, INTS, Table
 from observe.probe.wire import Vitals
@@ -76,6 +76,7 @@ def snapshot(picture: Picture, feed: Feed) -> Snapshot:
         "samples": [sample.to_wire() for sample in vitals.samples(SAMPLES)],
         "spans": picture.spans.to_map(),
         "contained": table.contained(),
+        "risks": table.risks.to_map(),
     }
     return Snapshot(
         len(table),
@@ -122,6 +123,7 @@ def restore(key: dict[str, Any], picture: Picture) -> int | None:
     for level, pids in key.get("contained", {}).items():
         for pid in pids:
             table.contain(int(pid), str(level))
+    picture.risks.take([ClassRisk.model_validate(one) for one in key.get("risks", [])])
     picture.show(table)
     if "spans" in key:
         picture.spans.restore(key["spans"])

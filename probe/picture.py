@@ -54,6 +54,7 @@ class Picture:
         self.config = config
         self.trees = Trees(Table())
         self.restarts = self.trees.table.chains
+        self.risks = self.trees.table.risks
         self.vitals = VitalSigns()
         self.processes = Processes()
         self.vitals.budget = config.budget
@@ -95,6 +96,7 @@ class Picture:
     def show(self, table: Table) -> None:
         """Answer from this table from now on."""
         table.chains = self.restarts
+        table.risks = self.risks
         if table is not self.trees.table:
             self.trees = Trees(table)
 

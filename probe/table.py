@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from observe.probe.chains import RestartChains
 from observe.probe.frames import OLD_SPAWN_WIDTH, ROWS_WIDTH, SPAWN_WIDTH
+from observe.probe.risks import ClassRisks
 from observe.probe.strings import Ints, Strings
 from observe.probe.wire import LEVELS, STATUS_NAMES
 
@@ -72,6 +73,8 @@ class Table:
         """Level by pid, of those that are contained: few, so no column of the table's own."""
         self.chains = RestartChains()
         """Who was restarted lately: few as well."""
+        self.risks = ClassRisks()
+        """How much agents could do, by their classes."""
 
     def __len__(self) -> int:
         """Live agents."""

@@ -73,7 +73,10 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
         note = f"the node is {picture.ended}; this is the last that was heard of the agent"
         if picture.is_past:
             note = "from a recording: it has no states, mailboxes and stacks of agents"
-        reply(wire.Detail.from_wire({"agent": line, "last_crash": crash, "note": note}).to_wire())
+        risk = picture.risks.of(line)
+        reply(
+            wire.Detail.from_wire({"agent": line, "last_crash": crash, "note": note, "risk": risk}).to_wire()
+        )
         return
 
     def done(result: Answer) -> None:
@@ -85,6 +88,7 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
             key: part for key, part in result.items() if part is not None
         }
         detail["agent"] = line if newest is None else picture.agent(newest)
+        detail["risk"] = picture.risks.of(detail["agent"])
         try:
             shown = wire.Detail.from_wire(detail).to_wire()
         except ValidationError as error:

@@ -41,7 +41,14 @@ from observe.probe.wire_base import (
     class_name_field,
 )
 from observe.probe.wire_lost import Lost
-from observe.probe.wire_standing import BudgetLine, CheckpointLine, LadderLine, PastActivity, TieLines
+from observe.probe.wire_standing import (
+    BudgetLine,
+    CheckpointLine,
+    LadderLine,
+    PastActivity,
+    RiskLine,
+    TieLines,
+)
 
 __all__ = [
     "COMMAND_HORIZON_S",
@@ -66,7 +73,7 @@ STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "su
 COLUMNS: Final = (
     "pid", "name", "class", "status", "status_s", "mailbox", "mailbox_max", "handled", "rate", "reductions", "load",
     "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child", "process", "containment",
-    "restarts_min", "crashes_min",
+    "restarts_min", "crashes_min", "risk",
 )  # fmt: skip
 """The columns of the agents table in their order. docs/protocol.md says what each means."""
 
@@ -450,6 +457,8 @@ class Detail(Told):
     """Why they were not kept."""
     ties: TieLines | None = None
     """Links, monitors, groups."""
+    risk: RiskLine | None = None
+    """None of a supervisor, and where nothing is known of its class yet."""
     ladder: LadderLine | None = None
     checkpoint: CheckpointLine | None = None
     budget: BudgetLine | None = None

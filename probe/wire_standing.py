@@ -111,3 +111,31 @@ class PastActivity(Told):
     """What ended it, in a line; None when it went well."""
     tokens: int = 0
     cost: float = 0.0
+
+
+class RiskCriterion(Told):
+    """One of the twelve of a risk."""
+
+    part: str
+    """`autonomy`, `adaptability`, `continuity` or `reach`."""
+    name: str
+    value: float
+    """From 0 to 1."""
+    text: str
+    """What it is, for people."""
+
+
+class RiskLine(Told):
+    """How much an agent could do by itself (docs/risk.md)."""
+
+    score: float
+    """From 0 to 1: what was observed, and at least what its class declares."""
+    tier: int
+    """From 1 to 4."""
+    observed: float
+    declared: float
+    parts: dict[str, float]
+    """Means of their criteria."""
+    criteria: list[RiskCriterion] = Field(default_factory=list)
+    traced: float | None = None
+    """Share of its messages that is traced because of it; None where the node does not trace by risk."""

@@ -95,6 +95,9 @@ class Agent:
     audited: ClassVar[tuple[str, ...]] = ()
     """Attributes whose changes are written to the node's audit log, where it has a probe (docs/audit.md)."""
 
+    risk: ClassVar[float] = 0.0
+    """From 0 to 1: the risk of its agents is at least that, whatever the runtime has seen of them (docs/risk.md)."""
+
     unsaved: ClassVar[tuple[str, ...]] = ()
     """Attributes that checkpoints leave out: connections, caches. `restored` makes them anew."""
 

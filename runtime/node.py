@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from observe.runtime.policy_set import NodePolicies, Policy
     from observe.runtime.reload.reloader import Reloader
     from observe.runtime.reload.watching import Watching
+    from observe.runtime.risk import Risks
     from observe.runtime.workers.limits import Limits
     from observe.runtime.workers.pool import WorkerFacts, Workers
 
@@ -181,6 +182,7 @@ class Node:
         self._reloader: Reloader | None = None
         self.governing: Governing | None = None
         """What agents may do; None while nobody governs anything. `govern()` makes it."""
+        self._risks: Risks | None = None
         self.policies: NodePolicies | None = None
         """What agents may do, as declared for the node; None where nothing was."""
         if policies is not None:
@@ -361,6 +363,15 @@ class Node:
 
             self.governing = Governing(self)
         return self.governing
+
+    @property
+    def risks(self) -> Risks:
+        """How much its agents could do by themselves (docs/risk.md). From the first look on, what they do is noted for that."""
+        if self._risks is None:
+            from observe.runtime.risk import Risks  # not for a node that nobody looks at
+
+            self._risks = Risks(self)
+        return self._risks
 
     # In a worker, what is spent is charged to supervisors of the node's process as well.
 

@@ -560,6 +560,7 @@ def _columns(number: int) -> dict[str, Any]:
         "containment": np.array(["none"] * total, dtype=object),
         "restarts_min": np.zeros(total, dtype=np.int64),
         "crashes_min": np.zeros(total, dtype=np.int64),
+        "risk": np.zeros(total),
     }
     for index, (name, kind, supervisor, child) in enumerate(
         [("root", "RootSupervisor", 0, ""), ("sessions", "Supervisor", 1, "sessions")]

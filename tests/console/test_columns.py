@@ -45,7 +45,7 @@ words = st.text(max_size=40)
         numbers, st.none() | words, words, st.sampled_from(wire.STATUS_NAMES) | words, seconds, numbers, numbers,
         numbers, seconds, numbers, seconds, numbers, numbers, st.none() | words, seconds, seconds, numbers, words, numbers,
         st.sampled_from(["none", "monitored", "restricted", "isolated", "a level of a later version"]),
-        st.none() | numbers, st.none() | numbers,
+        st.none() | numbers, st.none() | numbers, st.none() | st.floats(min_value=0, max_value=1),
     ),
     st.integers(min_value=0, max_value=30),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from observe.probe import keyframe
 from observe.probe.codec import decode, encode
 from observe.probe.feed import Feed
+from observe.probe.frames import ClassRisk
 from observe.probe.picture import Picture
 from observe.probe.queries import answer
 from observe.probe.table import FLOATS, INTS
@@ -47,8 +48,11 @@ def test_what_is_put_away_comes_back(gone: list[int]) -> None:
         before.table.exit(len(gone), array("q", gone).tobytes())
     before.table.contain(7, "isolated")
     before.table.contain(9, "monitored")
+    known = ClassRisk.model_validate({"class": "Session", "facts": [0.5] * 9, "declared": 0.1})
+    before.risks.take([known])
     key = decode(encode(keyframe.take(before, Feed(before))))
     assert page(restored(key)) == page(before)
+    assert restored(key).risks.to_map() == [known.model_dump(by_alias=True)]
     assert restored(key).table.contained() == {"isolated": [7], "monitored": [9]}
 
 

@@ -1,0 +1,139 @@
+"""The risk of agents, as the probe has it: what the service tells of classes, and the columns of the table for the rest.
+
+    service: Risks (runtime) --`risks`, a class at a time--> ClassRisks --with restarts, age_s, handled of the table--> column `risk`
+
+So a million agents have a score for which the service does nothing. The formula is the runtime's (`observe.runtime.risk`), which the
+probe does not load; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.probe.frames import ClassRisk
+
+if TYPE_CHECKING:
+    from observe.probe.strings import Strings
+    from observe.probe.table import Table
+
+DIGITS: Final = 3
+"""Of a score, where it is shown."""
+
+MOST_CLASSES: Final = 1000
+"""As the service has them."""
+
+TIERS: Final = (0.25, 0.5, 0.75)
+
+OWN: Final = {"restarts": 3.0, "age": 3600.0, "handled": 1000.0}
+"""The criteria that are the agent's own, and at how many (seconds of `age`) each is at 0.5."""
+
+FACTS: Final = ("model", "starts", "unasked", "approach", "kinds", "memory", "tools", "gated", "unbounded")
+"""Those of its class, in the order of the frame."""
+
+CRITERIA: Final = (
+    ("autonomy", "model", "its class calls models"),
+    ("autonomy", "starts", "its class starts other agents"),
+    ("autonomy", "unasked", "share of its class's activities for which nobody is asked"),
+    ("adaptability", "approach", "its ladder changes its approach when it fails"),
+    ("adaptability", "kinds", "kinds of activities of its class"),
+    ("adaptability", "restarts", "how often it was restarted"),
+    ("continuity", "memory", "its state outlives it in checkpoints"),
+    ("continuity", "age", "how long it has lived"),
+    ("continuity", "handled", "how many messages it has handled"),
+    ("reach", "tools", "different activities of its class"),
+    ("reach", "gated", "of these, such that a policy holds to be dangerous"),
+    ("reach", "unbounded", "no budget holds for it"),
+)
+"""Part, name and what it is, for people."""
+
+
+class ClassRisks:
+    """What is known of the classes of one node."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, ClassRisk] = {}
+        self._strings: Strings | None = None
+        self._looked = 0
+        """So many texts have been looked through for names of classes."""
+        self._numbers: dict[int, str] = {}
+        """Of classes, by the number of their name's text."""
+        self._base: NDArray[np.float64] = np.zeros((2, 0))
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def take(self, classes: list[ClassRisk]) -> None:
+        """What the service tells. Of two classes of one name the higher facts count."""
+        for one in classes:
+            before = self._classes.get(one.class_name)
+            if before is None and len(self._classes) >= MOST_CLASSES:
+                continue
+            self._classes[one.class_name] = one
+            if before is None:
+                self._strings = None  # the texts are to be looked through again
+        self._base = np.zeros((2, 0))
+
+    def column(self, table: Table, rows: NDArray[np.intp] | None, now_us: int) -> NDArray[np.float64]:
+        """The scores of these rows, or of all; 0 for supervisors and for classes of which nothing is known."""
+        chosen: Any = slice(None) if rows is None else rows
+        of_class, declared = self._by_number(table.strings)[:, table.ints("class")[chosen]]
+        age_s = np.maximum(now_us - table.ints("started_us")[chosen], 0) / 1e6
+        counts = (table.ints("restarts")[chosen], age_s, table.ints("handled")[chosen])
+        sums = sum(count / (count + half) for count, half in zip(counts, OWN.values(), strict=True))
+        scores = np.maximum((of_class + sums) / len(CRITERIA), declared)
+        shown: NDArray[np.float64] = np.where(np.isnan(of_class), 0.0, scores)
+        return shown if rows is None else np.round(shown, DIGITS)
+
+    def of(self, line: dict[str, Any]) -> dict[str, Any] | None:
+        """The **risk** of the protocol, of the agent of this line of the table; None where nothing is known of its class."""
+        known = self._classes.get(line["class"])
+        if known is None:
+            return None
+        values = dict(zip(FACTS, known.facts, strict=True))
+        counts = (line["restarts"], line["age_s"], line["handled"])
+        values |= {
+            name: count / (count + half) for (name, half), count in zip(OWN.items(), counts, strict=True)
+        }
+        observed = sum(values.values()) / len(values)
+        score = max(observed, known.declared)
+        parts: dict[str, float] = {}
+        for part, name, _ in CRITERIA:
+            parts[part] = parts.get(part, 0.0) + values[name] / 3
+        return {
+            "score": round(score, DIGITS),
+            "tier": 1 + sum(score > limit for limit in TIERS),
+            "observed": round(observed, DIGITS),
+            "declared": round(known.declared, DIGITS),
+            "parts": {part: round(value, DIGITS) for part, value in parts.items()},
+            "criteria": [
+                {"part": part, "name": name, "value": round(values[name], DIGITS), "text": text}
+                for part, name, text in CRITERIA
+            ],
+        }
+
+    def to_map(self) -> list[dict[str, Any]]:
+        """For a keyframe."""
+        return [one.model_dump(by_alias=True) for one in self._classes.values()]
+
+    def _by_number(self, strings: Strings) -> NDArray[np.float64]:
+        """For each number of a text the sum of its class's facts (no number where it is no class that is known) and what that declares."""
+        if strings is not self._strings:
+            self._strings, self._looked, self._numbers = strings, 0, {}
+        size = len(strings)
+        if size > self._looked:
+            known = self._classes
+            for number, text in enumerate(strings.since(self._looked), self._looked):
+                if text in known:
+                    self._numbers[number] = text
+            self._looked = size
+        elif self._base.shape[1] == size:
+            return self._base
+        self._base = base = np.zeros((2, size))
+        base[0] = np.nan
+        for number, name in self._numbers.items():
+            one = self._classes[name]
+            base[:, number] = sum(one.facts), one.declared
+        return base
