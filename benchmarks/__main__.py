@@ -20,6 +20,7 @@ BENCHMARKS = {
     "kill_to_dead": "from a kill to seeing the agent dead",
     "processes": "messages between two processes",
     "tracing": "what tracing costs messages outside of any trace",
+    "drift": "how often drift is found in the demo where nothing has changed, and how soon where something has",
     "conformance": "what an event of an agent costs that machines look at",
     "sessions": "what a live trace session costs, and what it carries",
     "peers": "side by side with Erlang, asyncio and actor libraries",

@@ -4,7 +4,7 @@
     spending    a budget is nearly spent
     checkpoint  a checkpoint is large
     letters     messages reach nobody
-    drift       an agent behaves otherwise than its class (`observe.probe.drift`)
+    drift       an agent behaves otherwise than its class at its goal (`observe.probe.drift`)
     deviates    an agent has done something that a conformance policy does not expect there
 
 Nothing is judged in here: the probe decides whether what it is told is a finding. Kept only of agents that have activities
@@ -22,15 +22,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
+from observe.probe import far_doings
 from observe.probe.buckets import bucket
 from observe.probe.describe_names import line
 from observe.probe.drift import Drift
+from observe.probe.far_doings import Done, done_by
 from observe.probe.outlet import TEXT_CHARACTERS
 from observe.probe.reports import Report
 from observe.runtime.activity import Activity
 from observe.runtime.agent import Agent
 from observe.runtime.budget import NEARLY, share_used
-from observe.runtime.clock import now_us
 from observe.runtime.node import Node
 from observe.tracing.kinds import clean
 
@@ -101,6 +102,8 @@ class Concerns:
         self._doing: dict[tuple[str, str], Doing] = {}
         self._known: set[tuple[str, str]] = set()
         self._drift = Drift()
+        self._left_out = 0
+        far_doings.register(node, self.done, self._count_left_out)
         self._letters = node.dead_letter_count
         self._letters_by_second: deque[int] = deque(maxlen=MINUTE)
 
@@ -109,6 +112,7 @@ class Concerns:
         return {
             "concerns": len(self._standing),
             "callers_followed": len(self._calls),
+            "activities_left_out": self._left_out,
         } | self._drift.statistics()
 
     # -- what happens ---------------------------------------------------------------------------------------------------
@@ -139,29 +143,37 @@ class Concerns:
 
     def activity_ended(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
         """Count how long it took and what it used."""
-        key = type(agent).__name__, activity.name
+        self.done(done_by(agent, activity, error))
+
+    def done(self, one: Done) -> None:
+        """An activity has ended, here or in a worker process."""
+        key = one.class_name, one.name
         doing = self._doing.get(key)
         if doing is None:
             if key not in self._known:
                 if len(self._known) >= KEYS:
-                    key = "other", activity.name.partition(":")[0]
+                    key = "other", one.name.partition(":")[0]
                 self._known.add(key)  # of these there are few: the groups before the colon
             doing = self._doing.setdefault(key, Doing()) if len(self._doing) <= 2 * KEYS else Doing()
-        took_us = max(now_us() - activity.since_us, 0)
-        number = bucket(took_us)
+        number = bucket(one.took_us)
         doing.counts[number] = doing.counts.get(number, 0) + 1
-        doing.total_us += took_us
-        doing.errors += error is not None
-        doing.input_tokens += activity.input_tokens
-        doing.output_tokens += activity.output_tokens
-        doing.cost += activity.cost
-        pid, tokens = agent._o_pid, activity.input_tokens + activity.output_tokens
-        found = self._drift.activity(pid, key[0], activity.name, error is not None, took_us, tokens)
+        doing.total_us += one.took_us
+        doing.errors += one.failed
+        doing.input_tokens += one.input_tokens
+        doing.output_tokens += one.output_tokens
+        doing.cost += one.cost
+        tokens = one.input_tokens + one.output_tokens
+        found = self._drift.activity(
+            one.pid, one.class_name, one.name, one.failed, one.took_us, tokens, one.goal
+        )
         if found is False:
-            self._is_over("drift", pid)
+            self._is_over("drift", one.pid)
         elif found is not None:
             assert not isinstance(found, bool)
-            self._see("drift", pid, *found)
+            self._see("drift", one.pid, *found)
+
+    def _count_left_out(self, count: int) -> None:
+        self._left_out += count
 
     def ended(self, pid: int) -> None:
         """An agent is gone: nobody follows its calls any more."""

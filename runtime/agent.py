@@ -98,6 +98,10 @@ class Agent:
     risk: ClassVar[float] = 0.0
     """From 0 to 1: the risk of its agents is at least that, whatever the runtime has seen of them (docs/risk.md)."""
 
+    goal: str = ""
+    """What the agent is at, as one of a few words: `ask`, `refund`. It may set it at any time. A node with a probe compares what it
+    does with what its class does at the same goal (docs/findings.md, "Drift")."""
+
     unsaved: ClassVar[tuple[str, ...]] = ()
     """Attributes that checkpoints leave out: connections, caches. `restored` makes them anew."""
 

@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Session(Agent):
         began = time.monotonic()
         self.conversation_id = f"{self.name}/{self.progress.round}"
         turns = self.progress.turns
+        self.goal = "return" if _wants_return(turns) else "answer"
         call = _open_call(turns)
         if not turns:
             first = question(self._team.seed, self.name, 0)
@@ -192,6 +194,12 @@ class Session(Agent):
                 ref.cast(STEP)
 
         self._timer = self.node.loop.call_later(seconds, wake)
+
+
+def _wants_return(turns: list[Message]) -> bool:
+    """Whether something goes back to the shop in this round: then money is at stake, and other tools are usual."""
+    asked = next((turn for turn in turns if turn["role"] == "user"), {})
+    return re.search(r"\b(return|send back)\b", str(asked.get("content", "")), re.IGNORECASE) is not None
 
 
 def _open_call(turns: list[Message]) -> Message | None:
