@@ -266,7 +266,12 @@ async def test_a_sweep_and_live_facts_agree() -> None:
             assert turns < 100_000
         assert turns > 5  # the loop was not held meanwhile
         assert (reader.hellos, reader.gaps) == (1, 0)
-        assert all(row["status"] == 1 for row in reader.agents.values() if row["class"] == "Worker")
+        # Of whoever came last, the spawn is told before the row.
+        await until(
+            lambda: all(
+                row.get("status") == 1 for row in reader.read().agents.values() if row["class"] == "Worker"
+            )
+        )
 
 
 async def test_a_probe_that_does_not_read_costs_telemetry_and_not_the_service() -> None:
