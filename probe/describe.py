@@ -22,6 +22,7 @@ from observe.runtime.node import Node
 from observe.runtime.snapshot import STATUS_NAMES, row_values
 from observe.runtime.stacks import Stack
 from observe.runtime.supervisor import Supervisor
+from observe.tracing.by_risk import share_traced
 from observe.tracing.kinds import fields_of
 from observe.tracing.payload import MESSAGE, STATE, Limits, Value, clean_block, encode, encode_fields
 
@@ -71,7 +72,7 @@ def stack_map(agent: Agent, stack: Stack) -> dict[str, Any]:
 HERE: Final = frozenset({"mailbox", "relations", "last crash", "ties", "ladder", "budgets above"})
 """Parts of a picture that the node's own process has, also of an agent in another process."""
 
-ELSEWHERE: Final = frozenset({"state", "stack", "activities", "past", "checkpoint", "budget"})
+ELSEWHERE: Final = frozenset({"state", "stack", "activities", "past", "checkpoint", "budget", "risk"})
 """Parts that only the agent's process has."""
 
 
@@ -96,6 +97,7 @@ def detail_map(
         "checkpoint": lambda: {"checkpoint": checkpoint_map(agent)},
         "budget": lambda: {"budget": budget_map(agent)},
         "budgets above": lambda: {"budgets_above": budgets_above_map(agent)},
+        "risk": lambda: {"risk_traced": share_traced(node, agent._o_pid)},
     }
     notes = []
     for name, part in parts.items():

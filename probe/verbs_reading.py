@@ -88,7 +88,8 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
             key: part for key, part in result.items() if part is not None
         }
         detail["agent"] = line if newest is None else picture.agent(newest)
-        detail["risk"] = picture.risks.of(detail["agent"])
+        risk, traced = picture.risks.of(detail["agent"]), detail.pop("risk_traced", None)
+        detail["risk"] = None if risk is None else risk | {"traced": traced}
         try:
             shown = wire.Detail.from_wire(detail).to_wire()
         except ValidationError as error:

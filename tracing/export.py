@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_OFF, Sampler
 
 from observe.tracing import environment, open_spans
 from observe.tracing.beside import beside
+from observe.tracing.by_risk import SHARES, ByRisk, Shares
 from observe.tracing.context import Relation, configure, hold, release
 from observe.tracing.errors import BadSetting
 from observe.tracing.exporters import SIGNALS, Protocol, exporters
@@ -142,6 +143,7 @@ class Tracing:
         delay_s: float,
         messages: Sequence[MessageRule],
         tail: TailKeep | None,
+        by_risk: Shares | None,
         signals: frozenset[str],
     ) -> None:
         sizes: dict[str, Any] = {"queued": queued, "batch": batch, "delay_s": delay_s}
@@ -169,6 +171,8 @@ class Tracing:
         self._makers: list[SpanMaker] = []
         self._message_spans: list[MessageSpans] = []
         self._happenings: list[Happenings] = []
+        self._by_risk = by_risk
+        self._risky: list[ByRisk] = []
         self._far: list[FarTracing] = []
         self.options: dict[str, Any] = {}
         """How `setup` was called, for the worker processes of its node."""
@@ -189,6 +193,10 @@ class Tracing:
         messages.start()
         self._happenings.append(happenings)
         happenings.start()
+        if self._by_risk is not None:
+            risky = ByRisk(node, messages, self._by_risk)
+            self._risky.append(risky)
+            risky.start()
         self._spans.outbox.ready()
         self._logs.outbox.ready()
         if not node.is_worker:
@@ -203,8 +211,11 @@ class Tracing:
         self._makers.clear()
         self._message_spans.clear()
         self._happenings.clear()
+        self._risky.clear()
 
     def _unplug(self) -> None:
+        for risky in self._risky:
+            risky.stop()
         for happenings in self._happenings:
             happenings.stop()
         for spans in self._message_spans:
@@ -225,6 +236,7 @@ class Tracing:
             "workers": together(one.accounts for one in self._far),
             "tail": self.tail.statistics(),
             "passed_over": sum(one.passed_over for one in self._message_spans),
+            "unfollowed": sum(one.unfollowed for one in self._risky),
             "metrics": {"interval_s": self._metrics_every_s},
         }
 
@@ -301,6 +313,7 @@ def setup(
     casts: Relation = "child",
     timers: Relation = "child",
     tail: TailKeep | None = TAIL,
+    by_risk: Shares | None = SHARES,
     content: bool | None = None,
     set_global: bool = True,
     queued: int | None = None,
@@ -323,6 +336,8 @@ def setup(
         casts, timers: whether what a cast or a timer leads to is a `child` in its sender's trace, or begins a trace with a
             `link` to it.
         tail: which traces are kept although they were sampled out; None: none, which makes them cheaper.
+        by_risk: of the messages of an agent that does things, the share that is traced whatever the sampler says, by the tier of
+            its risk from 1 to 4 (docs/risk.md); None: risk does not matter.
         content: also export texts of prompts, arguments and results, masked. Otherwise
             OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; off by default.
         set_global: let other instrumentations of this process use the same providers, so that their spans nest.
@@ -349,6 +364,8 @@ def setup(
     for name, relation in (("casts", casts), ("timers", timers)):
         if relation not in get_args(Relation):
             raise BadSetting(name, relation, "'child' or 'link'")
+    if by_risk is not None and (len(by_risk) != 4 or not all(0.0 <= share <= 1.0 for share in by_risk)):
+        raise BadSetting("by_risk", by_risk, "four shares from 0 to 1, one for each tier")
     makers = exporters(endpoint, protocol, dict(headers) if headers else None, timeout_s)
     signals = frozenset() if environment.is_disabled() else frozenset(filter(environment.exports, SIGNALS))
     chosen = (sampler or environment.sampler()) if "traces" in signals else ALWAYS_OFF
@@ -359,6 +376,7 @@ def setup(
         content=content,
         messages=messages,
         tail=None if chosen in (ALWAYS_OFF, DEFAULT_OFF) else tail,  # off means off
+        by_risk=None if chosen in (ALWAYS_OFF, DEFAULT_OFF) else by_risk,
         signals=signals,
         **sizes,
     )
@@ -373,6 +391,7 @@ def setup(
         "casts": casts,
         "timers": timers,
         "tail": tail,
+        "by_risk": by_risk,
         "content": content,
         "set_global": set_global,
         "timeout_s": timeout_s,

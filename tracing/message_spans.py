@@ -46,8 +46,8 @@ MOST_SENT: Final = 10_000
 SYSTEM: Final = "observe"
 
 ALWAYS_RATE: Final = 500.0
-"""Messages a second of agents that are traced live or contained which make spans, in all: some 3% of a core. What is beyond is
-counted (`passed_over`)."""
+"""Messages a second of agents that are traced live, contained or risky which make spans, in all: some 3% of a core. What is beyond
+is counted (`passed_over`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,11 @@ class MessageSpans(Tap, Instrument):
         self._tail = tail
         self._rate = Rate(ALWAYS_RATE)
         self.passed_over = 0
-        """Messages of agents under a session or in containment that made no span, by `ALWAYS_RATE`."""
+        """Messages of agents under a session, in containment or at risk that made no span, by `ALWAYS_RATE`."""
         self._rules: dict[int, MessageRule] = {}
         self._always: Counter[int] = Counter()
+        self._shares: dict[int, float] = {}
+        """Of agents that are traced for their risk."""
         self._agents: dict[int, Agent] = {}
         self._open: dict[int, tuple[Span, Context]] = {}
         self._unmade: dict[int, tuple[int, Context]] = {}
@@ -119,7 +121,9 @@ class MessageSpans(Tap, Instrument):
             untap(agent, self)
         for span, _ in self._open.values():
             span.end()
-        for kept in (self._agents, self._open, self._unmade, self._rules, self._sent, self._always):
+        for kept in (
+            self._agents, self._open, self._unmade, self._rules, self._sent, self._always, self._shares,
+        ):  # fmt: skip
             kept.clear()
 
     def always(self, agent: Agent) -> None:
@@ -133,8 +137,24 @@ class MessageSpans(Tap, Instrument):
         self._always[pid] -= 1
         if self._always[pid] <= 0:
             del self._always[pid]
-            if pid not in self._rules and self._agents.pop(pid, None) is not None:
-                untap(agent, self)
+            self._let_be(agent)
+
+    def sample(self, agent: Agent, share: float) -> None:
+        """So many of its messages make spans from here on, whatever the sampler says; 0: as if this had not been called."""
+        if share > 0:
+            self._shares[agent._o_pid] = share
+            self._listen(agent)
+        else:
+            self._shares.pop(agent._o_pid, None)
+            self._let_be(agent)
+
+    def _let_be(self, agent: Agent) -> None:
+        """Listen to it no more, if nothing is left that wants it."""
+        pid = agent._o_pid
+        if pid in self._rules or pid in self._shares or pid in self._always:
+            return
+        if self._agents.pop(pid, None) is not None:
+            untap(agent, self)
 
     def is_always(self, pid: int) -> bool:
         """Whether all that it does is sampled."""
@@ -155,6 +175,7 @@ class MessageSpans(Tap, Instrument):
         self._agents.pop(pid, None)
         self._rules.pop(pid, None)
         self._always.pop(pid, None)
+        self._shares.pop(pid, None)
         self._unmade.pop(pid, None)
         left = self._open.pop(pid, None)
         if left is not None:
@@ -196,10 +217,9 @@ class MessageSpans(Tap, Instrument):
         before = inside = otel.get_current()
         parent = trace.get_current_span(before).get_span_context()
         sent = self._take_sent(pid, message)
-        if pid in self._always and self._rate.take():
+        if self._is_wanted(pid):
             inside = always(before)
         elif rule is None:
-            self.passed_over += 1
             return
         elif parent.is_valid:
             if rule.roots or not (parent.trace_flags.sampled or self._tail.rule is not None):
@@ -211,6 +231,18 @@ class MessageSpans(Tap, Instrument):
         span = self._begun(agent, inside, sent)
         self._open[pid] = span, before
         otel.attach(trace.set_span_in_context(span, linked(inside)))
+
+    def _is_wanted(self, pid: int) -> bool:
+        """Whether this message is traced because of whose it is, whatever rules and samplers say."""
+        if pid not in self._always:
+            share = self._shares.get(pid)
+            if share is None or (share < 1.0 and random.random() >= share):
+                return False
+        if self._rate.take():
+            return True
+        if pid not in self._rules:
+            self.passed_over += 1
+        return False
 
     def _begun(
         self, agent: Agent, inside: Context, sent: SpanContext | None, since_ns: int | None = None
