@@ -130,11 +130,11 @@ def _count(number: float | None) -> str:
 
 
 def _name_cells(width: int) -> int:
-    return max(12, min(32, width - 62 if width < WIDE else width // 5))
+    return max(12, min(32, width - 64 if width < WIDE else width // 5))
 
 
 def _limit_cells(width: int) -> int:
-    return 14 if width < WIDE else 18
+    return 16 if width < WIDE else 18
 
 
 def row(one: SpentLine) -> list[object]:

@@ -77,6 +77,7 @@ class Tones:
         warn = _colour(variables, "warning", "#e5b567")
         bad = _colour(variables, "error", "#f0766d")
         info = _colour(variables, "info", variables.get("primary", "#6fb7c9"))
+        self._foreground = foreground
         self._styles: dict[tuple[str, str], Style] = {}
         self._grounds: dict[str, Color] = {
             "base": background,
@@ -113,9 +114,44 @@ class Tones:
         found = self._styles.get((tone, ground))
         if found is None:
             found = self._tones.get(tone, self._tones["text"])
-            found = found + Style(bgcolor=self._grounds[ground].rich_color)
+            behind = self._grounds[ground]
+            if tone != "spark" and found.color is not None:
+                least = FAINTEST if tone == "faint" else LEAST_CONTRAST
+                ink = readable(Color.from_rich_color(found.color), behind, self._foreground, least)
+                found = found + _fore(ink)
+            found = found + Style(bgcolor=behind.rich_color)
             self._styles[tone, ground] = found
         return found
+
+
+LEAST_CONTRAST: Final = 4.5
+"""What WCAG 2 asks for between letters and their ground."""
+
+FAINTEST: Final = 3.0
+"""For what is faint because it is nothing to look at, such as a 0; and can be read all the same."""
+
+
+def luminance(colour: Color) -> float:
+    """How bright it looks, from 0 to 1: https://www.w3.org/TR/WCAG21/#dfn-relative-luminance."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.normalized
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: Color, other: Color) -> float:
+    """From 1, the same, to 21, black on white."""
+    dark, bright = sorted((luminance(one), luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def readable(ink: Color, ground: Color, foreground: Color, least: float) -> Color:
+    """`ink`, brought as near to the foreground as it takes to be read on this ground."""
+    for share in range(10):
+        mixed = ink.blend(foreground, share / 10)
+        if contrast(mixed, ground) >= least:
+            return mixed
+    return foreground
 
 
 def _fore(colour: Color) -> Style:

@@ -56,6 +56,7 @@ class ApprovalsPage(ListPage):
 
     def node_changed(self) -> None:
         """Control was taken or given back: what may be done is another."""
+        super().node_changed()
         if self.found is not None:
             self.draw_below()
 
@@ -72,7 +73,7 @@ class ApprovalsPage(ListPage):
         """Make the lines anew. What the cursor was on may have been decided: then it goes with it."""
         found = self.found
         if found is None:
-            self.view.show([Line("none", (("asking …", "dim"),))])
+            self.view.show([Line("none", ((self.not_yet, "dim"),))])
             return
         before = number_of(self.view.current)
         lines = page_lines(found, self.view.folds, self.view.text_width, self._now)

@@ -119,7 +119,7 @@ class AuditPage(ListPage):
             lines.reverse()
         if not lines:
             text = (
-                "asking …"
+                self.not_yet
                 if self.head is None
                 else "no record matches"
                 if self.filter

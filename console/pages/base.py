@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from textual.containers import Vertical
 
@@ -18,6 +18,15 @@ from observe.console.widgets.line_view import LineView
 
 if TYPE_CHECKING:
     from observe.console.app import ObserveApp
+
+
+NOT_YET: Final = {
+    "held": "the node cannot answer this while its scheduler is held: h opens who holds it",
+    "dead": "the node is dead, and this was not looked at before",
+    "stopped": "the node has stopped, and this was not looked at before",
+    "lost": "the connection is lost, and this was not looked at before",
+}
+"""By the state of a node."""
 
 
 class ConsolePage(Vertical):
@@ -83,6 +92,12 @@ class ConsolePage(Vertical):
             for line in view.lines
         ]
         return ["view", "depth", "text", "pid"], rows
+
+    @property
+    def not_yet(self) -> str:
+        """What stands in the place of an answer that has not come: why not, where that is known."""
+        standing = self.observer.node.standing(self.observer.node.clock())
+        return NOT_YET.get(standing.state, "asking …")
 
     def node_changed(self) -> None:
         """Vital signs, findings or the connection changed while this page is on the screen."""

@@ -63,7 +63,7 @@ class BudgetsScreen(ListPage):
         self.headline.show(heading_pieces(self.sort, width))
         found = self.found
         if found is None:
-            lines = [Line("none", (("asking …", "dim"),))]
+            lines = [Line("none", ((self.not_yet, "dim"),))]
         elif not found.lines:
             none = (
                 "none matches"

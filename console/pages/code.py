@@ -106,7 +106,7 @@ class CodePage(ListPage):
         lines = module_lines(self.modules, self.marked, width)
         if not lines:
             none = (
-                "asking …"
+                self.not_yet
                 if self.found is None
                 else "no module matches"
                 if self.found.total

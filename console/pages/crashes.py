@@ -80,7 +80,7 @@ class CrashesPage(ConsolePage):
         now = self.observer.node.node_now(self.observer.node.clock())
         lines = group_lines(groups, self.folds, now)
         if not lines:
-            text = "no crash since the probe began to watch" if self.groups is not None else "asking …"
+            text = "no crash since the probe began to watch" if self.groups is not None else self.not_yet
             lines = [Line("none", ((text, "good"),))]
         self.overview.show(lines)
         for index, line in enumerate(lines):

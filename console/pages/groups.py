@@ -48,7 +48,7 @@ class GroupsPage(ListPage):
         found = self.found
         lines = group_lines(found.lines, self.by, self.sort, width) if found is not None else []
         if not lines:
-            lines = [Line("none", (("no agents" if found is not None else "asking …", "faint"),))]
+            lines = [Line("none", (("no agents" if found is not None else self.not_yet, "faint"),))]
         self.view.show(lines)
         self.observer.show_where()
 

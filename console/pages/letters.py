@@ -89,7 +89,7 @@ class LettersScreen(ListPage):
         """Make the lines anew."""
         found, now = self.found, self.observer.node.clock()
         if found is None:
-            lines = [Line("none", (("asking …", "dim"),))]
+            lines = [Line("none", ((self.not_yet, "dim"),))]
         elif not found.letters:
             none = (
                 "none matches" if self.filter else "no message has reached nobody: there are no dead letters"

@@ -71,6 +71,11 @@ class ListPage(ConsolePage):
         self.filter = text[:FILTER_LENGTH]
         self.poller.wake()
 
+    def node_changed(self) -> None:
+        """Why an answer does not come may be known by now."""
+        if not self.has_picture:
+            self.draw()
+
     def draw(self) -> None:
         """Make the lines anew."""
 

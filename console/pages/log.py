@@ -111,7 +111,7 @@ class LogScreen(ListPage):
 
     def _nothing(self) -> str:
         if self.found is None:
-            return "asking …"
+            return self.not_yet
         if not self.found.keep:
             return "the service keeps no log: Probe(node, log_keep=2000) does"
         if self.filter or self.level != "debug":

@@ -45,7 +45,7 @@ class NamesScreen(ListPage):
     def draw(self) -> None:
         """Make the lines anew."""
         if self.found is None:
-            lines = [Line("none", (("asking …", "dim"),))]
+            lines = [Line("none", ((self.not_yet, "dim"),))]
         else:
             lines = list(name_lines(self.found, self.view.folds, self.view.text_width))
         self.view.show(lines)

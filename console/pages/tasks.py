@@ -84,7 +84,7 @@ class TasksScreen(ListPage):
         """Make the lines anew."""
         found = self.found
         if found is None:
-            lines = [Line("none", (("asking …", "dim"),))]
+            lines = [Line("none", ((self.not_yet, "dim"),))]
         elif not found.tasks:
             lines = [Line("none", (("no task matches" if self.filter else "no tasks", "dim"),))]
         else:

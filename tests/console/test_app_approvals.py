@@ -38,6 +38,20 @@ async def test_the_overview_says_that_somebody_waits_and_leads_there() -> None:
         await driver.until(lambda: driver.app.page.page_name == "overview")
 
 
+async def test_while_the_scheduler_is_held_it_says_why_nothing_comes() -> None:
+    """`asking …` for ever would look like a console that hangs; when the node is free again, the answer is there."""
+    async with console(asked()) as driver:
+        driver.node.hold(9)
+        driver.node.refusals["approvals"] = driver.node.refusals["kill"]
+        await driver.until(lambda: driver.shows("HELD"))
+        await driver.press("J")
+        await driver.until(lambda: driver.shows("cannot answer this while its scheduler is held"))
+        driver.node.refusals.clear()
+        driver.node.push_vitals(state="up", held=None)
+        driver.app.page.poller.wake()
+        await driver.until(lambda: driver.shows("approval 12"))
+
+
 async def test_who_waits_for_what_until_when_and_what_follows() -> None:
     """The longest waiting is chosen, and told in full without another key."""
     async with console(asked(), size=LARGE) as driver:

@@ -6,11 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-import pytest
-
 from observe.console.exports import as_csv
-from observe.console.format import NODE_GLYPHS, STATUS_GLYPHS
-from observe.console.plain import plain, wanted
 from tests.console.driving import Driver, console
 
 
@@ -61,24 +57,3 @@ def test_no_cell_of_a_csv_is_a_formula() -> None:
     assert as_csv(["name", "n"], [["=cmd()", 1], [None, -2.5], ["a,b", 0]]).splitlines() == [
         "name,n", "'=cmd(),1", ",-2.5", '"a,b",0',
     ]  # fmt: skip
-
-
-async def test_without_unicode_everything_can_still_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A serial console, an old font: state by state another sign, and not a byte beyond ASCII."""
-    monkeypatch.setenv("OBSERVE_ASCII", "1")
-    node_signs = {plain(glyph) for glyph in NODE_GLYPHS.values()}
-    assert len({plain(glyph) for glyph in STATUS_GLYPHS.values()}) == len(STATUS_GLYPHS)
-    assert len(node_signs) == len(set(NODE_GLYPHS.values()))
-    async with console(screen="overview") as driver:
-        await driver.until(lambda: driver.shows("Busiest"))
-        for key in ("a", "t", "K", "escape", "f", "question_mark"):
-            await driver.press(key)
-            assert all(line.isascii() for line in driver.screen()), "\n".join(driver.screen())
-
-
-def test_ascii_is_asked_for_in_the_environment() -> None:
-    """And is as wide as what it stands for."""
-    assert not wanted({})
-    assert not wanted({"OBSERVE_ASCII": "0"})
-    assert wanted({"OBSERVE_ASCII": "1"})
-    assert plain("名前 é ●") == "???? ? *"
