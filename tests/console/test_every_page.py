@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from textual.color import Color
@@ -10,7 +11,7 @@ from textual.color import Color
 from observe.console.format import NODE_GLYPHS, STATUS_GLYPHS
 from observe.console.keys import ACTIONS
 from observe.console.plain import PLAIN, plain, wanted
-from observe.console.screens import SCREENS
+from observe.console.screens import SCREENS, PageName
 from observe.console.tones import FAINTEST, LEAST_CONTRAST, contrast
 from tests.console.driving import Driver, console
 from tests.console.fake_pages import asked_things
@@ -22,10 +23,13 @@ async def each_page(driver: Driver) -> AsyncIterator[str]:
     keys = {action.id: action.keys[0] for action in ACTIONS if action.page == "app"}
     for name in SCREENS:
         await driver.press(keys[f"show_{name}"])
-        page = driver.app.pages[name]
-        await driver.until(lambda page=page: driver.app.page is page and page.has_picture)
-        await driver.until(lambda: not driver.shows("asking"))
+        await driver.until(partial(_is_there, driver, name))
         yield name
+
+
+def _is_there(driver: Driver, name: PageName) -> bool:
+    page = driver.app.pages[name]
+    return driver.app.page is page and page.has_picture and not driver.shows("asking")
 
 
 async def test_without_unicode_no_page_has_a_byte_beyond_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
