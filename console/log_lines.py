@@ -106,6 +106,8 @@ def details(record: LogLine) -> Iterator[tuple[str, str]]:
         ("task", record.task),
         ("thread", record.thread),
         ("at", record.place),
+        ("trace", record.trace),
+        ("span", record.span),
     ):
         if value:
             yield name, value
@@ -132,8 +134,10 @@ def row(record: LogLine) -> list[Any]:
     """For a file: as `COLUMNS` says."""
     return [
         record.number, record.at, record.level, record.logger, record.pid, record.agent, record.text,
-        dict(record.fields), record.error, record.traceback,
+        dict(record.fields), record.error, record.traceback, record.trace, record.span,
     ]  # fmt: skip
 
 
-COLUMNS: Final = ("number", "at", "level", "logger", "pid", "agent", "text", "fields", "error", "traceback")
+COLUMNS: Final = (
+    "number", "at", "level", "logger", "pid", "agent", "text", "fields", "error", "traceback", "trace", "span",
+)  # fmt: skip

@@ -89,7 +89,7 @@ class LogAnswers:
         if not text:
             return True
         told = self._told(one)  # as it is told: a search must not find what is masked
-        places = [told["text"], told["logger"], told["error"], told["traceback"]]
+        places = [told["text"], told["logger"], told["error"], told["traceback"], one.trace, one.span]
         places += [f"{name}={value}" for name, value in told["fields"].items()]
         return any(text in place.casefold() for place in places)
 
@@ -111,6 +111,8 @@ def record_map(one: Logged) -> dict[str, Any]:
         "worker": one.worker,
         "place": line(one.place),
         "fields": {line(name): line(f"{name}={value}").partition("=")[2] for name, value in one.fields},
+        "trace": one.trace,
+        "span": one.span,
         "error": line(one.error),
         "traceback": clean_block(one.traceback),
     }

@@ -30,7 +30,7 @@ class LogArgs(Asked):
     agent: AgentArgument | None = None
     """The pid of the agent that logged, or its name or class; it may have ended."""
     text: str = Field(default="", max_length=256)
-    """In the text, a field, the logger or the exception, whatever the case. Masked texts are searched as they are told."""
+    """In the text, a field, the logger, the exception, or the ids of trace and span, whatever the case. Masked texts are searched as they are told."""
 
 
 class LogLine(Told):
@@ -59,6 +59,9 @@ class LogLine(Told):
     """`file.py:12 in function`."""
     fields: dict[str, str] = Field(default_factory=dict)
     """What a structured record says besides."""
+    trace: str = ""
+    """In which trace and span it was logged, in hexadecimal digits; empty for none."""
+    span: str = ""
     error: str = ""
     """`ValueError: no lamp`, the exception it came with."""
     traceback: str = ""

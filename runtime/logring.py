@@ -18,7 +18,7 @@ import reprlib
 import sys
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.scheduler import current_agent
 
 if TYPE_CHECKING:
+    from observe.runtime.agent import Agent
     from observe.runtime.node import Node
 
 TEXT: Final = 2_000
@@ -46,9 +47,12 @@ APPENDS_WITHIN_S: Final = 1.0
 """A record with a number that is missing for so long is not being appended by another thread: it never will be."""
 
 _OF_EVERY_RECORD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
-    "message", "asctime", "taskName", "exc_text", "agent", "pid",
+    "message", "asctime", "taskName", "exc_text", "agent", "pid", "trace_id", "span_id",
 }  # fmt: skip
-"""Attributes of a record that are no fields; `agent` and `pid` are those that tracing's filter adds."""
+"""Attributes of a record that are no fields; `agent` and those after it are what tracing's filter adds."""
+
+Where = tuple["Agent | None", str, str]
+"""The agent whose code runs, and the trace and span that it is in, in hexadecimal digits."""
 
 _making: ContextVar[bool] = ContextVar("observe_log_making", default=False)
 """True while a record is made into ours: what it is made of may log in turn. Per step, since one may be frozen meanwhile."""
@@ -84,6 +88,18 @@ class Logged:
     traceback: str = ""
     worker: int = 0
     """Number of the worker process that has logged it; 0: this one."""
+    trace: str = ""
+    """In which trace and span it was logged, in hexadecimal digits; empty for none, or where nothing is traced."""
+    span: str = ""
+
+
+_reader: Callable[[], Where] | None = None
+
+
+def set_reader(reader: Callable[[], Where]) -> None:
+    """How records learn in which trace they are, and of agents whose code runs in other tasks and threads. Tracing's; it stays."""
+    global _reader
+    _reader = reader
 
 
 class LogRing:
@@ -180,16 +196,18 @@ class LogRing:
         }
         if record.threadName and record.threadName != self._main:
             facts["thread"] = record.threadName[:FIELD]
-        fields = tuple(_fields(record, said))
+        agent, trace, span = _reader() if _reader is not None else (current_agent(), "", "")
+        fields = tuple(one for one in _fields(record, said) if one[1] not in (trace, span) or not trace)
         if fields:
             facts["fields"] = fields
-        facts |= self._who()
+        if trace:
+            facts |= {"trace": trace, "span": span}
+        facts |= self._who(agent)
         if record.exc_info and isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             facts |= _error(record.exc_info[1])
         return facts
 
-    def _who(self) -> dict[str, Any]:
-        agent = current_agent()
+    def _who(self, agent: Agent | None) -> dict[str, Any]:
         if agent is not None:
             if agent._o_node is not self._node:
                 return {}
@@ -217,11 +235,16 @@ def _said(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
         return str(said), {"arguments": "do not fit the text"}
 
 
-def _fields(record: logging.LogRecord, said: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def extras(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    """What was said besides the text, by `extra=`."""
     more = vars(record)
     for name in sorted(more.keys() - _OF_EVERY_RECORD):
         if not name.startswith("_"):
-            said[name] = more[name]
+            yield name, more[name]
+
+
+def _fields(record: logging.LogRecord, said: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    said.update(extras(record))
     for number, (name, value) in enumerate(said.items()):
         if number == FIELDS:
             yield "…", f"{len(said) - FIELDS} more"

@@ -10,38 +10,38 @@ dropped spans, which `Tracing.statistics` accounts for.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
-from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_OFF, Sampler
 
+from observe.runtime.logring import set_reader
 from observe.tracing import environment, open_spans
 from observe.tracing.beside import beside
+from observe.tracing.boxes import LogBox, SpanBox
 from observe.tracing.by_risk import SHARES, ByRisk, Shares
-from observe.tracing.context import Relation, configure, hold, release
+from observe.tracing.context import Relation, configure
 from observe.tracing.errors import BadSetting
 from observe.tracing.exporters import SIGNALS, Protocol, exporters
 from observe.tracing.far import FarTracing
 from observe.tracing.far_accounts import account, together
 from observe.tracing.happenings import Happenings
+from observe.tracing.logs import here
 from observe.tracing.message_spans import MessageRule, MessageSpans
 from observe.tracing.open_spans import OpenSpans
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
 from observe.tracing.spans import SpanMaker
-from observe.tracing.tail import Deciding, Tail, TailKeep
+from observe.tracing.tail import Deciding, TailKeep
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -53,79 +53,6 @@ METRICS_EVERY_S: Final = 15.0
 
 TAIL: Final = TailKeep()
 """Traces with an error are kept."""
-
-
-class _Spans(SpanProcessor):
-    """Counts spans that start, and puts those that end into the outbox."""
-
-    def __init__(self, outbox: Outbox[ReadableSpan], rule: TailKeep | None) -> None:
-        self.outbox = outbox
-        self.open = OpenSpans()
-        self.tail = Tail(rule, self._keep)
-        self.tail.on_open = self.open.started
-        outbox.on_leave = self.open.leaving
-        self.started = 0
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._forked)
-
-    def _forked(self) -> None:
-        # The parent's spans are the parent's to end.
-        self._lock = threading.Lock()
-        self.started = 0
-        self.open.forked()
-        self.tail.forked()
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        if span.context.trace_flags.sampled:
-            with self._lock:
-                self.started += 1
-            self.open.started(span)
-            hold()
-        elif self.tail.rule is not None:
-            self.tail.started(span)
-            hold()
-
-    def on_end(self, span: ReadableSpan) -> None:
-        if span.context is not None and span.context.trace_flags.sampled:
-            release()
-            self.open.ended(span)
-            self.outbox.put(span)
-        elif span.context is not None and self.tail.rule is not None:
-            release()
-            self.tail.ended(span)
-
-    def _keep(self, span: ReadableSpan) -> None:
-        """It had not been sampled, and has ended."""
-        self.open.ended(span)
-        self.adopt(span)
-
-    def adopt(self, span: ReadableSpan) -> None:
-        """One that has ended, and was not counted when it began."""
-        with self._lock:
-            self.started += 1
-        self.outbox.put(span)
-
-
-class _Logs(LogRecordProcessor):
-    def __init__(self, outbox: Outbox[Any]) -> None:
-        self.outbox = outbox
-
-    def on_emit(self, log_record: Any) -> None:
-        from opentelemetry.sdk._logs import ReadableLogRecord
-
-        self.outbox.put(
-            ReadableLogRecord(
-                log_record.log_record,
-                log_record.resource,
-                log_record.instrumentation_scope,
-                log_record.limits,
-            )
-        )
-
-    def shutdown(self) -> None: ...
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return True
 
 
 class Tracing:
@@ -147,10 +74,10 @@ class Tracing:
         signals: frozenset[str],
     ) -> None:
         sizes: dict[str, Any] = {"queued": queued, "batch": batch, "delay_s": delay_s}
-        self._spans = _Spans(Outbox("traces", makers["traces"], SpanExportResult.FAILURE, **sizes), tail)
+        self._spans = SpanBox(Outbox("traces", makers["traces"], SpanExportResult.FAILURE, **sizes), tail)
         self.tail = self._spans.tail
         """Traces that were sampled out, until it is known whether to keep them."""
-        self._logs = _Logs(Outbox("logs", makers["logs"], LogRecordExportResult.FAILURE, **sizes))
+        self._logs = LogBox(Outbox("logs", makers["logs"], LogRecordExportResult.FAILURE, **sizes))
         self.resource = resource
         self.tracer_provider = TracerProvider(
             sampler=Deciding(sampler, self.tail), resource=resource, shutdown_on_exit=False
@@ -197,6 +124,7 @@ class Tracing:
             risky = ByRisk(node, messages, self._by_risk)
             self._risky.append(risky)
             risky.start()
+        set_reader(here)
         self._spans.outbox.ready()
         self._logs.outbox.ready()
         if not node.is_worker:
@@ -294,9 +222,7 @@ class Tracing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shutdown()
 
 

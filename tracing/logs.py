@@ -7,16 +7,20 @@ structlog.configure(processors=[..., add_agent, ...])   the same for structlog
 
 from __future__ import annotations
 
+import itertools
 import logging
+import reprlib
+import traceback
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 
+from observe.runtime.logring import extras
 from observe.runtime.scheduler import current_agent
 from observe.tracing import genai
-from observe.tracing.masking import mask_text
+from observe.tracing.masking import MASK, mask_text, secrecy
 from observe.tracing.spans import agent_here
 
 if TYPE_CHECKING:
@@ -26,20 +30,35 @@ if TYPE_CHECKING:
 BODY: Final = 4000
 """Characters of one record's text."""
 
+STACK: Final = 8000
+FRAMES: Final = 20
+"""Characters, and frames, of the traceback that came with it: its end says most."""
+
+FIELDS: Final = 20
+FIELD: Final = 1000
+"""What was said besides, by `extra=`: so many, of so many characters."""
+
 _OURS: Final = ("observe.tracing", "opentelemetry")
 """Loggers that tell of failed exports: what they say must not be exported in turn."""
 
 
 def where() -> dict[str, Any]:
     """`agent`, `pid`, `trace_id`, `span_id` of the code that runs; an empty text, or 0, for what there is not."""
-    agent = _agent()
-    span = trace.get_current_span().get_span_context()
+    agent, trace_id, span_id = here()
     return {
         "agent": "" if agent is None else agent.ref.name or type(agent).__name__,
         "pid": 0 if agent is None else agent.ref.pid,
-        "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else "",
-        "span_id": trace.format_span_id(span.span_id) if span.is_valid else "",
+        "trace_id": trace_id,
+        "span_id": span_id,
     }
+
+
+def here() -> tuple[Agent | None, str, str]:
+    """The same for the log that the node keeps (`observe.runtime.logring`)."""
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid:
+        return _agent(), "", ""
+    return _agent(), trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id)
 
 
 def _agent() -> Agent | None:
@@ -81,6 +100,10 @@ class LogHandler(logging.Handler):
             if record.exc_info and record.exc_info[0] is not None:
                 attributes["exception.type"] = record.exc_info[0].__qualname__
                 attributes["exception.message"] = mask_text(str(record.exc_info[1])[:BODY])[0]
+                text = "".join(traceback.format_exception(*record.exc_info, limit=-FRAMES))
+                attributes["exception.stacktrace"] = mask_text(text[-STACK:])[0]
+            for name, value in itertools.islice(extras(record), FIELDS):
+                attributes.setdefault(name, MASK if secrecy(name) else _plain(value))
             self._logger.emit(
                 timestamp=int(record.created * 1e9),
                 severity_number=_severity(record.levelno),
@@ -90,6 +113,12 @@ class LogHandler(logging.Handler):
             )
         except Exception:  # noqa: BLE001  # as every handler: a record's own arguments may raise
             self.handleError(record)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        return value
+    return mask_text((value if isinstance(value, str) else reprlib.repr(value))[:FIELD])[0]
 
 
 def _severity(level: int) -> SeverityNumber:
