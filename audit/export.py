@@ -19,11 +19,19 @@ def sentence(record: Record) -> str:
     """A record in one line for people."""
     target = record.target
     whom = str(target.get("name") or target.get("agent") or target.get("pid") or target.get("task") or "")
-    said = f"{record.who.name}: {record.what}{' ' + whom if whom else ''}: {record.phase}"
+    on = str(target.get("on") or "")  # of a governed agent: the activity, the recipient, the level
+    about = "".join(f" {part}" for part in (whom, on) if part)
+    said = f"{record.who.name}: {record.what}{about}: {record.phase}"
     why = f" ({record.reason})" if record.reason else ""
     outcome = record.outcome or {}
-    became = outcome.get("message") or outcome.get("what") or ""
+    became = outcome.get("message") or outcome.get("what") or changes(outcome.get("diff"))
     return f"{said}{why}{': ' + str(became) if became else ''}"
+
+
+def changes(diff: Any) -> str:
+    """`/balance 0 → 10` of a diff; empty of none."""
+    found = [one for one in diff if isinstance(one, dict)] if isinstance(diff, list) else []
+    return ", ".join(f"{one.get('path')} {one.get('old')} → {one.get('new')}" for one in found)
 
 
 def to_otlp(records: Iterable[Record]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from observe.audit.export import to_otlp
+from observe.audit.export import changes, to_otlp
 from observe.audit.faults import Kind
 from observe.audit.notes import BadNote, read_note
 from observe.audit.record import Record
@@ -100,7 +100,9 @@ def _rest(record: Record) -> Iterator[Piece]:
     yield whom(record), "text"
     if record.phase == "requested":
         yield record.reason, "dim"
-    became = str(outcome.get("message") or outcome.get("what") or "")
+    if record.target.get("on"):  # of a governed agent: the activity, the recipient, the level
+        yield str(record.target["on"]), "info"
+    became = str(outcome.get("message") or outcome.get("what") or changes(outcome.get("diff")))
     yield became, "dim" if record.phase == "completed" else PHASES.get(record.phase, ("", "text"))[1]
 
 

@@ -20,7 +20,7 @@ from observe.probe.describe_names import line
 from observe.runtime.agent import Agent
 from observe.runtime.errors import ActionRefused
 from observe.runtime.node import Node
-from observe.runtime.taps import Handled, Tap, tap
+from observe.runtime.taps import Handled, Tap, tap, untap
 from observe.tracing.masking import MASK, secrecy
 from observe.tracing.payload import MESSAGE, encode
 from observe.tracing.references import reference
@@ -61,6 +61,14 @@ class Fields(Tap):
             if type(agent) not in self._told:
                 self._told.add(type(agent))
                 logger.warning("changes of its audited fields are not on record: %s", refused)
+
+    def end(self) -> None:
+        """Follow nobody any more."""
+        for pid in list(self._known):
+            agent = self._node.agents.get(pid)
+            if agent is not None:
+                untap(agent, self)
+        self._known.clear()
 
     def ended(self, pid: int) -> None:
         """It is gone."""

@@ -25,6 +25,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
+from observe.probe import far_audited
 from observe.probe.askers import Askers, Tell
 from observe.probe.audited import Fields
 from observe.probe.concerns import Concerns
@@ -137,6 +138,7 @@ class Emitter(Instrument):
         self._reports: deque[Report] = deque()
         self._concerns = Concerns(node)
         self._fields = Fields(node, self._report)
+        far_audited.register(node, self._report)
         self._askers = Askers()
         self._risks = RiskTeller(node)
         self._dropped_facts = 0

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from observe.probe.codec import encode
 from observe.probe.dump_signal import StackDump, stacks_beside
+from observe.probe.far_audited import FarFields
 from observe.probe.far_doings import FarDoings
 from observe.probe.words import WORD_LOOP_NS, WORD_THREAD_NS, Words
 from observe.runtime.node import Node
@@ -61,6 +62,7 @@ class FarEmitter:
         self._words = Words.create(Path(words))
         self._stacks = StackDump(stacks_beside(words), node.scheduler.thread_id)
         self._doings = FarDoings(node)
+        self._fields = FarFields(node)
         self._untold: dict[int, None] = {}
         self._seq = 0
         self._next_tick = 0.0
@@ -75,6 +77,7 @@ class FarEmitter:
         """Stop."""
         self._timer.cancel()
         self._doings.end()
+        self._fields.end()
         self._inside.beat = None
         self._inside.progress.untold = None
         self._node.scheduler.detach_words()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from observe.audit.record import Record
 from observe.probe import Probe, connect
 from observe.probe.audited_records import MOST_A_SECOND, AuditedRecords
 from observe.probe.client import NodeClient
+from observe.probe.far_audited import MOST_A_SECOND as FAR_MOST
+from observe.probe.far_audited import FarFields
 from observe.probe.frames import AuditedFrame
 from observe.runtime import Agent, Node
 from tests.probe.live import eventually, private_runtime
@@ -114,3 +117,25 @@ def test_what_would_flood_the_log_is_counted_and_what_cannot_be_written_too() ->
 def test_one_name_is_no_list_of_names() -> None:
     with pytest.raises(TypeError, match="right: audited"):
         type("Wrong", (Agent,), {"audited": "balance", "handle": lambda self, message: None})
+
+
+async def test_of_changes_in_a_worker_so_many_a_second_are_told_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The link to the node's process is the agents' as well."""
+    now = 1.0
+    monkeypatch.setattr("observe.probe.far_audited.time.monotonic", lambda: now)
+    told: list[dict[str, Any]] = []
+    async with Node("bank") as node:
+        node.inside = SimpleNamespace(tell=lambda _function, facts: told.append(facts))  # type: ignore[attr-defined]  # a worker's
+        account = await node.spawn(Account)
+        fields = FarFields(node)  # type: ignore[arg-type]  # as above
+        for _ in range(FAR_MOST + 3):
+            await account.call(1)
+        assert len(told) == FAR_MOST
+        now = 2.0
+        await account.call(1)
+        assert (told[-1]["how"], len(told)) == ("3 changes before it left out", FAR_MOST + 1)
+        fields.end()
+        await account.call(1)
+        assert len(told) == FAR_MOST + 1

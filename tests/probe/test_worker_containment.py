@@ -194,6 +194,24 @@ async def test_all_that_a_monitored_one_does_is_on_record_and_nothing_after_it_i
 
 
 @shared
+async def test_changes_of_its_audited_fields_are_on_record(
+    bench: tuple[Node, NodeClient, Path, Where],
+) -> None:
+    node, _, audit, _ = bench
+    await guarded(bench, "i")
+    await node.ref("i").call("one")
+    await node.ref("i").call("one")
+
+    async def changes() -> list[Any]:
+        found = [one for one in read(audit)[0] if one.what == "state" and one.target["name"] == "i"]
+        return [(one.outcome or {})["diff"] for one in found]
+
+    first, second = await eventually(changes, lambda found: len(found) == 2)
+    assert first == [{"path": "/done", "old": "[]", "new": "['one']"}]
+    assert second == [{"path": "/done", "old": "['one']", "new": "['one', 'one']"}]
+
+
+@shared
 async def test_a_budget_that_is_spent_there_is_the_node_s_to_lower(
     bench: tuple[Node, NodeClient, Path, Where],
 ) -> None:

@@ -230,6 +230,7 @@ class Guarded(Agent):
     """Tries what it is told to, and keeps what it has done."""
 
     restricted_tools = ("tool:safe",)
+    audited = ("done",)
 
     async def init(self, tool: str = "") -> None:
         self.done: list[Any] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from observe.runtime import Node
 from observe.runtime import ref as ref_module
@@ -90,3 +92,23 @@ async def test_a_worker_without_tracing_passes_a_context_on(node: Node) -> None:
     assert headers_of(read) == headers
     assert carried_from(None) is None
     assert headers_of(lambda: None) is None
+
+
+async def test_whoever_is_monitored_there_is_traced_there_in_full_until_it_is_let_out(
+    node: Node, backend: Receiver
+) -> None:
+    """Whatever the sampler says, messages included, as at home."""
+    where: Where = node.where  # type: ignore[attr-defined]  # as above
+    sampler = ParentBased(TraceIdRatioBased(0.0))
+    with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05, sampler=sampler):
+        far = await node.spawn(Clerk, None, name="far", isolation=where)
+        containment = node.govern().containment
+        for level in ("none", "monitored", "none"):
+            change = containment.contain(node.control.find("far"), level)
+            await asyncio.gather(*change.asked)
+            assert await far.call(level) == ["far"]
+        await eventually(lambda: len(backend.spans) >= 3, 20.0)
+    assert sorted(span.name for span in backend.spans) == [
+        "execute_tool ask", "invoke_agent Clerk", "process Clerk",
+    ]  # fmt: skip
+    assert len({span.trace_id for span in backend.spans}) == 1
