@@ -23,6 +23,8 @@ class Condition:
     filter: str = ""
     cause: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    advice: str = ""
+    """In the place of the check's, where that would be wrong."""
     pids: frozenset[int] = frozenset()
     """The agents concerned, as far as they are followed: by which one finding is told to follow from another."""
     about: frozenset[str] = frozenset()

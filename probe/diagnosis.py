@@ -18,6 +18,7 @@ from observe.probe.checks_told import told_checks
 from observe.probe.checks_waiting import waiting_checks
 from observe.probe.checks_workers import worker_checks
 from observe.probe.condition import Check, Condition, agents
+from observe.probe.held_where import LET_RUN
 from observe.probe.holding import describe_holder, stack_lines
 from observe.probe.picture import Picture
 
@@ -84,7 +85,7 @@ def _held(picture: Picture, check: str, verb: str) -> Condition | None:
     text = describe_holder(held, verb)
     return Condition(
         text, pid=held.pid, filter=f"pid={held.pid}" if held.pid else "", evidence={"stack": stack_lines(held)},
-        pids=frozenset([held.pid]),
+        pids=frozenset([held.pid]), advice=LET_RUN.get(held.where, ""),
     )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from typing import Final
 WHERE: Final = {
     "python": "in Python code",
     "c": "in C code that keeps the interpreter lock",
-    "stopped": "which has stopped the process: a signal (SIGSTOP), or a debugger",
-    "starved": "which gives the process no processor: the machine or its share of it is used up",
+    "stopped": "which has stopped the process (a signal such as SIGSTOP, or a debugger)",
+    "starved": "which gives the process no processor (the machine, or its share of it, is used up)",
 }
 SYSTEM: Final = {where: f"the operating system, {WHERE[where]}" for where in ("stopped", "starved")}
 """No code of the service is to blame, and none has a stack worth looking at."""

@@ -34,6 +34,8 @@ def describe_holder(held: Held, verb: str = "") -> str:
     """Who, since when, where: `session-3 (pid 17) for 12.3 s, in Python code, at spin.py:12 in spin`; with a verb as a sentence,
     `session-3 (pid 17) holds the scheduler: for 12.3 s, ...`."""
     who = f"{held.name or held.class_name or 'an agent'} (pid {held.pid})" if held.pid else held.class_name
+    if verb and held.where in SYSTEM:
+        return f"{who} {verb} for {held.since_s:.1f} s: it {WHERE[held.where].removeprefix('which ')}"
     if verb:
         who += f" {verb}:"
     text = f"{who} for {held.since_s:.1f} s, {WHERE.get(held.where, held.where)}"

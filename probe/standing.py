@@ -95,7 +95,7 @@ class Standing:
         """The result of `findings`."""
         standing = [
             StandingFinding(
-                check=check.name, text=seen.condition.text, advice=check.advice, count=seen.condition.count,
+                check=check.name, text=seen.condition.text, advice=seen.condition.advice or check.advice, count=seen.condition.count,
                 since=seen.since, pid=seen.condition.pid, filter=seen.condition.filter, cause=self._cause(check.name, seen),
                 evidence=seen.condition.evidence,
             )

@@ -42,7 +42,8 @@ async def test_no_agent_is_blamed_for_a_process_that_was_stopped(monkeypatch: py
                 assert vitals.held.class_name == "the operating system"
                 found = await eventually(node.findings, lambda found: found.findings)
                 assert "the operating system holds the scheduler" in found.findings[0].text
-                assert "SIGSTOP" in found.findings[0].text
+                assert "has stopped the process" in found.findings[0].text
+                assert "kill -CONT" in found.findings[0].advice
             finally:
                 service.process.send_signal(signal.SIGCONT)
             await eventually(node.vitals, lambda found: found.state == "up")
