@@ -139,7 +139,7 @@ class Concerns:
         if count >= SAME_CALLS:
             said = line(f"{activity.name} {dict(activity.attributes)!r:.300}", 200)
             evidence = {"call": said, "times": count}
-            self._see("same_call", pid, count, f"{said} for the {count}th time", evidence)
+            self._see("same_call", pid, count, f"{said}, {count} times", evidence)
 
     def activity_ended(self, agent: Agent, activity: Activity, error: BaseException | None) -> None:
         """Count how long it took and what it used."""

@@ -276,7 +276,10 @@ class NodeWatch:
             if self._process is None:
                 self._process = psutil.Process(self.pid)
             with self._process.oneshot():
-                return int(self._process.memory_info().rss), self._process.cpu_percent(None) / 100
+                resident = int(self._process.memory_info().rss)
+                if not resident:
+                    return None  # it has just ended, and nobody has waited for it yet
+                return resident, self._process.cpu_percent(None) / 100
         except psutil.Error:
             return None
 

@@ -266,8 +266,10 @@ async def test_a_scheduler_that_is_free_again_says_so(service: LiveService) -> N
 async def test_a_killed_service_is_shown_dead_with_its_last_picture(service: LiveService) -> None:
     """What was it doing when it died? The probe is still there to tell."""
     async with attached() as node:
+        await eventually(node.vitals, lambda vitals: vitals.memory > 0)
         service.kill()
-        await eventually(node.vitals, lambda vitals: vitals.state == "dead")
+        vitals = await eventually(node.vitals, lambda vitals: vitals.state == "dead")
+        assert vitals.memory > 0
         assert (await node.agents()).total == AGENTS
         with pytest.raises(RemoteError) as caught:
             await node.kill("waiter-0")
