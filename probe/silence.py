@@ -12,11 +12,12 @@ import psutil
 
 Why = Literal["c", "stopped", "starved"]
 
-LOOKED_S: Final = 0.5
+LOOKED_S: Final = 1.0
 """For so long it must have been looked at before it is said to be starved."""
 
-STARVED: Final = 0.1
-"""A process that is ready to run and gets less than this share of a core is starved of processor."""
+STARVED: Final = 0.02
+"""A process that is ready to run and gets less than this share of a core is starved of processor. On a machine that is merely
+busy it gets more."""
 
 
 class Silence:

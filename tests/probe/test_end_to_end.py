@@ -35,6 +35,17 @@ def service(runtime: Path) -> Iterator[LiveService]:
         yield service
 
 
+@pytest.fixture(scope="module")
+def standing() -> Iterator[LiveService]:
+    """One for all tests that leave it as it was."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        private_runtime(patch) as path,
+        LiveService(path) as service,
+    ):
+        yield service
+
+
 @contextlib.asynccontextmanager
 async def attached(*, reconnect: bool = False) -> AsyncIterator[NodeClient]:
     async with connect("shop", timeout_s=10.0, reconnect=reconnect) as node:
@@ -71,11 +82,11 @@ async def held(node: NodeClient, where: str) -> Vitals:
 # -- looking -------------------------------------------------------------------------------------------------------------
 
 
-async def test_attach_and_see_every_agent(service: LiveService) -> None:
+async def test_attach_and_see_every_agent(standing: LiveService) -> None:
     """The first thing anybody does."""
     async with attached() as node:
-        assert node.info.pid == service.pid
-        assert node.info.incarnation == service.facts["incarnation"]
+        assert node.info.pid == standing.pid
+        assert node.info.incarnation == standing.facts["incarnation"]
         page = await node.agents(Query(sort="pid", descending=False))
         assert [row[page.columns.index("name")] for row in page.rows] == [
             "root", "waiters", "waiter-0", "waiter-1", "waiter-2", "nasty", "holder",
@@ -90,7 +101,7 @@ async def test_attach_and_see_every_agent(service: LiveService) -> None:
         assert (await node.vitals()).state == "up"
 
 
-async def test_inspect_state_that_cannot_be_encoded(service: LiveService) -> None:
+async def test_inspect_state_that_cannot_be_encoded(standing: LiveService) -> None:
     """Sockets, locks, cycles, a `__repr__` that raises or is ten megabytes long, secrets: real agents have all of it."""
     async with attached() as node:
         # A machine that is busy may spend the time that one look may take on the costly `__repr__`s alone.
@@ -111,7 +122,7 @@ async def test_inspect_state_that_cannot_be_encoded(service: LiveService) -> Non
         assert detail.supervisor is not None
         assert detail.supervisor.name == "root"
         assert detail.note == ""
-        assert service.do("call", "waiter-0", "count") == {"answer": 1}  # no harm done
+        assert standing.do("call", "waiter-0", "count") == {"answer": 1}  # no harm done
 
 
 async def test_the_stack_of_a_waiting_agent(service: LiveService) -> None:
@@ -400,7 +411,7 @@ async def test_two_nodes_with_one_name(service: LiveService, runtime: Path) -> N
         assert (await node.inspect("waiter-0")).state is not None
 
 
-async def test_a_table_keeps_its_order_and_window_while_agents_come_and_go(service: LiveService) -> None:
+async def test_a_table_keeps_its_order_and_window_while_agents_come_and_go(standing: LiveService) -> None:
     """A console shows a window; the node does the sorting."""
     async with attached() as node:
         watch = await node.watch_agents(Query(sort="name", descending=False, limit=2), interval_s=0.05)
@@ -415,16 +426,16 @@ async def test_a_table_keeps_its_order_and_window_while_agents_come_and_go(servi
         assert [line[1] for line in seen[-1].rows] == ["waiter-2", "waiter-1", "waiter-0"]
 
 
-def test_the_probe_costs_an_idle_service_little(service: LiveService) -> None:
+def test_the_probe_costs_an_idle_service_little(standing: LiveService) -> None:
     """Telemetry adapts: an idle service pays for beats only."""
     began = time.monotonic()
-    before = service.do("statistics")["cost_us"]
-    wait_until(lambda: service.do("statistics")["frames"] > 20)
-    spent = service.do("statistics")["cost_us"] - before
+    before = standing.do("statistics")["cost_us"]
+    wait_until(lambda: standing.do("statistics")["frames"] > 20)
+    spent = standing.do("statistics")["cost_us"] - before
     assert spent < 0.2e6 * (time.monotonic() - began) + 50_000
 
 
-async def test_what_observing_costs_is_told_with_its_budget(service: LiveService) -> None:
+async def test_what_observing_costs_is_told_with_its_budget(standing: LiveService) -> None:
     """Both halves: what telemetry takes from the scheduler, and what the probe takes beside it."""
     async with connect("shop", timeout_s=10.0) as node:
         vitals = await eventually(node.vitals, lambda vitals: vitals.probe_cpu > 0 and vitals.probe_cost > 0)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from observe.probe.cards import list_cards, read_card
@@ -22,6 +21,7 @@ from observe.probe.node_watch import LastWords
 from observe.probe.stacks import parse
 from observe.probe.words import WordsReading
 from tests.probe.fake_service import PATIENCE_S, FakeService, RawClient, eventually
+from tests.probe.live import is_gone
 
 ROOT = Path(__file__).parent.parent.parent
 SECOND = 1_000_000_000
@@ -66,9 +66,9 @@ class Doomed:
         self.client.close()
         with self.process:
             self.process.kill()
-        if psutil.pid_exists(self.probe_pid):
+        if not is_gone(self.probe_pid):
             os.kill(self.probe_pid, signal.SIGTERM)
-        eventually(lambda: not psutil.pid_exists(self.probe_pid), "the probe's end")
+        eventually(lambda: is_gone(self.probe_pid), "the probe's end")
 
 
 @pytest.fixture
@@ -113,13 +113,14 @@ def test_an_agent_stuck_in_c_code_is_named_with_its_stack(doom: Callable[..., Do
     assert held["stack"][-2]["source"].startswith("re.match(")
     assert node.client.ok("agents", {"limit": 0})["total"] == 4
     assert node.client.ok("tree")["children_total"] == 3
-    error = node.client.error("inspect", {"agent": 3})
+    inspect, stack = node.client.ask("inspect", {"agent": 3}), node.client.ask("stack", {"agent": "w2"})
+    kill = node.client.ask("kill", node.client.command(3))  # they wait for their time-outs together
+    error = node.client.reply(inspect)["error"]
     assert error["code"] == "scheduler_held"
     assert "w2 (pid 2) for " in error["message"]
     assert "interpreter lock" in error["message"]
-    stack = node.client.ok("stack", {"agent": "w2"})
-    assert functions(stack["frames"])[-2:] == ["stuck_in_c", "match"]
-    assert node.client.error("kill", node.client.command(3))["code"] == "scheduler_held"
+    assert functions(node.client.result(stack)["frames"])[-2:] == ["stuck_in_c", "match"]
+    assert node.client.reply(kill)["error"]["code"] == "scheduler_held"
 
 
 def test_an_agent_stuck_in_python_code_is_named_with_its_stack(doom: Callable[..., Doomed]) -> None:
@@ -307,7 +308,7 @@ def test_the_last_picture_goes_after_a_while(doom: Callable[..., Doomed]) -> Non
     """Nothing is left behind: no process, no card."""
     node = doom("wait", linger_s=0.2)
     node.kill()
-    eventually(lambda: not psutil.pid_exists(node.probe_pid), "the probe's end")
+    eventually(lambda: is_gone(node.probe_pid), "the probe's end")
     assert list_cards() == []
 
 
@@ -322,7 +323,7 @@ def test_a_probe_that_lingers_makes_way_for_the_next_node_of_its_name(
         successor.start()
         successor.shop(1)
         assert successor.synced_client().node["incarnation"] == successor.config["incarnation"]
-        eventually(lambda: not psutil.pid_exists(node.probe_pid), "the ghost's end")
+        eventually(lambda: is_gone(node.probe_pid), "the ghost's end")
         assert [card.incarnation for card in list_cards()] == [successor.config["incarnation"]]
 
 
