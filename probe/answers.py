@@ -31,6 +31,7 @@ from observe.probe.describe import detail_map, stack_map
 from observe.probe.describe_names import line
 from observe.probe.elsewhere import inspect_elsewhere
 from observe.probe.lookers import Lookers
+from observe.probe.mentioned import Mentioned
 from observe.probe.once import Once
 from observe.probe.words import Words
 from observe.runtime.errors import NodeDown, NoSuchAgent, NoSuchTask
@@ -38,7 +39,6 @@ from observe.runtime.logring import LogRing
 from observe.runtime.node import Node
 from observe.runtime.waits import waits_for_reply_of
 from observe.tracing.open_spans import destination_of
-from observe.tracing.references import mention
 
 TAKE_S: Final = 1.5
 """How long the scheduler may take to begin with an op. The probe itself waits 2 s."""
@@ -355,21 +355,16 @@ class Answers:
 
     def _ends(self, job: Job) -> tuple[Callable[[dict[str, Any]], None], Callable[[str, str, str], None]]:
         """Two ways in which an action can end."""
-        where = self._mention(job)
+        where = Mentioned(self._node, job.request)
 
         def tell(acted: dict[str, Any]) -> None:
             self._emitter.hurry()  # whoever looks now should see what was done
-            job.done(acted | where)
+            where.then(lambda trace: job.done(acted | trace))
 
         def fail(code: str, message: str, hint: str) -> None:
             job.done(Problem(code, line(message), hint))
 
         return tell, fail
-
-    def _mention(self, job: Job) -> dict[str, str]:
-        """Tell the agent's trace of the command, and the command's records of the trace."""
-        pid = job.request.get("pid")
-        return mention(self._node, job.request, pid) if type(pid) is int and pid else {}
 
     def _trace(self, job: Job) -> None:
         def fail(code: str, message: str, hint: str) -> None:
@@ -387,7 +382,7 @@ class Answers:
         began = time.monotonic()
         pid = _pid(job)
         agent = self._node.control.find(pid)
-        where = self._mention(job)
+        where = Mentioned(self._node, job.request)
         outcome = self._node.control.kill(pid, line(job.request.get("reason") or ""))
 
         def look() -> None:
@@ -401,10 +396,8 @@ class Answers:
                 what = f"{type(agent).__name__} {pid} was killed; its step took {took_s:.2f} s to unwind"
             reason = outcome.reason or "killed"
             self._emitter.hurry()  # whoever looks now should see it dead, and its successor
-            job.done(
-                {"done": ended, "what": line(what), "pid": pid, "reason": line(reason), "took_s": took_s}
-                | where
-            )
+            told = {"done": ended, "what": line(what), "pid": pid, "reason": line(reason), "took_s": took_s}
+            where.then(lambda trace: job.done(told | trace))
 
         look()
 

@@ -54,7 +54,7 @@ from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import Failure, Rung
 from observe.runtime.node import Node
 from observe.runtime.snapshot import spawn_facts
-from observe.tracing.references import refer
+from observe.tracing.references import far_reference, is_far, refer
 
 logger = logging.getLogger("observe.probe")
 
@@ -256,8 +256,13 @@ class Emitter(Instrument):
 
     def on_governed(self, event: Governed) -> None:
         kind, facts = governed_report(event)
-        # Usually the run to which it belongs begins right after, and before this is told.
-        refer(self._node, event.pid, lambda trace, span: facts.update(trace=trace, span=span))
+        if event.trace:
+            facts.update(trace=event.trace, span=event.span)
+        elif is_far(self._node, event.pid):
+            facts.update(far_reference(self._node, event.pid))
+        else:
+            # Usually the run to which it belongs begins right after, and before this is told.
+            refer(self._node, event.pid, lambda trace, span: facts.update(trace=trace, span=span))
         self._report((kind, facts))
         if event.what == "violation":
             self._concerns.deviated(event.pid, event.policy, event.reason, event.facts)

@@ -44,6 +44,7 @@ APPROVAL_S: Final = 300.0
 _APPROVAL: Final = re.compile(r"\((\d+)\)$")
 """At the end of what an approval is about: `tool:refund (12)`. Its records, asked and decided, belong together."""
 
+_process = ""
 _numbers: Final = itertools.count(1)
 """Of what was decided in this process."""
 
@@ -169,6 +170,9 @@ class Governed:
     """The `command_id` of its records in the audit log."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Of a violation: `expected`, `actual`, `state` and `sequence`."""
+    trace: str = ""
+    span: str = ""
+    """Where an agent of a worker process was in its trace, as that process knows; of others whoever records it looks itself."""
 
 
 class Judge(Protocol):
@@ -436,7 +440,13 @@ class Governing:
 def record_of(what: str, on: str) -> str:
     """The `command_id` of its records in the audit log."""
     asked = _APPROVAL.search(on) if what == "approval" else None
-    return f"approval-{asked[1]}" if asked else f"governed-{next(_numbers)}"
+    return f"approval-{asked[1]}" if asked else f"governed-{_process}{next(_numbers)}"
+
+
+def tell_apart(serial: int) -> None:
+    """In a worker process: its records are called otherwise than those of the others."""
+    global _process
+    _process = f"w{serial}-"
 
 
 def guard_send(target: Agent, message: Any) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.errors import NotSendable
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
-from observe.tracing import open_spans
+from observe.tracing import open_spans, references
 from observe.tracing.beside import beside
 from observe.tracing.far_accounts import Account, FarAccounts, leave
 from observe.tracing.far_spans import FarSpans, Teller
@@ -53,6 +53,7 @@ class FarTracing(Instrument):
         self._tracing.tail.on_keep = self._keep
         self._tracing.open_spans.far = self._spans
         _OF[self._node] = self
+        references.register_far(self._node, self._spans.of_agent)
         self._node.instruments.add(self)
         for process in self._processes():
             self.on_worker(process)
@@ -212,6 +213,7 @@ def begin(node: Node, options: dict[str, Any], last_word: str) -> None:
 
     end(node)
     made = _tracing[node] = setup(node, **options)
+    node.inside.refer = partial(references.refer, node)  # type: ignore[attr-defined]  # a worker's
     kept: list[int] = []
 
     def tell() -> None:
@@ -244,6 +246,7 @@ def _close(made: Tracing, descriptor: int) -> None:
 
 def end(node: Node) -> None:
     """In the worker: send what waits, beside the agents, and tell of that."""
+    node.inside.refer = None  # type: ignore[attr-defined]  # a worker's
     made = _tracing.pop(node, None)
     teller = _tellers.pop(node, None)
     if teller is not None:

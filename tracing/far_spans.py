@@ -29,6 +29,9 @@ End = tuple[int, int, int]
 BEAT_S: Final = 0.25
 AT_ONCE: Final = 100
 
+PID: Final = "observe.pid"
+"""Attribute of the span of an agent's run, as in `genai`, which is not loaded here."""
+
 
 class Teller:
     """In a worker: tells the node's process which spans are open. On the worker's loop."""
@@ -148,6 +151,14 @@ class FarSpans:
                     "page": page.name if page is not None else "",
                 }
         return chosen, ended, processes
+
+    def of_agent(self, pid: int) -> tuple[str, str] | None:
+        """Trace and span of what an agent does, if it has done that for half a second: only then is it told."""
+        for worker in self._workers.values():
+            for number, span in worker.open.items():
+                if span["attributes"].get(PID) == pid and number not in worker.ends:
+                    return span["trace"], f"{number:016x}"
+        return None
 
     def begin_anew(self) -> None:
         """Whoever was told has forgotten it."""

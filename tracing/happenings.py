@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime.containment import LEVELS, MONITORED, RANK
 from observe.runtime.instrument import Instrument
+from observe.tracing import references
 from observe.tracing.masking import mask_text
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Happenings(Instrument):
         self._node.instruments.remove(self)
 
     def on_governed(self, event: Governed) -> None:
+        if references.is_far(self._node, event.pid):
+            if event.what == "containment":
+                self._contain(event.pid, event.on)
+            return  # its spans are there, and so are their events
         if event.what == "containment":
             facts = {"observe.containment.level": event.on, "observe.containment.by": _text(event.policy)}
             if event.reason:

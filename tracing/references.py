@@ -6,6 +6,7 @@ A node that makes no spans costs one look-up; nothing is kept for it.
 from __future__ import annotations
 
 import weakref
+from asyncio import Future
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -29,6 +30,10 @@ class References(Protocol):
 
 
 _OF: Final[weakref.WeakKeyDictionary[Node, References]] = weakref.WeakKeyDictionary()
+
+_FAR: Final[weakref.WeakKeyDictionary[Node, Callable[[int], tuple[str, str] | None]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def register(node: Node, spans: References) -> None:
@@ -56,17 +61,46 @@ def reference(node: Node, pid: int) -> dict[str, str]:
     return {} if found is None else {"trace": found[0], "span": found[1]}
 
 
-def mention(node: Node, request: dict[str, Any], pid: int) -> dict[str, str]:
+def register_far(node: Node, of_agent: Callable[[int], tuple[str, str] | None]) -> None:
+    """What the node's process knows of spans in its workers: those that have been open for a while."""
+    _FAR[node] = of_agent
+
+
+def mention(node: Node, request: dict[str, Any], pid: int) -> dict[str, str] | Future[dict[str, str]]:
     """An operator's command reaches an agent: its span gets an event that names the command's records, by their `command_id`; what is
-    returned is for these records."""
-    spans, command = _OF.get(node), request.get("command")
-    if spans is None or not isinstance(command, str):
+    returned is for these records. Of an agent in a worker process that is what comes of asking there."""
+    command = request.get("command")
+    if node not in _OF or not isinstance(command, str):
+        return {}
+    agent = node.agents.get(pid)
+    if agent is not None and agent._o_away is not None:
+        return agent._o_away.ask(mention_here, command, str(request.get("op") or ""), pid)
+    return mention_here(node, command, str(request.get("op") or ""), pid)
+
+
+def mention_here(node: Node, command: str, op: str, pid: int) -> dict[str, str]:
+    """In the agent's own process."""
+    spans = _OF.get(node)
+    if spans is None:
         return {}
     who, _, number = command.partition(":")
     facts = {
         "observe.audit.command_id": number,
-        "observe.audit.action": str(request.get("op") or ""),
+        "observe.audit.action": op,
         "observe.audit.who": who,
     }
     spans.note(pid, "observe.command", facts, True)
     return reference(node, pid)
+
+
+def is_far(node: Node, pid: int) -> bool:
+    """Whether it is an agent of another process, which has its spans."""
+    agent = node.agents.get(pid)
+    return agent is not None and agent._o_away is not None
+
+
+def far_reference(node: Node, pid: int) -> dict[str, str]:
+    """Of an agent in a worker that does not answer: what is known here, which is what it does for long already."""
+    of_agent = _FAR.get(node)
+    found = of_agent(pid) if of_agent is not None else None
+    return {} if found is None else {"trace": found[0], "span": found[1]}

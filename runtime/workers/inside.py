@@ -12,6 +12,7 @@ import asyncio
 import socket
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from threading import get_ident
@@ -29,7 +30,7 @@ from observe.runtime.containment_far import Sieve
 from observe.runtime.errors import BudgetExceeded, InitFailed, MailboxFull, NotSendable
 from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
-from observe.runtime.governing import Governed
+from observe.runtime.governing import Governed, tell_apart
 from observe.runtime.instrument import Instrument
 from observe.runtime.mailbox import has_room
 from observe.runtime.workers.alarm import raise_alarm
@@ -46,6 +47,9 @@ from observe.runtime.workers.places import FarChild
 from observe.runtime.workers.progress import Progress, row_of
 from observe.runtime.workers.stubs import Reply, Stub, Target, new_stub
 from observe.runtime.workers.worker_node import WorkerLifecycle, WorkerNode
+
+Refer = Callable[[int, Callable[[str, str], None]], None]
+"""Takes a pid, and who wants to know the trace and the span."""
 
 
 class Inside(Instrument):
@@ -73,6 +77,11 @@ class Inside(Instrument):
         self.progress = Progress(self)
         self._crash: Crash | None = None
         self._sieve = Sieve()
+        self.refer: Refer | None = None
+        """Where an agent is in its trace, or will be in a moment; None where nothing is traced."""
+        self._governed: list[tuple[Governed, list[str]]] = []
+        """Decided in this turn of the loop, for agents whose trace begins only now."""
+        tell_apart(self.serial)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._over: Future[None] = loop.create_future()
 
@@ -365,8 +374,28 @@ class Inside(Instrument):
         if event.what == "containment" and self.progress.knows(event.pid):
             return  # the node's process has ordered it, or is being told
         told = self._sieve.take(event)
-        if told is not None:
-            self.link.send(("governed", pack(told, "what was decided about an agent")))
+        if told is None:
+            return
+        where: list[str] = []
+        if self.refer is not None:
+            self.refer(event.pid, lambda trace, span: where.extend((trace, span)))
+            if self._governed or not where:
+                # Usually the run to which it belongs begins right after.
+                if not self._governed:
+                    self.loop.call_soon(self._tell_governed)
+                self._governed.append((told, where))
+                return
+        self._send_governed(told, where)
+
+    def _tell_governed(self) -> None:
+        waiting, self._governed = self._governed, []
+        for told, where in waiting:
+            self._send_governed(told, where)
+
+    def _send_governed(self, told: Governed, where: list[str]) -> None:
+        if where:
+            told = replace(told, trace=where[0], span=where[1])
+        self.link.send(("governed", pack(told, "what was decided about an agent")))
 
     def on_finding(self, finding: Finding) -> None:
         if not raise_alarm(self._alarm, finding):

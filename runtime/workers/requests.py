@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.runtime import bonds
@@ -14,7 +13,6 @@ from observe.runtime.calls import Call, envelope
 from observe.runtime.carrying import carried_from
 from observe.runtime.errors import BudgetExceeded, MailboxFull, NoSuchAgent, NotSendable
 from observe.runtime.exits import NOPROC
-from observe.runtime.governing import record_of
 from observe.runtime.workers.gone import gone
 from observe.runtime.workers.lodgers import lodged
 from observe.runtime.workers.packing import Packed, pack, pack_error, unpack, unpack_error, unpack_reason
@@ -250,7 +248,6 @@ def finding(process: WorkerProcess, data: bytes) -> None:
 def governed(process: WorkerProcess, data: bytes) -> None:
     """Something was decided about an agent there, or one that is monitored does something."""
     event: Governed = unpack(data, process.node)
-    event = replace(event, record=record_of(event.what, event.on))  # numbers of this process
     for hook in process.node.instruments.on_governed:
         hook(event)
 

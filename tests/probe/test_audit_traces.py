@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from observe.runtime import Agent, Node
 from observe.runtime.errors import Denied
 from observe.runtime.governing import ALLOW, Attempt, Decision, deny
 from observe.tracing import setup
+from observe.tracing.far import _OF
 from tests.probe.live import eventually, private_runtime, until
 from tests.tracing.receiver import Receiver, attributes
 
@@ -41,6 +43,15 @@ class Clerk(Agent):
                 self.paid += 1
                 if message == "wait":
                     await asyncio.sleep(60)
+
+
+class Holder(Agent):
+    """Waits long enough for its span to be told of, then lets nobody else run."""
+
+    async def handle(self, message: Any) -> None:
+        async with self.activity("tool:hold"):
+            await asyncio.sleep(1.0)
+            time.sleep(60)  # noqa: ASYNC251  # it holds its worker: that is the point
 
 
 class Refunds:
@@ -108,6 +119,57 @@ async def test_records_name_the_trace_and_its_spans_name_the_records(tmp_path: P
             (what, phase) for what in ("send", "kill") for phase in ("requested", "completed")
         ]
         assert all(one.trace in ("", sent.trace) for one in records)
+
+
+async def test_so_it_is_with_agents_in_worker_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their spans are made and exported there. One that holds its worker answers nobody; its trace is known all the same."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # a worker imports its agents as we do
+    audit = tmp_path / "audit"
+
+    def found(what: str, name: str) -> list[Record]:
+        records = read(audit)[0] if audit.exists() else []
+        return [
+            one for one in records
+            if (one.what, one.phase, one.target.get("name")) == (what, "completed", name)
+        ]  # fmt: skip
+
+    with Receiver() as backend:
+        async with Node("shop", workers=1) as node, Probe(node, audit=audit):
+            with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05):
+                await node.spawn(Clerk, name="far", isolation="worker")
+                await node.spawn(Holder, name="holder", isolation="process")
+                async with connect("shop", timeout_s=20.0) as client:
+                    await eventually(client.agents, lambda page: page.matched > 2)
+                    await client.contain("far", "monitored")
+                    node.ref("far").cast("wait")
+                    await until(lambda: found("governed_begin", "far"))
+                    acted = await client.send("far", "pay", reason="looks odd")
+                    await client.kill("far", "ends it")
+                    node.ref("holder").cast("hold")
+                    await until(lambda: any(_holds(span) for span in _told(node)))
+                    await client.kill("holder", "holds its worker")
+                    await until(lambda: found("kill", "far") and found("kill", "holder"))
+        [begun], [sent], [killed] = found("governed_begin", "far"), found("send", "far"), found("kill", "far")
+        assert begun.trace == sent.trace == killed.trace == acted.trace != ""
+        events = events_of(backend)
+        for record in (sent, killed):
+            assert events[("observe.command", record.command_id)] == record.trace
+        [held] = found("kill", "holder")
+        spans = {(span.trace_id.hex(), span.span_id.hex()) for span in backend.spans}
+        for one in (begun, sent, killed, held):
+            assert one.outcome is not None
+            assert (one.trace, one.outcome["span"]) in spans
+
+
+def _told(node: Node) -> list[dict[str, Any]]:
+    """The spans that workers have told of."""
+    return [span for worker in _OF[node]._spans._workers.values() for span in worker.open.values()]
+
+
+def _holds(span: dict[str, Any]) -> bool:
+    return bool(span["name"] == "invoke_agent Holder")
 
 
 def _waits(node: Node) -> bool:
