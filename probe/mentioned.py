@@ -9,9 +9,10 @@ from typing import Any, Final
 from observe.runtime.node import Node
 from observe.tracing.references import far_reference, mention
 
-WAIT_S: Final = 0.2
-"""How long the answer to a command waits for a worker to say where its agent was. One that is held says nothing: then it counts what
-it has told of before."""
+WAIT_S: Final = 0.5
+KNOWN_WAIT_S: Final = 0.2
+"""How long the answer to a command waits for a worker to say where its agent was; the shorter time where it has told of that before.
+One that is held says nothing: then that counts."""
 
 
 class Mentioned:
@@ -42,7 +43,7 @@ class Mentioned:
                 waiting.pop()(self._trace)
 
         self._asked.add_done_callback(once)
-        self._node.loop.call_later(WAIT_S, once)
+        self._node.loop.call_later(KNOWN_WAIT_S if self._trace else WAIT_S, once)
 
     def _answered(self, asked: Future[dict[str, str]]) -> None:
         if not asked.cancelled() and asked.exception() is None:

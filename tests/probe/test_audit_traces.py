@@ -144,11 +144,11 @@ async def test_so_it_is_with_agents_in_worker_processes(
                     await eventually(client.agents, lambda page: page.matched > 2)
                     await client.contain("far", "monitored")
                     node.ref("far").cast("wait")
-                    await until(lambda: found("governed_begin", "far"))
+                    await until(lambda: found("governed_begin", "far") and _is_told(node, "Clerk"))
                     acted = await client.send("far", "pay", reason="looks odd")
                     await client.kill("far", "ends it")
                     node.ref("holder").cast("hold")
-                    await until(lambda: any(_holds(span) for span in _told(node)))
+                    await until(lambda: _is_told(node, "Holder"))
                     await client.kill("holder", "holds its worker")
                     await until(lambda: found("kill", "far") and found("kill", "holder"))
         [begun], [sent], [killed] = found("governed_begin", "far"), found("send", "far"), found("kill", "far")
@@ -163,13 +163,12 @@ async def test_so_it_is_with_agents_in_worker_processes(
             assert (one.trace, one.outcome["span"]) in spans
 
 
-def _told(node: Node) -> list[dict[str, Any]]:
-    """The spans that workers have told of."""
-    return [span for worker in _OF[node]._spans._workers.values() for span in worker.open.values()]
-
-
-def _holds(span: dict[str, Any]) -> bool:
-    return bool(span["name"] == "invoke_agent Holder")
+def _is_told(node: Node, class_name: str) -> bool:
+    """Whether a worker has told that an agent of this class has an open span: however busy it is, that is known from then on."""
+    workers = _OF[node]._spans._workers.values()
+    return any(
+        span["name"] == f"invoke_agent {class_name}" for worker in workers for span in worker.open.values()
+    )
 
 
 def _waits(node: Node) -> bool:
