@@ -146,16 +146,17 @@ async def test_so_it_is_with_agents_in_worker_processes(
                     node.ref("far").cast("wait")
                     await until(lambda: found("governed_begin", "far") and _is_told(node, "Clerk"))
                     acted = await client.send("far", "pay", reason="looks odd")
+                    await until(lambda: found("send", "far"))
                     await client.kill("far", "ends it")
                     node.ref("holder").cast("hold")
                     await until(lambda: _is_told(node, "Holder"))
                     await client.kill("holder", "holds its worker")
                     await until(lambda: found("kill", "far") and found("kill", "holder"))
-        [begun], [sent], [killed] = found("governed_begin", "far"), found("send", "far"), found("kill", "far")
+                    [sent] = found("send", "far")
+                    name = ("observe.command", sent.command_id)
+                    await until(lambda: events_of(backend).get(name) == sent.trace)
+        [begun], [killed] = found("governed_begin", "far"), found("kill", "far")
         assert begun.trace == sent.trace == killed.trace == acted.trace != ""
-        events = events_of(backend)
-        for record in (sent, killed):
-            assert events[("observe.command", record.command_id)] == record.trace
         [held] = found("kill", "holder")
         spans = {(span.trace_id.hex(), span.span_id.hex()) for span in backend.spans}
         for one in (begun, sent, killed, held):
