@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from observe.runtime.node import Node
 
 MOST_A_SECOND: Final = 500
-"""Of what the agents of one worker do while they are monitored: as many as the audit log takes of all of them. What is denied or
-changes is told without a limit."""
+"""Of what the agents of one worker do while they are monitored, and may do by a policy's name: as many as the audit log takes of all of
+them. What is denied, deviates or changes is told without a limit."""
 
 
 def send_fences(agent: Agent, fences: tuple[Fence, ...]) -> Future[int]:
@@ -84,7 +84,7 @@ class Sieve:
 
     def take(self, event: Governed) -> Governed | None:
         """The event as it is to be told, or None. The next one that is told says how many were left out before it."""
-        if not (event.verdict or event.what == "containment"):
+        if event.verdict not in ("deny", "approve") and event.what not in ("containment", "violation"):
             second = int(time.monotonic())
             if second != self._second:
                 self._second, self._count = second, 0

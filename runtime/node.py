@@ -230,8 +230,6 @@ class Node:
         except BaseException:
             await self._close()
             raise
-        if self._worker_count:
-            logger.warning("agents in worker processes of %s are not under its policies", self.name)
 
     async def _open(self) -> None:
         """Everything that is there before the first agent."""

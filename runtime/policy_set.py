@@ -25,6 +25,7 @@ from observe.runtime.clock import wall_s
 from observe.runtime.conformance import Machine
 from observe.runtime.errors import PoliciesRefused, PolicyFault
 from observe.runtime.policies import OnFinding, Policies, Rule
+from observe.runtime.policies_far import FarPolicies
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -99,6 +100,7 @@ class NodePolicies:
         """Why the file as it stands is not what holds; None when it is."""
         self.contained: Counter[str] = Counter()
         """By policy: how many agents were contained because of a finding."""
+        self._far = FarPolicies(node)
         self._told = ""
         self._stamp: tuple[int, ...] = ()
         self._seen: tuple[int, ...] = ()
@@ -206,6 +208,7 @@ class NodePolicies:
             judge.hits.update({name: count for name, count in old.hits.items() if name in judge.names})
             judge.denied.update({name: count for name, count in old.denied.items() if name in judge.names})
         governing.set_policies(judge, policies.machines)
+        self._far.take(policies.rules, policies.machines)
         why = f"{policies.size}, version {policies.version}" + (
             f" in the place of {before}" if before else ""
         )

@@ -248,6 +248,10 @@ def finding(process: WorkerProcess, data: bytes) -> None:
 def governed(process: WorkerProcess, data: bytes) -> None:
     """Something was decided about an agent there, or one that is monitored does something."""
     event: Governed = unpack(data, process.node)
+    if event.policy and event.what != "containment":
+        from observe.runtime.policies_far import count_far  # policies: not for a node without
+
+        count_far(process.node, event)
     for hook in process.node.instruments.on_governed:
         hook(event)
 

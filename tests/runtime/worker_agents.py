@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any
 
-from observe.runtime import ActivityCancelled, Agent, Ref, supervised_map
+from observe.runtime import ActivityCancelled, Agent, Denied, Ref, supervised_map
 
 
 class Odd(Agent):
@@ -244,6 +244,11 @@ class Guarded(Agent):
             case ("tool", name):
                 async with self.activity(name):
                     self.done.append(name)
+            case ("try", further):
+                try:
+                    return await self.handle(further)
+                except Denied as error:
+                    return str(error)
             case ("long", name):
                 async with self.activity(name):
                     await asyncio.sleep(60)

@@ -1,0 +1,103 @@
+"""The node's policies in its worker processes: the same rules and machines, also for those that start later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from observe.audit.log import read
+from observe.probe import Probe, connect
+from observe.probe.client import NodeClient
+from observe.probe.wire import Query
+from observe.runtime import ChildSpec, Node
+from observe.runtime.conformance import Machine
+from observe.runtime.policies import Rule
+from tests.probe.live import eventually, private_runtime
+from tests.runtime.worker_agents import Guarded
+
+ROOT = Path(__file__).parents[2]
+
+RULES: list[Rule | Machine] = [
+    Rule("no pay", "deny", "tool:pay", agents=("Guarded",), reason="not by a machine"),
+    Rule("looks", "allow", "tool:look"),
+    Rule("asks", "approve", "tool:ask"),
+    Rule("traps", "contain", "tool:trap", level="isolated"),
+    Rule("letters", "deny", "vault", kind="send"),
+    Machine.at_most("once", 1, "begin tool:once", effect="deny"),
+]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[tuple[Node, NodeClient, Path]]:
+    audit = tmp_path / "audit"
+    with pytest.MonkeyPatch.context() as patch, private_runtime(patch):
+        patch.syspath_prepend(str(ROOT))
+        async with (
+            Node("ruled", workers=1, policies=RULES, intensity=100) as node,
+            Probe(node, placement="thread", tick_s=0.05, audit=audit),
+            connect("ruled", timeout_s=20.0) as client,
+        ):
+            for name, where in (("shared", "worker"), ("own", "process")):
+                await node.supervisor.start_child(ChildSpec(Guarded, name=name, isolation=where))  # type: ignore[arg-type]  # both are
+            await eventually(
+                lambda: client.agents(Query(filter="class=Guarded")), lambda page: page.matched == 2
+            )
+            yield node, client, audit
+
+
+async def test_rules_and_machines_hold_there_and_count_here(bench: tuple[Node, NodeClient, Path]) -> None:
+    node, client, audit = bench
+    for name in ("shared", "own"):
+
+        async def tried(*what: str, name: str = name) -> Any:
+            return await node.ref(name).call(("try", what), timeout=30)
+
+        assert "not by a machine" in await tried("tool", "tool:pay")
+        assert await tried("tool", "tool:look") == ["tool:look"]
+        assert "a message to vault" in await tried("cast", "vault")
+        assert "nobody can be asked" in await tried("tool", "tool:ask")
+        assert await tried("tool", "tool:once") == ["tool:look", "tool:once"]
+        assert "once" in await tried("tool", "tool:once")
+        assert "it is isolated" in await tried("tool", "tool:trap")
+
+    async def counts() -> Any:
+        held = await client.policies()
+        rules = {one.policy: (one.fitted, one.denied) for one in held.rules}
+        return rules, [one.violations for one in held.machines]
+
+    rules, _ = await eventually(counts, lambda found: found[1] == [2])
+    assert (rules["no pay"], rules["looks"], rules["letters"]) == ((2, 2), (2, 0), (2, 2))
+    governing = node.govern()
+    for name in ("shared", "own"):
+        await eventually(
+            lambda name=name: asyncio.sleep(0, governing.containment.level_of(node.control.find(name))),  # type: ignore[misc]
+            lambda found: found == "isolated",
+        )
+
+    async def denied() -> set[Any]:
+        found = [one for one in read(audit)[0] if one.what == "governed_activity" and one.phase == "denied"]
+        return {one.target["on"] for one in found}
+
+    await eventually(denied, {"tool:pay", "tool:ask", "tool:once", "tool:trap"}.__le__)
+
+
+async def test_other_rules_hold_there_too_and_what_they_deny_is_cancelled(
+    bench: tuple[Node, NodeClient, Path],
+) -> None:
+    node, _, _ = bench
+    waiting = asyncio.ensure_future(node.ref("shared").call(("try", ("long", "tool:look")), timeout=60))
+    await eventually(lambda: bench[1].inspect("shared"), lambda found: bool(found.activities))
+    assert node.policies is not None
+    node.policies.replace([Rule("none", "deny", "tool:*", reason="enough")])
+    assert "enough" in await waiting
+    assert "enough" in await node.ref("own").call(("try", ("tool", "tool:look")))
+    await node.supervisor.start_child(ChildSpec(Guarded, name="late", isolation="process"))
+    assert "enough" in await node.ref("late").call(("try", ("tool", "tool:look")))
+    node.policies.replace([])
+    await eventually(
+        lambda: node.ref("late").call(("try", ("tool", "tool:look"))), lambda found: found == ["tool:look"]
+    )
