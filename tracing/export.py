@@ -36,7 +36,7 @@ from observe.tracing.exporters import SIGNALS, Protocol, exporters
 from observe.tracing.far import FarTracing
 from observe.tracing.far_accounts import account, together
 from observe.tracing.happenings import Happenings
-from observe.tracing.logs import here
+from observe.tracing.logs import LogHandler, handle, here
 from observe.tracing.message_spans import MessageRule, MessageSpans
 from observe.tracing.open_spans import OpenSpans
 from observe.tracing.outbox import BATCH, DELAY_S, QUEUED, Account, Outbox
@@ -101,6 +101,7 @@ class Tracing:
         self._by_risk = by_risk
         self._risky: list[ByRisk] = []
         self._far: list[FarTracing] = []
+        self._handlers: list[LogHandler] = []
         self.options: dict[str, Any] = {}
         """How `setup` was called, for the worker processes of its node."""
         self._is_down = False
@@ -125,6 +126,8 @@ class Tracing:
             self._risky.append(risky)
             risky.start()
         set_reader(here)
+        if not self._handlers:
+            self._handlers = handle(self.options.get("logs", ()), self)
         self._spans.outbox.ready()
         self._logs.outbox.ready()
         if not node.is_worker:
@@ -142,6 +145,9 @@ class Tracing:
         self._risky.clear()
 
     def _unplug(self) -> None:
+        for handler in self._handlers:
+            handler.leave()
+        self._handlers = []
         for risky in self._risky:
             risky.stop()
         for happenings in self._happenings:
@@ -246,6 +252,7 @@ def setup(
     batch: int | None = None,
     delay_s: float | None = None,
     timeout_s: float | None = None,
+    logs: Sequence[str] = (),
 ) -> Tracing:
     """Export traces, metrics and logs by OTLP, and make spans of what `node`'s agents do.
 
@@ -269,6 +276,8 @@ def setup(
         set_global: let other instrumentations of this process use the same providers, so that their spans nest.
         queued, batch, delay_s, timeout_s: bounds of the outbox and of one request; otherwise OTEL_BSP_MAX_QUEUE_SIZE,
             OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY and OTEL_EXPORTER_OTLP_TIMEOUT.
+        logs: names of loggers whose records go to the backend (`LogHandler`), with those below them, "" for all; also in worker
+            processes.
 
     Raises:
         BadSetting: an argument or a variable makes no sense.
@@ -321,6 +330,7 @@ def setup(
         "content": content,
         "set_global": set_global,
         "timeout_s": timeout_s,
+        "logs": list(logs),
         **sizes,
     }
     configure(casts=casts, timers=timers, carries_all=tracing.tail.rule is not None)

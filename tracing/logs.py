@@ -1,6 +1,7 @@
 """Log records that say which agent wrote them, in which trace; and out over OTLP.
 
-logging.getLogger().addHandler(LogHandler(tracing))     to the backend
+setup(node, logs=["shop"])                              to the backend, also from worker processes
+logging.getLogger().addHandler(LogHandler(tracing))     the same of this process alone
 handler.addFilter(AgentFilter())                        %(agent)s %(pid)s %(trace_id)s %(span_id)s for any format
 structlog.configure(processors=[..., add_agent, ...])   the same for structlog
 """
@@ -11,7 +12,7 @@ import itertools
 import logging
 import reprlib
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
@@ -88,6 +89,7 @@ class LogHandler(logging.Handler):
     def __init__(self, tracing: Tracing, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self._logger = tracing.logger_provider.get_logger("observe.logs")
+        self._loggers: list[logging.Logger] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.startswith(_OURS):
@@ -113,6 +115,27 @@ class LogHandler(logging.Handler):
             )
         except Exception:  # noqa: BLE001  # as every handler: a record's own arguments may raise
             self.handleError(record)
+
+    def join(self, logger: logging.Logger) -> None:
+        """Take this logger's records."""
+        logger.addHandler(self)
+        self._loggers.append(logger)
+
+    def leave(self) -> None:
+        """Take no more records of those that were joined."""
+        for logger in self._loggers:
+            logger.removeHandler(self)
+        self._loggers.clear()
+
+
+def handle(names: Iterable[str], tracing: Tracing) -> list[LogHandler]:
+    """Have records of these loggers sent; "" is the root."""
+    handlers = []
+    for name in names:
+        handler = LogHandler(tracing)
+        handler.join(logging.getLogger(name))
+        handlers.append(handler)
+    return handlers
 
 
 def _plain(value: Any) -> Any:

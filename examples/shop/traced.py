@@ -6,7 +6,6 @@ OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 observe demo
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,14 +27,9 @@ async def traced(node: Node) -> AsyncIterator[None]:
         return
     # Not above: OpenTelemetry takes a third of a second to load, and most demos do without.
     from observe.tracing import setup
-    from observe.tracing.logs import LogHandler
 
-    tracing = setup(node)
-    handler = LogHandler(tracing, logging.INFO)
-    shop = logging.getLogger("observe.examples.shop")
-    shop.addHandler(handler)
+    tracing = setup(node, logs=["observe.examples.shop"])
     try:
         yield
     finally:
-        shop.removeHandler(handler)
         await asyncio.to_thread(tracing.shutdown)  # which may wait for the backend, for 3 s

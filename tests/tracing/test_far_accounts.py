@@ -14,7 +14,7 @@ from observe.runtime import Node
 from observe.runtime.testing import eventually
 from observe.tracing import Tracing, setup
 from observe.tracing.open_spans import account_of
-from tests.tracing.receiver import Receiver
+from tests.tracing.receiver import Receiver, attributes
 from tests.tracing.traced_agents import Baker, Clerk, Sleeper
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,9 @@ async def test_it_closes_over_all_processes_when_the_backend_refuses_for_a_while
     assert ours.is_closed
     assert len(backend.spans) == ours.exported + theirs["exported"]
     assert set(ours.dropped) | set(theirs["dropped"]) == {"export_failed"}
+    # A worker that ends in order ends and sends what is open itself, and the node does not do it once more.
+    assert attributes(backend.span("execute_tool sleep"))["error.type"] == "shutdown"
+    assert not any(one.name == "observe.worker_death" for span in backend.spans for one in span.events)
 
 
 async def test_what_a_worker_that_is_killed_had_not_sent_is_dropped_by_that_reason() -> None:

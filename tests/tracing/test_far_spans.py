@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -58,26 +57,6 @@ async def test_spans_of_a_worker_that_is_killed_are_ended_by_the_node(
         assert attributes(event)["observe.signal"] == signal.SIGKILL
     assert {one["service.name"] for one in backend.resources} == {"far"}
     assert pid != os.getpid()
-
-
-async def test_a_worker_that_ends_in_order_has_sent_all_itself(
-    backend: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    async with Node("far@localhost", workers=1) as node:
-        with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05) as tracing:
-            sleeper = await node.spawn(Sleeper, name="sleeper", isolation="worker")
-            sleeper.cast("sleep")
-            far = tracing.open_spans.far
-            assert far is not None
-            await eventually(lambda: sum(len(one.open) for one in far._workers.values()) == 2, 30.0)
-            sleeper.exit("shutdown")
-            await sleeper.wait_exit()
-            await eventually(lambda: len(backend.spans) == 2, 30.0)
-            await eventually(lambda: sum(len(one.open) for one in far._workers.values()) == 0, 30.0)
-            await asyncio.sleep(0)
-        await node.stop()
-    assert len(backend.spans) == 2
 
 
 def test_what_was_told_is_told_again_and_ends_are_never_lost() -> None:

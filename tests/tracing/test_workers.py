@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from observe.runtime import ref as ref_module
 from observe.runtime.carrying import Headers, carried_from, headers_of
 from observe.runtime.testing import eventually
 from observe.tracing import setup
-from tests.tracing.receiver import Receiver
+from tests.tracing.receiver import Receiver, attributes
 from tests.tracing.traced_agents import Baker, Clerk
 
 ROOT = Path(__file__).parents[2]
@@ -44,15 +45,21 @@ async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
 async def test_one_trace_goes_through_all_processes(node: Node, backend: Receiver) -> None:
     """From the node's process into a worker, to another agent there or back, and each exports its part."""
     where: Where = node.where  # type: ignore[attr-defined]  # set by the fixture
-    with setup(node, endpoint=backend.url, set_global=False, delay_s=0.05, service_name="shop"):
-        baker = await node.spawn(Baker, name="baker", isolation="none")
+    with setup(
+        node, endpoint=backend.url, set_global=False, delay_s=0.05, service_name="shop", logs=["bakery"]
+    ):
+        baker = await node.spawn(Baker, name="baker", isolation=where)
         far = await node.spawn(Clerk, baker, name="far", isolation=where)
         near = await node.spawn(Clerk, far, name="near", isolation="none")
         assert await near.call("order") == ["near", "far", "baker"]
-        await eventually(lambda: len(backend.spans) >= 6, 20.0)
+        await eventually(lambda: len(backend.spans) >= 6 and backend.logs, 20.0)
+    assert not logging.getLogger("bakery").handlers
     spans = {span.span_id: span for span in backend.spans}
     assert len({span.trace_id for span in spans.values()}) == 1
     (bake,) = [span for span in spans.values() if span.name == "execute_tool bake"]
+    (record,) = backend.logs  # the worker's
+    assert (record.body.string_value, record.span_id) == ("baked", bake.span_id)
+    assert attributes(record)["gen_ai.agent.id"] == "baker"
     above = [bake]
     while above[-1].parent_span_id:
         above.append(spans[above[-1].parent_span_id])

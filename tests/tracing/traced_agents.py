@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -25,6 +26,7 @@ class Clerk(Agent):
 class Baker(Agent):
     def handle(self, message: Any) -> list[str]:
         with self.activity("tool:bake"):
+            logging.getLogger("bakery").warning("baked")
             return ["baker"]
 
 
