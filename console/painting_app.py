@@ -1,4 +1,4 @@
-"""What our apps share: how they paint. In a theme of ours, at once, in few bytes, and without Unicode where that is wanted."""
+"""What our apps share: how they take keys, and how they paint. In a theme of ours, at once, in few bytes, and without Unicode where that is wanted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate
-from textual.app import App
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from observe.console.keys_in_turn import KeysInTurn
 from observe.console.narrow import NarrowUpdate
 from observe.console.plain import AsciiFilter, wanted
 from observe.console.prompt_screen import PromptScreen
@@ -19,7 +19,7 @@ from observe.console.thrift import saving
 from observe.console.tones import THEMES, theme_for
 
 
-class PaintingApp(App[None]):
+class PaintingApp(KeysInTurn):
     """See the module's docstring."""
 
     def __init__(self) -> None:

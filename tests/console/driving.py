@@ -67,8 +67,12 @@ class Driver:
         """Wait for a condition, at most some seconds, while the app works."""
         try:
             async with asyncio.timeout(10):
-                while not condition():  # noqa: ASYNC110  what is waited for has no event
-                    await asyncio.sleep(0.005)
+                pause_s = 0.005
+                while not condition():
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(
+                        0.04, 1.5 * pause_s
+                    )  # to look takes longer than that, and the app waits meanwhile
         except TimeoutError:
             raise AssertionError("this did not come to pass:\n" + "\n".join(self.screen())) from None
         await self.settle()
@@ -79,7 +83,9 @@ class Driver:
             name = _character_to_key(key) if len(key) == 1 else key
             character = key if len(key) == 1 else " " if key == "space" else None
             self.app.post_message(events.Key(name, character))
-            await self.settle()
+        await self.pilot._wait_for_screen()
+        while self.app.has_keys:  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.002)
         await self.settle()
 
     async def settle(self) -> None:
