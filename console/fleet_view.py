@@ -15,13 +15,13 @@ from observe.console.format import (
     clip,
     count,
     duration,
+    memory,
     one_line,
     pad,
     percent,
     plural,
     rate,
     short_count,
-    size,
 )
 from observe.console.keys import ROLES
 from observe.console.lines import Line
@@ -74,7 +74,7 @@ SIGNS: Final = (
     Sign("crash/m", 7, lambda one: count(one.crashes_min), lambda one: "bad" if one.crashes_min else "faint"),
     Sign("lag", 6, lambda one: duration(one.lag_s), lambda one: "bad" if one.lag_s >= 0.1 else "text"),
     Sign("busy", 5, lambda one: percent(one.use), lambda one: "warn" if one.use >= 0.95 else "text"),
-    Sign("memory", 6, lambda one: size(one.memory), _plain),
+    Sign("memory", 6, lambda one: memory(one.memory), _plain),
     Sign(
         "cost", 5, lambda one: percent(one.probe_cost), lambda one: "warn" if one.probe_cost > 0.02 else "dim"
     ),
@@ -220,7 +220,7 @@ def totals_pieces(view: FleetView) -> list[list[Piece]]:
         (f"{plural(totals.crashes_min, 'crash', 'crashes')}/min  ", "bad" if totals.crashes_min else "text"),
         (f"{plural(totals.findings, 'finding')}  ", "warn" if totals.findings else "text"),
         (f"lag up to {duration(totals.lag_s)}  ", "bad" if totals.lag_s >= 0.1 else "text"),
-        (f"{size(totals.memory)}  ", "text"),
+        (f"{memory(totals.memory)}  ", "text"),
         (
             f"observing costs up to {percent(totals.probe_cost)} ",
             "warn" if totals.probe_cost > 0.02 else "dim",

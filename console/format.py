@@ -125,6 +125,11 @@ def size(size_bytes: float) -> str:
     return f"{number:.1f}{_BYTES[-1]}"
 
 
+def memory(size_bytes: float) -> str:
+    """What a process takes; a dash when that is not known, as of one that is gone: none takes nothing."""
+    return size(size_bytes) if size_bytes > 0 else NOTHING
+
+
 def percent(share: float) -> str:
     """A share of one as a percentage, at most 5 cells: 0%, 0.4%, 37%, 250%."""
     value = share * 100

@@ -53,15 +53,16 @@ class KeysInTurn(App[None]):
     async def _take(self, key: events.Key) -> None:
         loop = asyncio.get_running_loop()
         turn = self._in_hand = loop.call_later(LONGEST_S, self._out_of_patience)
-        first = self.focused or self.screen
+        up = (self.focused or self.screen).ancestors_with_self
         await super().on_event(key)
-        self._follow(turn, [node for node in first.ancestors_with_self if node is not self])
+        # Once behind the key; and once behind what it made somebody say, as an `Input` says that it was submitted.
+        self._follow(turn, [*up, *up])
 
     def _out_of_patience(self) -> None:
         self.call_later(self._next, self._in_hand)
 
     def _follow(self, turn: asyncio.TimerHandle, way: list[MessagePump]) -> None:
-        """Behind the key: at each widget on its way up after it."""
+        """Behind the key: at each widget on its way up to the app after it."""
         while way:
             if way.pop(0).call_later(self._follow, turn, way):
                 return

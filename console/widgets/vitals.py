@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from observe.console.columns import Piece
-from observe.console.format import clip, clock, count, duration, pad, percent, rate, size, spark_lines
+from observe.console.format import clip, clock, count, duration, memory, pad, percent, rate, spark_lines
 from observe.console.loss_lines import loss_piece
 from observe.console.node_view import NodeView, Standing
 from observe.console.tones import Ground, tones_of
@@ -47,7 +47,7 @@ SHOWN: Final = (
     Sign("crashes_min", "crashes/m", count, 5.0, 1, 1),
     Sign("restarts_min", "restarts/m", count, 5.0, 1, 30),
     Sign("lag_s", "loop lag", duration, 0.01, 0.02, 0.1),
-    Sign("memory", "memory", size, None, float("inf"), float("inf"), relative=True),
+    Sign("memory", "memory", memory, None, float("inf"), float("inf"), relative=True),
 )
 
 

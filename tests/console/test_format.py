@@ -120,3 +120,9 @@ def test_ages_and_counts_read_as_phrases() -> None:
     assert shown.plural(1024, "agent") == "1,024 agents"
     assert shown.clock(1_700_000_000) == "22:13:20"
     assert shown.timestamp(1_700_000_000) == "2023-11-14 22:13:20"
+
+
+def test_memory_that_is_not_known_is_not_zero() -> None:
+    """A process that is gone takes none, and that is no figure of it."""
+    assert shown.memory(0) == "-"
+    assert shown.memory(412 * 2**20) == "412M"
