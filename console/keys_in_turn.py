@@ -37,7 +37,7 @@ class KeysInTurn(App[None]):
     @property
     def has_keys(self) -> bool:
         """Whether a key has not yet had its effect, or waits for its turn."""
-        return self._in_hand is not None
+        return self._in_hand is not None and self.is_running
 
     async def on_event(self, event: events.Event) -> None:
         """A key waits for its turn; everything else is as Textual has it."""
@@ -59,7 +59,8 @@ class KeysInTurn(App[None]):
         self._follow(turn, [*up, *up])
 
     def _out_of_patience(self) -> None:
-        self.call_later(self._next, self._in_hand)
+        if not self.call_later(self._next, self._in_hand):
+            self._in_hand = None  # the app has ended
 
     def _follow(self, turn: asyncio.TimerHandle, way: list[MessagePump]) -> None:
         """Behind the key: at each widget on its way up to the app after it."""
