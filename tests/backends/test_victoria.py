@@ -71,6 +71,7 @@ async def test_it_knows_how_many_agents_there_are_and_that_one_crashed(
 
 async def _ask(client: httpx.AsyncClient, query: str) -> float | None:
     try:
+        await client.get("/internal/force_flush")  # what has come can be asked for now
         answer = await client.get("/api/v1/query", params={"query": query})
     except httpx.HTTPError:
         return None  # it starts
