@@ -56,16 +56,28 @@ class Outgoing:
             zmq.ZMQError: with `EHOSTUNREACH`, the client is gone.
         """
         if len(frame) < LARGE_BYTES:
-            self._router.send_multipart([client, frame], zmq.NOBLOCK)
+            self._put(client, frame)
             return
         waiting = self.waiting_bytes()
         mine = sum(size for _, size in self._waiting.get(client, ()))
         if mine >= CLIENT_BYTES or waiting + len(frame) > TOTAL_BYTES:
             self.refused += 1
             raise Full(mine or waiting)
-        self._router.send(client, zmq.NOBLOCK | zmq.SNDMORE)
-        tracker = self._router.send(frame, zmq.NOBLOCK, copy=False, track=True)
+        tracker = self._put(client, frame, copy=False, track=True)
+        assert tracker is not None
         self._waiting.setdefault(client, []).append((tracker, len(frame)))
+
+    def _put(
+        self, client: bytes, frame: bytes, *, copy: bool = True, track: bool = False
+    ) -> zmq.MessageTracker | None:
+        try:
+            self._router.send(client, zmq.NOBLOCK | zmq.SNDMORE)
+        except zmq.Again:
+            # A send looks for what peers have read meanwhile once a millisecond at most, so a quick client that has read
+            # everything can seem to have read nothing. To be asked for its events makes the socket look now.
+            self._router.getsockopt(zmq.EVENTS)
+            self._router.send(client, zmq.NOBLOCK | zmq.SNDMORE)
+        return self._router.send(frame, zmq.NOBLOCK, copy=copy, track=track)
 
     def waiting_bytes(self) -> int:
         """Bytes of large frames that wait, for all clients together."""
