@@ -24,8 +24,20 @@ def sentence(record: Record) -> str:
     said = f"{record.who.name}: {record.what}{about}: {record.phase}"
     why = f" ({record.reason})" if record.reason else ""
     outcome = record.outcome or {}
-    became = outcome.get("message") or outcome.get("what") or changes(outcome.get("diff"))
+    became = outcome.get("message") or outcome.get("what") or changes(outcome.get("diff")) or attached(record)
     return f"{said}{why}{': ' + str(became) if became else ''}"
+
+
+def attached(record: Record) -> str:
+    """Of an attach: `observe ps 4711 0.1.0 of alice from 10.0.0.7`, as the client says; and how many more a record stands for."""
+    if record.what != "attach":
+        return ""
+    target, counted = record.target, (record.outcome or {}).get("counted")
+    parts = [str(target.get(name) or "") for name in ("client", "version")]
+    parts += [f"of {target['user']}" if target.get("user") else ""]
+    parts += [f"from {record.who.address}" if record.who.address else ""]
+    said = " ".join(part for part in parts if part)
+    return f"{counted} more, the last: {said}" if counted else said
 
 
 def changes(diff: Any) -> str:

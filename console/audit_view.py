@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from observe.audit.export import changes, to_otlp
+from observe.audit.export import attached, changes, to_otlp
 from observe.audit.faults import Kind
 from observe.audit.notes import BadNote, read_note
 from observe.audit.record import Record
@@ -102,7 +102,9 @@ def _rest(record: Record) -> Iterator[Piece]:
         yield record.reason, "dim"
     if record.target.get("on"):  # of a governed agent: the activity, the recipient, the level
         yield str(record.target["on"]), "info"
-    became = str(outcome.get("message") or outcome.get("what") or changes(outcome.get("diff")))
+    became = str(
+        outcome.get("message") or outcome.get("what") or changes(outcome.get("diff")) or attached(record)
+    )
     yield became, "dim" if record.phase == "completed" else PHASES.get(record.phase, ("", "text"))[1]
 
 
