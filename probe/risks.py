@@ -79,13 +79,18 @@ class ClassRisks:
     def column(self, table: Table, rows: NDArray[np.intp] | None, now_us: int) -> NDArray[np.float64]:
         """The scores of these rows, or of all; 0 for supervisors and for classes of which nothing is known."""
         chosen: Any = slice(None) if rows is None else rows
-        of_class, declared = self._by_number(table.strings)[:, table.ints("class")[chosen]]
+        # In place, where it can be: of a million rows each array that is not made saves a millisecond or two.
+        classes = table.ints("class")[chosen]
+        base, declared = self._by_number(table.strings)
+        scores: NDArray[np.float64] = base.take(classes)
         age_s = np.maximum(now_us - table.ints("started_us")[chosen], 0) / 1e6
         counts = (table.ints("restarts")[chosen], age_s, table.ints("handled")[chosen])
-        sums = sum(count / (count + half) for count, half in zip(counts, OWN.values(), strict=True))
-        scores = np.maximum((of_class + sums) / len(CRITERIA), declared)
-        shown: NDArray[np.float64] = np.where(np.isnan(of_class), 0.0, scores)
-        return shown if rows is None else np.round(shown, DIGITS)
+        for count, half in zip(counts, OWN.values(), strict=True):
+            share = count + half
+            scores += np.divide(count, share, out=share)
+        scores /= len(CRITERIA)
+        np.fmax(scores, declared.take(classes), out=scores)  # of no number the other, which is 0 there
+        return scores if rows is None else np.round(scores, DIGITS, out=scores)
 
     def of(self, line: dict[str, Any]) -> dict[str, Any] | None:
         """The **risk** of the protocol, of the agent of this line of the table; None where nothing is known of its class."""
