@@ -102,6 +102,8 @@ class ObserveApp(ActingApp):
     @on(PageArrived)
     def _page_arrived(self, message: PageArrived) -> None:
         self.agents_page.took(message)
+        if message.ask.filter == self.table_view.filter:
+            self.status_bar.take_back("filter:")  # what was half typed could not be read; this can
 
     @on(PagePainted)
     @on(AgentsTable.Painted)

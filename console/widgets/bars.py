@@ -51,6 +51,12 @@ class StatusBar(Widget):
         self._said_until = monotonic() + SAID_S
         self.refresh()
 
+    def take_back(self, beginning: str) -> None:
+        """Say no longer what begins so: it holds no more."""
+        if self._said[0].startswith(beginning):
+            self._said = ("", "text")
+            self.refresh()
+
     @property
     def said(self) -> str:
         """The message that is shown now."""

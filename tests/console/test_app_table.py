@@ -182,6 +182,9 @@ async def test_a_filter_that_the_node_refuses_is_explained_in_words() -> None:
     async with console() as driver:
         await driver.press("slash", *"mailbux>8")
         await driver.until(lambda: driver.shows("the agents table has no column 'mailbux'"))
+        await driver.press("left", "left", "left", "backspace", "o")
+        await driver.until(lambda: driver.shows("match mailbox>8"))
+        assert driver.app.status_bar.said == "", "what can be read is not complained of"
 
 
 async def test_a_paused_view_does_not_change() -> None:
