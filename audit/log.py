@@ -18,11 +18,8 @@ All methods may be called from any thread; one at a time gets in.
 from __future__ import annotations
 
 import base64
-import fcntl
-import hashlib
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -30,10 +27,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from observe.audit import segments as files
-from observe.audit.keyring import Rotation, Why, rotations_of
+from observe.audit.errors import AuditUnavailable
+from observe.audit.keyring import Rotation, Why
 from observe.audit.log_key import LogKey
 from observe.audit.merkle import Peaks, leaf_hash
-from observe.audit.notes import BadNote, origin_of, read_notes
+from observe.audit.notes import origin_of
+from observe.audit.opening import MAX_LINE_BYTES, stand, take
 from observe.audit.plain import NoRule, Rule, plain
 from observe.audit.reading import read, read_all
 from observe.audit.record import Phase, Record, Who
@@ -43,7 +42,6 @@ __all__ = ["AuditLog", "AuditUnavailable", "read", "read_all"]
 
 logger = logging.getLogger("observe.audit")
 
-MAX_LINE_BYTES: Final = 65_536
 SEGMENT_BYTES: Final = 16 << 20
 """Some thirty thousand records: what opening the log has to hash, and what retention removes at once."""
 
@@ -62,10 +60,6 @@ SYNC: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
 def no_sync(_descriptor: int) -> None:
     """For a log whose newest records may be lost with the power. Opening it then looks as if its tail had been cut."""
-
-
-class AuditUnavailable(OSError):
-    """The log cannot be written, so nothing that must be recorded may be done."""
 
 
 class AuditLog:
@@ -118,7 +112,7 @@ class AuditLog:
         self._failed = 0
         self._lock = -1
         try:
-            self._lock = self._take(directory)
+            self._lock = take(directory)
             self._load()
         except AuditUnavailable:
             self._let_go()
@@ -242,115 +236,12 @@ class AuditLog:
 
     # -- opening --------------------------------------------------------------------------------------------------------
 
-    def _take(self, directory: Path) -> int:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            directory.mkdir(mode=0o700)
-        except FileExistsError:
-            pass
-        facts = directory.lstat()
-        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
-            raise AuditUnavailable(f"the audit log {directory} is not a directory of ours")
-        directory.chmod(0o700)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(directory / files.LOCK, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise AuditUnavailable(f"the audit log {directory} has another writer") from None
-        return descriptor
-
     def _load(self) -> None:
-        """Find where we are, and make sure that the newest checkpoint says the same."""
-        found = [one for one in files.segments(self.directory) if one.records.exists()]
-        if not found:
-            left = files.segments(self.directory)
-            if left:
-                raise self._tampered(f"the records from {left[0].first} on are missing")
-            return
-        self._key.recover(self._newest_rotation)
-        if (self.directory / files.VKEY).is_file():
-            self.vkey = (self.directory / files.VKEY).read_text().strip()[:1000]
-        last = found[-1]
-        self._cut_half_line(last)
-        hashes = [leaf_hash(line) for line, _ in last.lines()]
-        if not hashes:  # the crash came before its first line was written
-            if last.first != 1:
-                raise self._tampered(f"{last.records.name} is empty")
-            self._open(last)
-            return
-        try:
-            header = Record.from_line(next(last.lines())[0])
-            peaks = [base64.b64decode(one, validate=True) for one in header.target["peaks"]]
-            self._peaks = Peaks(last.first - 1, peaks)
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._tampered(f"the first line of {last.records.name} is not that of a segment") from error
-        self._began_at = header.wall
-        signed = self._newest_checkpoint(found)
-        for hashed in hashes:
-            if signed is not None and signed[0] == self._peaks.size and signed[1] != self._peaks.root():
-                break
-            self._peaks.add(hashed)
-        else:
-            if (
-                signed is None
-                or signed[0] < self._peaks.size
-                or signed == (self._peaks.size, self._peaks.root())
-            ):
-                self._signed = signed[0] if signed else 0
-                self._derive(last, hashes)
-                self._open(last)
-                return
-            if signed[0] > self._peaks.size:
-                raise self._tampered(f"{signed[0] - self._peaks.size} signed records at its end are missing")
-        raise self._tampered("its records are not those that were signed")
-
-    def _newest_checkpoint(self, found: list[Segment]) -> tuple[int, bytes] | None:
-        for segment in reversed(found[-2:]):
-            try:
-                notes = list(read_notes(segment.read_notes()))
-            except BadNote as error:
-                raise self._tampered(f"{segment.notes.name}: {error}") from error
-            if notes:
-                self.checkpoint = notes[-1].note
-                return notes[-1].size, notes[-1].root
-        return None
-
-    def _newest_rotation(self) -> Rotation | None:
-        found, recorded = rotations_of(self.directory)
-        return next((one for one in reversed(found) if one.note in recorded), None)
-
-    def _cut_half_line(self, last: Segment) -> None:
-        flags = os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(last.records, os.O_RDONLY | os.O_NONBLOCK | flags)
-        try:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
-                raise AuditUnavailable(f"{last.records} is not a regular file of ours")
-            os.fchmod(descriptor, 0o600)  # a crash right after it was closed left it read-only
-        finally:
-            os.close(descriptor)
-        descriptor = os.open(last.records, os.O_RDWR | flags)
-        try:
-            tail = os.pread(descriptor, 2 * MAX_LINE_BYTES, max(0, facts.st_size - 2 * MAX_LINE_BYTES))
-            half = tail[tail.rfind(b"\n") + 1 :]
-            if half:
-                if len(half) > MAX_LINE_BYTES:
-                    raise self._tampered(f"the end of {last.records.name} is no record")
-                os.ftruncate(descriptor, facts.st_size - len(half))
-                self._repaired = {"bytes": len(half), "sha256": hashlib.sha256(half).hexdigest()}
-        finally:
-            os.close(descriptor)
-
-    def _derive(self, last: Segment, hashes: list[bytes]) -> None:
-        """The file of hashes may be behind the records after a crash, or ahead of a line that was cut off."""
-        if last.read_hashes() != hashes or last.hashes.stat().st_size % 32:
-            last.hashes.write_bytes(b"".join(hashes))
-        text = last.read_notes()
-        if text and not text.endswith("\n\n"):
-            whole = text.rpartition("\n\n\u2014")[0].rpartition("\n\n")
-            last.notes.write_text(whole[0] + whole[1])
+        here = stand(self.directory, self._key)
+        self._peaks, self._began_at, self._repaired = here.peaks, here.began_at, here.repaired
+        self._signed, self.checkpoint, self.vkey = here.signed, here.checkpoint, here.vkey
+        if here.segment is not None:
+            self._open(here.segment)
 
     def _open(self, segment: Segment) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -367,12 +258,6 @@ class AuditLog:
         self._records, self._hashes, self._notes = opened
         self._segment = segment
         self._bytes = os.fstat(self._records).st_size
-
-    def _tampered(self, what: str) -> AuditUnavailable:
-        return AuditUnavailable(
-            f"the audit log {self.directory} was tampered with: {what}; `observe audit verify` names the place, and "
-            "moving the directory away lets a new log begin"
-        )
 
     # -- writing --------------------------------------------------------------------------------------------------------
 
