@@ -55,11 +55,8 @@ class ClassRisks:
 
     def __init__(self) -> None:
         self._classes: dict[str, ClassRisk] = {}
-        self._strings: Strings | None = None
-        self._looked = 0
-        """So many texts have been looked through for names of classes."""
-        self._numbers: dict[int, str] = {}
-        """Of classes, by the number of their name's text."""
+        self._made_for: tuple[Strings, int, int] | None = None
+        """Strings, how many there were, and the table's version: as long as these are the same, `_base` is right."""
         self._base: NDArray[np.float64] = np.zeros((2, 0))
 
     def __len__(self) -> int:
@@ -72,16 +69,14 @@ class ClassRisks:
             if before is None and len(self._classes) >= MOST_CLASSES:
                 continue
             self._classes[one.class_name] = one
-            if before is None:
-                self._strings = None  # the texts are to be looked through again
-        self._base = np.zeros((2, 0))
+        self._made_for = None
 
     def column(self, table: Table, rows: NDArray[np.intp] | None, now_us: int) -> NDArray[np.float64]:
         """The scores of these rows, or of all; 0 for supervisors and for classes of which nothing is known."""
         chosen: Any = slice(None) if rows is None else rows
         # In place, where it can be: of a million rows each array that is not made saves a millisecond or two.
         classes = table.ints("class")[chosen]
-        base, declared = self._by_number(table.strings)
+        base, declared = self._by_number(table)
         scores: NDArray[np.float64] = base.take(classes)
         age_s = np.maximum(now_us - table.ints("started_us")[chosen], 0) / 1e6
         counts = (table.ints("restarts")[chosen], age_s, table.ints("handled")[chosen])
@@ -123,22 +118,18 @@ class ClassRisks:
         """For a keyframe."""
         return [one.model_dump(by_alias=True) for one in self._classes.values()]
 
-    def _by_number(self, strings: Strings) -> NDArray[np.float64]:
+    def _by_number(self, table: Table) -> NDArray[np.float64]:
         """For each number of a text the sum of its class's facts (no number where it is no class that is known) and what that declares."""
-        if strings is not self._strings:
-            self._strings, self._looked, self._numbers = strings, 0, {}
-        size = len(strings)
-        if size > self._looked:
-            known = self._classes
-            for number, text in enumerate(strings.since(self._looked), self._looked):
-                if text in known:
-                    self._numbers[number] = text
-            self._looked = size
-        elif self._base.shape[1] == size:
-            return self._base
-        self._base = base = np.zeros((2, size))
-        base[0] = np.nan
-        for number, name in self._numbers.items():
-            one = self._classes[name]
-            base[:, number] = sum(one.facts), one.declared
-        return base
+        strings = table.strings
+        made_for = strings, len(strings), table.version
+        if self._made_for != made_for:
+            self._made_for = made_for
+            self._base = base = np.zeros((2, len(strings)))
+            base[0] = np.nan
+            for number in np.flatnonzero(
+                np.bincount(table.ints("class"))
+            ).tolist():  # few, of however many agents
+                one = self._classes.get(strings.text(number) or "")
+                if one is not None:
+                    base[:, number] = sum(one.facts), one.declared
+        return self._base

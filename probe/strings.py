@@ -72,10 +72,6 @@ class Strings:
             for number in numbers.tolist()
         ]
 
-    def since(self, number: int) -> list[str]:
-        """The texts from this number on."""
-        return self._texts[number:]
-
     def numbers(self, text: str) -> list[int]:
         """All numbers of exactly this text. A service with very many texts may number one again."""
         found: list[int] = []
