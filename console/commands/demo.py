@@ -63,7 +63,7 @@ FAREWELL_S = 20.0
     "--code",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Put the part of the service there that you may edit and reload (refunds.py); it stays. Otherwise it goes with the demo.",
+    help="Put the part of the service there that you may edit (refunds.py to reload, policies.yaml); it stays. Otherwise it goes with the demo.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides questions and faults.")
 @json_option

@@ -29,7 +29,7 @@ from observe.examples.shop.chat import ChatModel, Endpoint
 from observe.examples.shop.ledger import Ledger
 from observe.examples.shop.lifetime import until_told
 from observe.examples.shop.model_server import MODEL
-from observe.examples.shop.policies import policies
+from observe.examples.shop.policies import policy_file
 from observe.examples.shop.scout import Scout
 from observe.examples.shop.sessions import FIRST_PAUSE_S, Session, Team
 from observe.examples.shop.tools import DocumentSearch, ModelGate, OrderDesk, ToolAgent
@@ -172,13 +172,19 @@ async def serve(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         think_s=arguments.think,
     )
+    held = policy_file(arguments.code or directory / "code")
     try:
         async with (
-            Node(f"{arguments.name}@localhost", intensity=3, period_s=30.0, preempt=can_preempt()) as node,
+            Node(
+                f"{arguments.name}@localhost",
+                intensity=3,
+                period_s=30.0,
+                preempt=can_preempt(),
+                policies=held,
+            ) as node,
             Probe(node),
             traced(node),
         ):
-            node.govern().set_judges((policies(),))
             await node.spawn(Shop, plan(arguments.sessions, team, database), name="shop", restart="permanent")
             print(json.dumps({"node": node.name, "pid": os.getpid()}), flush=True)
             await until_told(arguments.until_stdin_closes)

@@ -16,13 +16,15 @@ from observe.examples.shop import moods, orders, questions, sessions
 from observe.examples.shop.chat import ChatModel, Endpoint, ModelCut, ModelGarbled, ModelLimited, ModelRefused
 from observe.examples.shop.ledger import Ledger
 from observe.examples.shop.model_server import MODEL, ModelServer
-from observe.examples.shop.policies import policies
+from observe.examples.shop.policies import policy_file
 from observe.examples.shop.report import lost_calls
 from observe.examples.shop.scout import NOWHERE, TOPICS, Scout
 from observe.examples.shop.sessions import Session, Team
 from observe.examples.shop.tools import DocumentSearch, ModelGate, OrderDesk
 from observe.runtime import Budget, ChildSpec, Crash, Instrument, Node, Supervisor, actions
 from observe.runtime.approvals import Person
+from observe.runtime.policies import Policies
+from observe.runtime.policy_set import reader
 
 SESSIONS = 4
 
@@ -159,7 +161,8 @@ async def test_a_dear_refund_waits_for_a_person_and_a_refusal_is_told_the_custom
 ) -> None:
     """Everybody else goes on meanwhile; what was granted is paid once, what was not is not."""
     approvals = shop.node.govern().approvals
-    shop.node.govern().set_judges((policies(),))
+    held = reader()(policy_file(shop.directory))
+    shop.node.govern().set_judges((Policies(held.rules),))
     monkeypatch.setattr(questions, "DEAR_EVERY", 1)
     ann = Person("key-of-ann", "ann", "operator")
     await shop.until(lambda: len(approvals.waiting) == SESSIONS)
