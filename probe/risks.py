@@ -63,7 +63,7 @@ class ClassRisks:
         return len(self._classes)
 
     def take(self, classes: list[ClassRisk]) -> None:
-        """What the service tells. Of two classes of one name the higher facts count."""
+        """What the service tells. Of two classes of one name that which was told of last counts."""
         for one in classes:
             before = self._classes.get(one.class_name)
             if before is None and len(self._classes) >= MOST_CLASSES:
@@ -126,9 +126,8 @@ class ClassRisks:
             self._made_for = made_for
             self._base = base = np.zeros((2, len(strings)))
             base[0] = np.nan
-            for number in np.flatnonzero(
-                np.bincount(table.ints("class"))
-            ).tolist():  # few, of however many agents
+            used = np.flatnonzero(np.bincount(table.ints("class")))  # few, of however many agents
+            for number in used.tolist():
                 one = self._classes.get(strings.text(number) or "")
                 if one is not None:
                     base[:, number] = sum(one.facts), one.declared
