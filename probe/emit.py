@@ -189,6 +189,7 @@ class Emitter(Instrument):
             self._outlet.offer("bye", {"reason": reason})
         except Exception:
             logger.exception("the last telemetry could not be sent")
+        self._risks.end()
 
     def unplug(self) -> None:
         """Stop without a word. In a forked child this is all that may be done."""

@@ -9,7 +9,7 @@ from observe.probe.describe_names import line
 from observe.probe.reports import Report
 from observe.runtime.agent import Agent
 from observe.runtime.node import Node
-from observe.runtime.risk import declared
+from observe.runtime.risk import Risks, declared
 
 EVERY_S: Final = 1.0
 """Between two looks. A score that is a second late has misled nobody."""
@@ -23,6 +23,7 @@ class RiskTeller:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._risks: Risks | None = None
         self._due_s = 0.0
         self._workers_s = 0.0
         self._asking: dict[int, Future[Any]] = {}
@@ -30,15 +31,22 @@ class RiskTeller:
 
     def begin_anew(self) -> None:
         """The probe knows of nothing."""
-        self._node.risks.begin_anew()
+        self._risks = self._node.risks
+        self._risks.begin_anew()
         self._due_s = 0.0
+
+    def end(self) -> None:
+        """The probe goes."""
+        if self._risks is not None:
+            self._risks.end()
+            self._risks = None
 
     def due(self, now_s: float) -> list[Report]:
         """What has changed since the last time, if it is time to look."""
         if now_s < self._due_s:
             return []
         self._due_s = now_s + EVERY_S
-        risks = self._node.risks
+        risks = self._risks = self._node.risks
         if self._node.lifecycle.workers is not None and now_s >= self._workers_s:
             self._workers_s = now_s + WORKERS_S
             self._ask_workers()
@@ -64,10 +72,10 @@ class RiskTeller:
 
     def _merge(self, serial: int, done: Future[Any]) -> None:
         del self._asking[serial]
-        if done.cancelled() or done.exception() is not None:
-            return  # it has ended, or its classes cannot be named here
+        if done.cancelled() or done.exception() is not None or self._risks is None:
+            return  # it has ended, or its classes cannot be named here, or nobody wants to know any more
         for cls, activities, starts in done.result():
-            self._node.risks.merge(cls, activities, starts)
+            self._risks.merge(cls, activities, starts)
 
 
 def seen_there(node: Node) -> list[tuple[type[Agent], dict[str, bool], bool]]:

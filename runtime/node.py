@@ -369,6 +369,7 @@ class Node:
             from observe.runtime.risk import Risks  # not for a node that nobody looks at
 
             self._risks = Risks(self)
+        self._risks.begin()
         return self._risks
 
     # In a worker, what is spent is charged to supervisors of the node's process as well.

@@ -153,9 +153,20 @@ class Risks(Instrument):
     def __init__(self, node: Node) -> None:
         self._node = node
         self._classes: dict[type[Agent], Seen] = {}
-        for agent in list(node.agents.values()) if node.is_running else []:
-            self._of(agent)
-        node.instruments.add(self)
+        self._is_noting = False
+
+    def begin(self) -> None:
+        """Note what agents do. A second time has no effect."""
+        if not self._is_noting:
+            self._is_noting = True
+            for agent in list(self._node.agents.values()) if self._node.is_running else []:
+                self._of(agent)
+            self._node.instruments.add(self)
+
+    def end(self) -> None:
+        """Nobody looks any more, as far as the caller knows: whoever does begins again with its next look."""
+        self._is_noting = False
+        self._node.instruments.remove(self)
 
     # -- what happens
 

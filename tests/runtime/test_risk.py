@@ -155,6 +155,18 @@ async def test_changes_are_told_once_and_kept_in_bounds() -> None:
         assert [seen.cls for seen in node.risks.changed()] == [Worker]
 
 
+async def test_what_nobody_looks_at_costs_nothing_until_somebody_looks_again() -> None:
+    async with Node("looked-at") as node:
+        await node.spawn(Worker, name="w")
+        risks = node.risks
+        risks.end()
+        assert (node.instruments.on_spawn, node.instruments.on_activity_start) == ((), ())
+        await node.ref("w").call("tool:unseen")
+        assert node.risks is risks
+        await node.ref("w").call("tool:seen")
+        assert [list(seen.activities) for seen in risks.seen()] == [["tool:seen"]]
+
+
 def test_the_score_is_the_mean_and_the_parts_are_means_as_well() -> None:
     risk = assess(Facts(*[1.0] * 9), 0.0, 3, 3600.0, 1000)
     assert risk.observed == pytest.approx((9 + 1.5) / 12)
