@@ -24,6 +24,8 @@ from typing import Any, Self
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 import zmq
 
+from observe.audit.log import read
+from observe.audit.record import Record
 from observe.probe.cards import Card, read_card
 from observe.probe.desk import MEANS_NOTHING
 from observe.probe.frames import VitalsFrame
@@ -194,6 +196,12 @@ class FakeService:
         return card
 
     # -- control link ---------------------------------------------------------------------------------------------------
+
+    def commands_on_record(self) -> list[Record]:
+        """What the audit log has, without who attached. It must be whole."""
+        records, damaged = read(self.directory / "audit")
+        assert damaged == 0
+        return [record for record in records if record.what != "attach"]
 
     def expect(self, op: str) -> dict[str, Any]:
         """The next question of this kind."""
@@ -417,6 +425,11 @@ class RawClient:
         self.monitor.close(linger=0)
         self.socket.close()
         self._context.term()
+
+    def total(self) -> int:
+        """How many agents the probe knows of."""
+        count: int = self.ok("agents", {"limit": 0})["total"]
+        return count
 
     def send(self, message: dict[str, Any]) -> None:
         self.send_raw(msgpack.packb(message))

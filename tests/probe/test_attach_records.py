@@ -152,6 +152,6 @@ async def test_counted_attaches_are_on_record_when_the_probe_ends() -> None:
     records, _ = read(audit_directory("shop"))
     attaches = [one for one in records if one.what == "attach"]
     assert [one.outcome["counted"] if one.outcome else 1 for one in attaches] == [1] * EACH + [3]
-    said = f"observe {os.getpid()} {installed_version()} of {acting_user()} from 127.0.0.1"
+    said = f"{PROGRAM.get()} {os.getpid()} {installed_version()} of {acting_user()} from 127.0.0.1"
     assert sentence(attaches[0]).endswith(f": attach: completed: {said}")
     assert sentence(attaches[-1]).endswith(f": attach: completed: 3 more, the last: {said}")
