@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.probe.chains import LOOK_BACK_S
 from observe.probe.checks_leaks import leak_checks
 from observe.probe.checks_told import told_checks
 from observe.probe.checks_waiting import waiting_checks
@@ -29,8 +30,7 @@ STILL_FULL: Final = 0.9
 """A mailbox that has fallen below this share of its fullest is on its way down."""
 
 LOOP_RESTARTS: Final = 3
-LOOP_S: Final = 60.0
-"""So many restarts of one child within so long are a loop."""
+"""So many restarts of one child within a minute (`LOOK_BACK_S`) are a loop."""
 
 ONE_CAUSE: Final = 5
 """Crashes of one fingerprint within a minute that have one cause."""
@@ -144,7 +144,7 @@ def _names(crash: dict[str, Any]) -> list[str]:
 
 
 def _restart_loop(picture: Picture, _now: float) -> Condition | None:
-    counts = picture.restarts.since(picture.now_us() / 1e6 - LOOP_S)
+    counts = picture.restarts.lately(picture.now_us() / 1e6)
     table = picture.table
     looping = [(times, pid) for pid, times in counts.items() if times >= LOOP_RESTARTS]
     looping = [
@@ -166,7 +166,7 @@ def _restart_loop(picture: Picture, _now: float) -> Condition | None:
         count=len(looping), pid=pid, filter=f"restarts>={LOOP_RESTARTS} age_s<60s",
         cause=crash["reason"] if crash else "", evidence={"restarts": times},
         pids=frozenset(pid for _, pid in looping),
-        about=frozenset(name for crash in picture.recent_crashes(LOOP_S) for name in _names(crash)),
+        about=frozenset(name for crash in picture.recent_crashes(LOOK_BACK_S) for name in _names(crash)),
     )  # fmt: skip
 
 

@@ -150,10 +150,10 @@ class Table:
         now = now_us / 1e6
         if rows is not None and len(rows) < FEW:
             pids = self.ints("pid")[rows].tolist()
-            return np.array(self.chains.lately(pids, now, crashes=crashes), dtype=np.int64)
+            return np.array(self.chains.rates(pids, now, crashes=crashes), dtype=np.int64)
         whole = np.zeros(self._size, dtype=np.int64)
         pids = self.chains.pids()
-        for pid, times in zip(pids, self.chains.lately(pids, now, crashes=crashes), strict=True):
+        for pid, times in zip(pids, self.chains.rates(pids, now, crashes=crashes), strict=True):
             row = self.row_of(pid) if times else None
             if row is not None:
                 whole[row] = times
