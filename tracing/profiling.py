@@ -3,7 +3,7 @@
     thread, so many times a second --> sys._current_frames() --> whose stack is it? --> counts by (whose, stack) --> events
 
 The scheduler's thread is whoever's agent runs; without one it is the event loop's own work, or idle. Other threads count by
-name. A profile of one agent also looks where it waits. Worker processes sample themselves (`far_profiles`). Nothing is switched on
+name, while they use the processor. A profile of one agent also looks where it waits. Worker processes sample themselves (`far_profiles`). Nothing is switched on
 in the interpreter: the observed code runs as ever, but for the interpreter lock, which one sample holds for some tens of
 microseconds. What that cost is told. Nothing here needs the scheduler, which a step may hold.
 """
@@ -23,6 +23,7 @@ from observe.runtime.workers.remote_end import RemoteEnd
 from observe.tracing.errors import BadSelector
 from observe.tracing.far_profiles import FarProfile
 from observe.tracing.kinds import clean
+from observe.tracing.thread_use import ThreadUse
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -70,6 +71,7 @@ class Profile:
         self._counts: Counter[Key] = Counter()
         self._others = 0
         self._samples = self._idle = 0
+        self._use = ThreadUse()
         self._cost_s = self._took_s = 0.0
         self._finish = threading.Event()
         self._why = ""
@@ -149,7 +151,8 @@ class Profile:
         frames = sys._current_frames()
         running = self._node.agents.get(scheduler.running_pid) if scheduler.running_pid else scheduler.current
         mine = threading.get_ident()
-        names = {thread.ident: thread.name for thread in threading.enumerate()} if not self._pid else {}
+        threads = {thread.ident: thread for thread in threading.enumerate()} if not self._pid else {}
+        self._use.begin_look()
         seen = False
         for ident, frame in frames.items():
             if ident == mine:
@@ -166,8 +169,9 @@ class Profile:
                 else:
                     self._count(0, "event loop", "runs", frame)
             elif not self._pid:
-                name = names.get(ident, "?")
-                if not name.startswith(OURS) and not _waits(frame):
+                thread = threads.get(ident)
+                name, number = ("?", None) if thread is None else (thread.name, thread.native_id)
+                if not name.startswith(OURS) and not _waits(frame) and self._use.is_at_work(number):
                     self._count(0, f"thread {name}", "runs", frame)
         del frames
         if self._pid and not seen:

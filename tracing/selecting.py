@@ -9,6 +9,8 @@ group:prices          the members of a process group
 conversation:c-17     agents whose `conversation_id` it is
 ```
 
+`class=Session`, as in a filter, is `class:Session`.
+
 `name`, `class` and `under` also take in agents that are started while the session lasts.
 """
 
@@ -95,6 +97,8 @@ def parse(text: str) -> Selector:
     if not text.strip() or len(text) > MAX_CHARACTERS:
         raise BadSelector(f"a selector has 1 to {MAX_CHARACTERS} characters: {', '.join(EXAMPLES)}")
     kind, colon, value = text.strip().partition(":")
+    if not colon and text.strip().partition("=")[0] in KINDS:
+        kind, colon, value = text.strip().partition("=")
     if not colon:
         kind, value = ("pid" if kind.isdigit() else "name"), kind
     if kind not in KINDS:

@@ -209,6 +209,8 @@ async def _trace(node: str, wanted: Wanted, output: Path | None, style: str | No
             raise click.UsageError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
         agents = f"{trace.agents:,} agent{'' if trace.agents == 1 else 's'}"
         click.echo(f"Listening to {agents} of {client.info.name}; Ctrl-C ends it.", err=True)
+        if trace.agents == 0:
+            click.echo("Nobody is meant now; whoever comes and is meant will be listened to.", err=True)
         async with trace:
             await _follow(trace, client.info.name, wanted.selector, output, style)
 

@@ -1,8 +1,10 @@
-"""A profile sees the node's worker processes, and needs no scheduler."""
+"""A profile sees the node's worker processes and what threads work, and needs no scheduler."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -60,3 +62,35 @@ async def test_where_the_time_of_workers_goes(node: Node) -> None:
         process.kill()
     with pytest.raises(BadSelector):
         Profile(node, pid=999, for_s=0.1, rate=10.0).start()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="this system does not tell what threads use"
+)
+async def test_a_thread_that_waits_in_a_call_of_c_is_not_at_work(node: Node) -> None:
+    """Its stack looks as if it ran: the innermost Python function is one of the program's own."""
+    outlet, inlet = os.pipe()
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    threads = [
+        threading.Thread(target=lambda: os.read(outlet, 1), name="reads"),
+        threading.Thread(target=compute, name="computes"),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        seen = await profiled(node)
+    finally:
+        over.set()
+        os.write(inlet, b".")
+        for thread in threads:
+            thread.join()
+        os.close(outlet)
+        os.close(inlet)
+    names = {one["name"] for one in seen if one["kind"] == "stack"}
+    assert "thread computes" in names
+    assert "thread reads" not in names

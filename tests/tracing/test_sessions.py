@@ -184,7 +184,7 @@ async def test_selectors_find_whom_they_name() -> None:
             "cart-*": {one.pid}, "name:cart-?": {one.pid}, str(two.pid): {two.pid}, f"pid:{two.pid}": {two.pid},
             "class:Counter": {one.pid, two.pid, inner.pid}, "class:C*r": {one.pid, two.pid, inner.pid},
             "under:carts": {inner.pid}, "group:prices": {one.pid}, f"conversation:c-{two.pid}": {two.pid},
-            "name:nobody": set(), "carts": set(),
+            "name:nobody": set(), "carts": set(), "class=Counter": {one.pid, two.pid, inner.pid}, "under=carts": {inner.pid},
         }.items():  # fmt: skip
             assert {agent._o_pid for agent in parse(selector).find(node)} == expected, selector
 
