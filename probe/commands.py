@@ -22,6 +22,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from observe.audit.log import AuditUnavailable
@@ -40,6 +41,13 @@ logger = logging.getLogger("observe.probe")
 MAX_REMEMBERED: Final = 4096
 """Command ids remembered. Beyond it commands are refused as `busy`, since forgetting one that has not expired could
 carry it out twice."""
+
+KEPT_S: Final = 600.0
+"""While there is room, an answer is kept for ten minutes after its command has expired: a console that was away for a while may
+ask again, with a later expiry. Two kilobytes a command, so not for as long as there is room."""
+
+LOOKED_AT: Final = 8
+"""With each new command, and each new look, so many of the oldest are looked at, whether they may be forgotten."""
 
 DENIALS_PER_MINUTE: Final = 60
 """Denied commands recorded for one key in a minute; more are refused as `busy`, so that nobody fills the disk."""
@@ -97,9 +105,9 @@ class CommandGate:
         self._denials: dict[str, deque[float]] = {}
 
     def statistics(self) -> dict[str, int]:
-        """How many commands are remembered, and how many of them are being carried out."""
+        """How many commands are remembered, how many of them are being carried out, and how many looks are remembered."""
         running = sum(1 for one in self._seen.values() if one.answer is None)
-        return {"remembered": len(self._seen), "running": running}
+        return {"remembered": len(self._seen), "running": running, "looks": len(self._lookers)}
 
     def submit(
         self,
@@ -272,11 +280,13 @@ class CommandGate:
 
     def _make_room(self, now: float) -> bool:
         """Forget commands that could not be accepted again anyway."""
-        for key, one in list(self._seen.items()):
-            if len(self._seen) < MAX_REMEMBERED:
-                break
-            if one.answer is not None and one.expires_at < now:
+        is_full = len(self._seen) >= MAX_REMEMBERED
+        kept_s = 0.0 if is_full else KEPT_S
+        for key, one in list(islice(self._seen.items(), None if is_full else LOOKED_AT)):
+            if one.answer is not None and one.expires_at + kept_s < now:
                 del self._seen[key]
+            else:
+                self._seen.move_to_end(key)  # so that those behind it have their turn
         return len(self._seen) < MAX_REMEMBERED
 
     def attached(self, holder: KeyHolder, args: HelloArgs, by_card: bool, now: float) -> None:
@@ -291,6 +301,9 @@ class CommandGate:
         if now - since < VIEW_S:
             self._lookers[key] = (since, times + 1)
             return
+        for looker, (first, _) in list(islice(self._lookers.items(), LOOKED_AT)):
+            if now - first >= VIEW_S:
+                del self._lookers[looker]
         if len(self._lookers) >= MAX_LOOKERS:
             del self._lookers[next(iter(self._lookers))]  # forgotten, so recorded again if it comes back
         self._lookers[key] = (now, 0)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pytest
 
 from observe.audit.log import AuditLog, read
-from observe.probe.commands import DENIALS_PER_MINUTE, MAX_REMEMBERED, CommandGate
+from observe.probe.commands import DENIALS_PER_MINUTE, KEPT_S, MAX_REMEMBERED, VIEW_S, CommandGate
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder, new_key_pair
 from observe.probe.scribe import MAX_WAITING, Scribe
@@ -302,3 +302,25 @@ def test_a_command_is_never_forgotten_before_it_has_expired(scene: Scene) -> Non
     assert scene.answers == [DONE]
     scene.submit(command_id="one more", now=NOW + 60)
     assert len(scene.carried_out) == 1
+
+
+def test_what_has_long_expired_is_forgotten_without_need(scene: Scene) -> None:
+    """A node that is commanded now and then must not remember the commands of days; one that still runs stays."""
+    scene.submit(command_id="runs on")
+    for number in range(10):
+        scene.submit(command_id=f"c{number}")
+        scene.carried_out.pop()(DONE)
+    scene.submit(command_id="c0", now=NOW + KEPT_S)  # it expired ten minutes ago, not longer
+    assert scene.answers.pop() == DONE
+    for number in range(3):
+        scene.submit(command_id=f"later {number}", now=NOW + KEPT_S + 20)
+    assert scene.gate.statistics() == {"remembered": 4, "running": 4, "looks": 0}
+    assert len(scene.carried_out) == 4
+
+
+def test_who_looked_at_what_is_remembered_for_ten_minutes(scene: Scene) -> None:
+    for pid in range(20):
+        scene.gate.viewed("inspect", OPERATOR, {"pid": pid}, NOW)
+    for pid in range(100, 104):
+        scene.gate.viewed("inspect", OPERATOR, {"pid": pid}, NOW + VIEW_S)
+    assert scene.gate.statistics()["looks"] == 4
