@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from observe.audit.notes import node_of, read_note
 from observe.audit.record import Record
 
 SEVERITY: Final[dict[str, tuple[int, str]]] = {
@@ -60,6 +61,40 @@ def to_otlp(records: Iterable[Record]) -> dict[str, Any]:
             for (node, incarnation), found in resources.items()
         ]
     }
+
+
+def checkpoint_to_otlp(note: str, wall: float) -> dict[str, Any]:
+    """One `ExportLogsServiceRequest` with a signed checkpoint, sent at this Unix time. The body is the note, as it stands:
+    whoever has it can compare the log with it (`observe audit verify --anchor`).
+
+    Raises:
+        BadNote: it is no checkpoint.
+    """
+    checkpoint = read_note(note)
+    made = {
+        "timeUnixNano": str(int(wall * 1e9)),
+        "observedTimeUnixNano": str(int(wall * 1e9)),
+        "severityNumber": 9,
+        "severityText": "INFO",
+        "eventName": "observe.audit.checkpoint",
+        "body": {"stringValue": note},
+        "attributes": _attributes(
+            {"observe.audit.size": checkpoint.size, "observe.audit.root": checkpoint.root.hex()}
+        ),
+    }
+    return {
+        "resourceLogs": [
+            {
+                "resource": {"attributes": _attributes(_resource(node_of(checkpoint.origin), ""))},
+                "scopeLogs": [{"scope": {"name": "observe.audit"}, "logRecords": [made]}],
+            }
+        ]
+    }
+
+
+def logs_url(endpoint: str) -> str:
+    """Where an OTLP collector takes logs: its endpoint with `/v1/logs`, as the OTLP specification has it for HTTP."""
+    return endpoint if endpoint.rstrip("/").endswith("/v1/logs") else endpoint.rstrip("/") + "/v1/logs"
 
 
 def _resource(node: str, incarnation: str) -> dict[str, Any]:

@@ -45,9 +45,17 @@ class WrongKey(BadNote):
     """It is signed by somebody else."""
 
 
+_OURS: Final = "observe/"
+
+
+def node_of(origin: str) -> str:
+    """The node whose log has this origin; the origin itself where it is none of ours."""
+    return origin.removeprefix(_OURS)
+
+
 def origin_of(node: str) -> str:
     """What the log of a node is called, and its key: `observe/shop@host`."""
-    return "observe/" + re.sub(r"[\s+\x00-\x1f]", "_", node)
+    return _OURS + re.sub(r"[\s+\x00-\x1f]", "_", node)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Takes a log's newest checkpoint to somewhere else, where whoever has the node's machine cannot change it.
 
-A file on another disk, a command (a commit, a mail), a webhook, or a witness that speaks the protocol of
+A file on another disk, a command (a commit, a mail), a webhook, the logs of an OTLP collector, or a witness that speaks the protocol of
 https://c2sp.org/tlog-witness: it looks at the proof itself, and signs only a log that has grown from the one it knows.
 """
 
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import subprocess
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from observe.audit.notes import read_note
+from observe.audit.export import checkpoint_to_otlp, logs_url
+from observe.audit.notes import BadNote, read_note
 from observe.audit.reading import History
 from observe.audit.segments import WITNESSED, replace_file
 from observe.probe.errors import ProbeError
@@ -67,6 +70,27 @@ async def to_webhook(url: str, note: str) -> None:
     await _post(url, note.encode())
 
 
+async def to_otlp(endpoint: str, note: str) -> None:
+    """Send the note as a log record to an OTLP collector, by HTTP in JSON.
+
+    Raises:
+        NotAnchored: it does not answer, or the answer is no success; or the note is no checkpoint.
+    """
+    await _post(logs_url(endpoint), otlp_of(note).encode(), kind="application/json")
+
+
+def otlp_of(note: str) -> str:
+    """What is sent to an OTLP collector.
+
+    Raises:
+        NotAnchored: the note is no checkpoint.
+    """
+    try:
+        return json.dumps(checkpoint_to_otlp(note, time.time()))
+    except BadNote as error:
+        raise NotAnchored(str(error)) from error
+
+
 async def to_witness(
     url: str, note: str, proof: Callable[[int, int], Awaitable[list[bytes]]], old: int = 0
 ) -> str:
@@ -117,14 +141,14 @@ class WitnessOfLog:
         return self._history.tree.consistency(old, new) if old else []
 
 
-async def _post(url: str, body: bytes, accepted: tuple[int, ...] = ()) -> tuple[int, str]:
+async def _post(
+    url: str, body: bytes, accepted: tuple[int, ...] = (), *, kind: str = "text/plain; charset=utf-8"
+) -> tuple[int, str]:
     import httpx
 
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-            answer = await client.post(
-                url, content=body, headers={"content-type": "text/plain; charset=utf-8"}
-            )
+            answer = await client.post(url, content=body, headers={"content-type": kind})
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAnchored(f"{url} cannot be reached: {error or type(error).__name__}") from error
     if not answer.is_success and answer.status_code not in accepted:

@@ -4,7 +4,7 @@
 probe's loop --> [ at most MOST_WAITING ] --> thread: deliver; again after 1, 2, 4, 8 s --> given up: counted, and told
 ```
 
-What goes out are alarms and checkpoints, to a webhook, a command or a file. The newest are the ones that matter: when
+What goes out are alarms and checkpoints, to a webhook, a command, a file or a collector. The newest are the ones that matter: when
 too many wait, the oldest is dropped.
 """
 
@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from observe.probe.anchoring import NotAnchored, WitnessOfLog, to_command, to_file
+from observe.audit.export import logs_url
+from observe.probe.anchoring import NotAnchored, WitnessOfLog, otlp_of, to_command, to_file
 from observe.probe.escalation import Anchor, Escalation
 
 logger = logging.getLogger("observe.probe")
@@ -146,6 +147,9 @@ class Outward:
             [] if escalation is None else _places(escalation.webhook, escalation.command, "", _JSON)
         )
         self._anchors = [] if anchor is None else _places(anchor.webhook, anchor.command, anchor.file, _TEXT)
+        if anchor is not None and anchor.otlp:
+            where = logs_url(anchor.otlp)
+            self._anchors.append(Courier(where, lambda note: post(where, otlp_of(note), _JSON)))
         if anchor is not None and anchor.witness and log is not None:
             self._anchors.append(Courier(anchor.witness, WitnessOfLog(anchor.witness, log).take))
         self._due = 0.0

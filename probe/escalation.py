@@ -55,6 +55,9 @@ class Anchor:
     """A URL to which each is posted as text. Empty: none."""
     command: str = ""
     """A command of the shell that gets each on its standard input. Empty: none."""
+    otlp: str = ""
+    """The endpoint of an OTLP collector, such as `http://collector:4318`: it gets each as a log record, whose body is the checkpoint.
+    Empty: none."""
     witness: str = ""
     """The URL of a witness of https://c2sp.org/tlog-witness: it looks at the proof that the log has only grown, and signs. What it has
     signed is kept in the log's directory, in `log.witnessed`. Empty: none."""
@@ -62,11 +65,12 @@ class Anchor:
     """Seconds between two, when there is a new one."""
 
     def __post_init__(self) -> None:
-        if not (self.file or self.webhook or self.command or self.witness):
+        if not (self.file or self.webhook or self.command or self.otlp or self.witness):
             raise ValueError(
-                "Anchor needs file=, webhook=, command= or witness=: otherwise the checkpoints go nowhere"
+                "Anchor needs file=, webhook=, command=, otlp= or witness=: otherwise the checkpoints go nowhere"
             )
         _check_url(self.webhook)
+        _check_url(self.otlp, "otlp")
         _check_url(self.witness, "witness")
         if not 1 <= self.every_s <= 86_400:
             raise ValueError(f"every_s must be between 1 and 86,400 seconds, not {self.every_s!r}")

@@ -337,7 +337,9 @@ async def _export(where: str, form: str, url: str, what: Wanted, timeout_s: floa
 async def _send(url: str, request: dict[str, Any]) -> None:
     import httpx
 
-    target = url if url.rstrip("/").endswith("/v1/logs") else url.rstrip("/") + "/v1/logs"
+    from observe.audit.export import logs_url
+
+    target = logs_url(url)
     try:
         async with httpx.AsyncClient(timeout=30.0) as client:
             answer = await client.post(target, json=request)
@@ -464,25 +466,37 @@ def _say(report: Report) -> None:
     metavar="COMMAND",
     help="Run this with the checkpoint on its standard input.",
 )
+@click.option(
+    "--otlp",
+    default="",
+    metavar="URL",
+    help="Send it as a log record to this collector, such as http://host:4318.",
+)
 @click.option("--witness", default="", metavar="URL", help="Have a witness of the C2SP protocol sign it.")
 @click.option(
     "--every", type=click.FloatRange(1.0), default=None, metavar="S", help="Go on, so often, until Ctrl-C."
 )
 @timeout_option
-def anchor(
-    where: str, path: str, webhook: str, program: str, witness: str, every: float | None, timeout_s: float
-) -> None:
+def anchor(where: str, every: float | None, timeout_s: float, **places: str) -> None:
     """Take the newest checkpoint elsewhere; on stdout when nothing else is said. `verify --anchor` compares with it.
 
     \b
     observe audit anchor shop --file /mnt/other/shop.notes --every 60
     observe audit anchor shop --witness http://witness:8080
     """
-    asyncio.run(_anchor(where, path, webhook, program, witness, every, timeout_s))
+    asyncio.run(_anchor(where, every, timeout_s, **places))
 
 
 async def _anchor(
-    where: str, path: str, webhook: str, program: str, witness: str, every: float | None, timeout_s: float
+    where: str,
+    every: float | None,
+    timeout_s: float,
+    *,
+    path: str,
+    webhook: str,
+    program: str,
+    otlp: str,
+    witness: str,
 ) -> None:
     from observe.probe import anchoring
 
@@ -498,9 +512,11 @@ async def _anchor(
                         await anchoring.to_webhook(webhook, note)
                     if program:
                         await asyncio.to_thread(anchoring.to_command, program, note)
+                    if otlp:
+                        await anchoring.to_otlp(otlp, note)
                     if witness:
                         click.echo(note + await anchoring.to_witness(witness, note, log.proof), nl=False)
-                    elif not (path or webhook or program):
+                    elif not (path or webhook or program or otlp):
                         click.echo(note)
                     before = note
         except anchoring.NotAnchored as error:

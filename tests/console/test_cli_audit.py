@@ -267,7 +267,9 @@ def test_what_is_no_log_or_no_key_is_a_usage_error(log: Path, tmp_path: Path) ->
     assert observe("verify", log, "--key", other)[0] == Kind.WRONG_KEY.value
 
 
-def test_a_checkpoint_is_anchored_with_a_file_a_command_and_a_webhook(log: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_anchored_with_a_file_a_command_a_webhook_and_a_collector(
+    log: Path, tmp_path: Path
+) -> None:
     note = observe("anchor", log)[1].rstrip("\n") + "\n"
     assert Verifier.parse(key_of(log).vkey).open(note).size == 16
     kept = tmp_path / "kept"
@@ -278,8 +280,19 @@ def test_a_checkpoint_is_anchored_with_a_file_a_command_and_a_webhook(log: Path,
     assert (tmp_path / "piped").read_text() == note
     with receiver() as (url, got):
         assert observe("anchor", log, "--webhook", url + "/hook")[0] == 0
-    assert got == [("/hook", note.encode())]
+        assert observe("anchor", log, "--otlp", url)[0] == 0
+    assert got[0] == ("/hook", note.encode())
+    (path, body) = got[1]
+    (resource,) = json.loads(body)["resourceLogs"]
+    (record,) = resource["scopeLogs"][0]["logRecords"]
+    assert (path, record["eventName"], record["body"]["stringValue"]) == (
+        "/v1/logs",
+        "observe.audit.checkpoint",
+        note,
+    )
+    assert {"key": "service.name", "value": {"stringValue": "shop"}} in resource["resource"]["attributes"]
     assert observe("anchor", log, "--webhook", url)[0] == 1
+    assert observe("anchor", log, "--otlp", url)[0] == 1
     status, _, err = observe("anchor", log, "--run", "echo full >&2; exit 3")
     assert (status, "ended with 3: full" in err) == (1, True)
     assert observe("anchor", log, "--file", "/dev/null/x")[0] == 1

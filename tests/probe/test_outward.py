@@ -144,6 +144,7 @@ def test_a_trouble_with_telling_is_not_told_in_the_same_way() -> None:
         (lambda: Anchor(), "nowhere"),
         (lambda: Anchor(file="x", every_s=0), "every_s"),
         (lambda: Anchor(witness="witness:8080"), "witness is a URL"),
+        (lambda: Anchor(otlp="collector:4317"), "otlp is a URL"),
     ],
 )
 def test_what_makes_no_sense_is_refused_where_it_is_written(make: Any, why: str) -> None:
@@ -164,15 +165,15 @@ async def test_a_node_tells_of_its_troubles_and_anchors_its_log(
         told, notes = tmp_path / "told", tmp_path / "notes"
         probe = {
             "escalation": Escalation(webhook=url, command=f"cat >> {told}; echo >> {told}"),
-            "anchor": Anchor(file=str(notes), every_s=1),
+            "anchor": Anchor(file=str(notes), otlp=url, every_s=1),
         }
         async with Node("shop") as node, Probe(node, **probe), connect("shop", timeout_s=20.0) as client:  # type: ignore[arg-type]  # options by name
             budget = Budget(tool_calls=5, on_limit="suspended")
             await node.spawn(Supervisor, [ChildSpec(Spender, name="spender", budget=budget)])
             for _ in range(6):
                 node.ref("spender").cast("buy")
-            await until(lambda: {"limit"} <= {json.loads(text)["kind"] for text in taken})
-            [limit] = [one for one in map(json.loads, taken) if one["kind"] == "limit"]
+            await until(lambda: {"limit"} <= {json.loads(text).get("kind") for text in taken})
+            [limit] = [one for one in map(json.loads, taken) if one.get("kind") == "limit"]
             assert (limit["node"], limit["name"]) == (node.name, "spender")
             assert "tool_calls" in limit["text"]
             await until(lambda: told.exists() and '"limit"' in told.read_text())
@@ -180,10 +181,13 @@ async def test_a_node_tells_of_its_troubles_and_anchors_its_log(
             await client.resume("spender", reason="looked at")
             head = await client.audit_head()
             await until(lambda: notes.exists() and head.checkpoint in notes.read_text())
+            await until(
+                lambda: any("resourceLogs" in text and json.dumps(head.checkpoint) in text for text in taken)
+            )
         kept = [one.note for one in read_notes(notes.read_text())]
         report = verify(Path(head.directory), None, kept)
         assert (report.exit_code, report.anchors) == (0, len(kept))
-        assert any("stopped" in json.loads(text)["text"] for text in taken)
+        assert any("stopped" in json.loads(text).get("text", "") for text in taken)
 
 
 @contextmanager
