@@ -23,9 +23,10 @@ LINE: Final = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
 
 
 def last_stack(path: Path, thread: int | None, start_bytes: int = 0) -> list[Frame]:
-    """The newest stack of the scheduler's thread in this file after `start_bytes`, outermost first; empty for none.
+    """The newest stack of the scheduler's thread in this file after `start_bytes`, outermost first; empty while it is not there.
 
-    `thread` is the thread's identity. Without it, the newest stack of the thread that handled the signal counts, which
+    `thread` is the thread's identity. The file may be read while it is written, with the stacks of other threads first: those
+    are not shown in its place. Without `thread`, the newest stack of the thread that handled the signal counts, which
     is the main thread when that can run, and else of the thread listed last, which is the main thread too.
     """
     try:
@@ -43,7 +44,7 @@ def parse(text: str, thread: int | None) -> list[Frame]:
     chosen: list[Frame] | None = None
     last: list[Frame] | None = None
     current: list[Frame] | None = None
-    for line in text.splitlines():
+    for line in text[: text.rfind("\n") + 1].splitlines():  # a line that is being written is none yet
         header = HEADER.match(line)
         if header:
             last = current = []
@@ -58,7 +59,9 @@ def parse(text: str, thread: int | None) -> list[Frame]:
             )
         elif not line.startswith(" "):
             current = None
-    return list(reversed(chosen or last or []))
+    if thread is None:
+        chosen = chosen or last
+    return list(reversed(chosen or []))
 
 
 def source(file: str, line: int) -> str:

@@ -60,6 +60,7 @@ def private_runtime(monkeypatch: Any) -> Iterator[Path]:
     """A runtime directory of the test's own, with a short name: paths of sockets are limited."""
     path = Path(tempfile.mkdtemp(prefix="obs-"))
     monkeypatch.setenv("OBSERVE_RUNTIME_DIR", str(path))
+    monkeypatch.delenv("OBSERVE_STATE_DIR", raising=False)
     try:
         yield path
     finally:
