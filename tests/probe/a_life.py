@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from observe.probe.client import connect
+from observe.probe.past import Past
 from tests.probe.live import LiveService, eventually, is_gone, private_runtime, wait_until
 
 
@@ -39,6 +40,11 @@ def record_a_life(folder: Path) -> dict[str, Any]:
                 await eventually(node.vitals, lambda vitals: vitals.state == "dead")
 
         asyncio.run(live_through())
+        # Consoles are told first, and the recorder writes a moment later.
+        wait_until(
+            lambda: any("died" in event.text for event in Past(folder).autopsy().events),
+            "the death on record",
+        )
         with contextlib.suppress(psutil.NoSuchProcess):
             os.kill(service.probe_pid, signal.SIGKILL)
         wait_until(lambda: is_gone(service.probe_pid))
