@@ -1,7 +1,8 @@
 """Takes a log's newest checkpoint to somewhere else, where whoever has the node's machine cannot change it.
 
-A file on another disk, a command (a commit, a mail), a webhook, the logs of an OTLP collector, or a witness that speaks the protocol of
-https://c2sp.org/tlog-witness: it looks at the proof itself, and signs only a log that has grown from the one it knows.
+A file on another disk, a command (a commit, a mail), a webhook, the logs of an OTLP collector, or a witness that speaks
+the protocol of https://c2sp.org/tlog-witness: it looks at the proof itself, and signs only a log that has grown from the
+one it knows.
 """
 
 from __future__ import annotations

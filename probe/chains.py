@@ -49,7 +49,7 @@ class RestartChains:
         """Of each of these agents how often its place was restarted in the last minute; or how often after a crash."""
         since, chains = now - LOOK_BACK_S, self._chains
         return [
-            sum(1 for when in chains[pid] if (-when if crashes else abs(when)) >= since)
+            sum(1 for when in chains[pid] if abs(when) >= since and (when < 0 or not crashes))
             if pid in chains
             else 0
             for pid in pids

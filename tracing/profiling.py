@@ -3,9 +3,9 @@
     thread, so many times a second --> sys._current_frames() --> whose stack is it? --> counts by (whose, stack) --> events
 
 The scheduler's thread is whoever's agent runs; without one it is the event loop's own work, or idle. Other threads count by
-name, while they use the processor. A profile of one agent also looks where it waits. Worker processes sample themselves (`far_profiles`). Nothing is switched on
-in the interpreter: the observed code runs as ever, but for the interpreter lock, which one sample holds for some tens of
-microseconds. What that cost is told. Nothing here needs the scheduler, which a step may hold.
+name, while they use the processor. A profile of one agent also looks where it waits. Worker processes sample themselves
+(`far_profiles`). Nothing is switched on in the interpreter: the observed code runs as ever, but for the interpreter lock, which
+one sample holds for some tens of microseconds. What that cost is told. Nothing here needs the scheduler, which a step may hold.
 """
 
 from __future__ import annotations

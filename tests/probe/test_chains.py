@@ -21,6 +21,15 @@ def test_a_place_keeps_its_restarts_whoever_lives_there() -> None:
     assert chains.lately(120.0) == {4: 3, 9: 1}
 
 
+def test_in_the_first_minute_of_a_machine_a_restart_is_no_crash() -> None:
+    """The clock begins at its start, so a minute ago is below zero."""
+    chains = RestartChains()
+    chains.restarted(1, 2, 5.0)
+    chains.restarted(2, 3, 6.0, crashed=True)
+    assert chains.rates([3], 10.0, crashes=True) == [1]
+    assert chains.rates([3], 10.0, crashes=False) == [2]
+
+
 def test_places_that_have_been_quiet_for_a_minute_are_forgotten() -> None:
     chains = RestartChains()
     chains.restarted(1, 2, 100.0, crashed=True)
