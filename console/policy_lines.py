@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from observe.console.format import one_line
+from observe.console.format import duration, one_line, percent
 
 RULES: Final = ("fitted", "denied", "effect", "policy", "what", "agents")
 MACHINES: Final = ("violations", "denied", "effect", "policy", "states", "per", "agents")
+CAPS: Final = ("denied", "effect", "policy", "per", "allowed", "most", "agents")
 FINDINGS: Final = ("contained", "level", "policy", "finding", "agents")
 NUMBERS: Final = ("contained", "fitted", "violations", "denied", "states")
 
@@ -27,15 +28,33 @@ def lines(held: Mapping[str, Any]) -> list[str]:
         head.append(f"beside them {held['judges']} judges that were set in Python")
     rules = _table(RULES, [_row(rule) for rule in held["rules"]]) or ["no rules: everything is allowed"]
     machines = _table(MACHINES, [_machine(one) for one in held["machines"]])
+    caps = _table(CAPS, [row for one in held["caps"] for row in _cap(one)])
     findings = _table(FINDINGS, [_finding(one) for one in held["findings"]])
     if held["forgotten"]:
         machines.append(f"{held['forgotten']:,} conversations were forgotten: an agent had too many")
-    return head + rules + ["", *machines] * bool(machines) + ["", *findings] * bool(findings)
+    parts = [part for part in (machines, caps, findings) if part]
+    return head + rules + [line for part in parts for line in ("", *part)]
 
 
 def _finding(finding: Mapping[str, Any]) -> tuple[str, ...]:
     agents = "" if finding["agents"] == ["*"] else ", ".join(finding["agents"])
     return f"{finding['contained']:,}", finding["level"], finding["policy"], finding["check"], agents
+
+
+def _cap(cap: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    effect = cap["effect"] + (f" {cap['level']}" if cap["level"] else "")
+    allowed = ", ".join(f"{name} {value:,.12g}" for name, value in cap["limits"].items())
+    allowed += f" every {duration(cap['every_s'])}" if cap["every_s"] else ""
+    agents = "" if cap["agents"] == ["*"] else ", ".join(cap["agents"])
+    most = [_most(cap, one) for one in cap["worst"]] or [""]
+    yield f"{cap['denied']:,}", effect, cap["policy"], cap["per"], allowed, most[0], agents
+    for one in most[1:]:
+        yield "", "", "", "", "", one, ""
+
+
+def _most(cap: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    who = one["key"] or ("the node" if cap["per"] == "node" else "unknown")
+    return f"{percent(one['share'])} {who}"
 
 
 def _machine(machine: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from observe.probe.describe_names import line
 from observe.probe.wire_policies import MAX_RULES
+from observe.runtime.capping import Capping
+from observe.runtime.caps import Cap
 from observe.runtime.conformance import Machine
 from observe.runtime.conforming import Conforming
 from observe.runtime.errors import PoliciesRefused
@@ -16,6 +18,8 @@ from observe.runtime.policies import Policies, Rule
 
 Tell = Callable[[dict[str, Any]], None]
 Fail = Callable[[str, str, str], None]
+
+WORST_OF_CAP: Final = 5
 
 
 def policies_map(node: Node) -> dict[str, Any]:
@@ -33,6 +37,7 @@ def policies_map(node: Node) -> dict[str, Any]:
         "refused": "" if held.refused is None else line(str(held.refused), 2000),
         "rules": [_rule(judge, rule) for rule in judge.rules[:MAX_RULES]],
         "machines": [_machine(governing.conforming, one) for one in held.now.machines[:MAX_RULES]],
+        "caps": [_cap(governing.capping, one) for one in held.now.caps[:MAX_RULES]],
         "findings": [
             {
                 "policy": line(one.policy),
@@ -70,6 +75,34 @@ def _machine(conforming: Conforming | None, machine: Machine) -> dict[str, Any]:
         "reason": line(machine.reason),
         "violations": conforming.violations[machine.policy] if conforming is not None else 0,
         "denied": conforming.denied[machine.policy] if conforming is not None else 0,
+    }
+
+
+def _cap(capping: Capping | None, cap: Cap) -> dict[str, Any]:
+    return {
+        "policy": line(cap.policy),
+        "per": line(cap.per),
+        "agents": [line(one) for one in cap.agents],
+        "limits": dict(cap.limits),
+        "of": [line(one) for one in cap.of],
+        "every_s": float(cap.every_s or 0.0),
+        "effect": cap.effect,
+        "level": cap.level or "",
+        "warn_at": float(cap.warn_at),
+        "warn_level": cap.warn_level or "",
+        "reason": line(cap.reason),
+        "denied": capping.denied[cap.policy] if capping is not None else 0,
+        "worst": [
+            {
+                "key": line(key),
+                "pid": pid,
+                "tool_calls": spent.tool_calls,
+                "tokens": spent.tokens,
+                "cost": float(spent.cost),
+                "share": float(share),
+            }
+            for key, pid, spent, share in (capping.worst(cap, WORST_OF_CAP) if capping is not None else ())
+        ],
     }
 
 

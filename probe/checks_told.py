@@ -31,7 +31,7 @@ def told_checks() -> list[Check]:
         ),
         Check(
             "budget_nearly_spent", _spending, 0.0,
-            "it ends at the limit: `observe inspect` shows what it spends on; renew the budget if that is well spent",
+            "at the limit it is ended, denied or contained: `observe inspect` shows what it spends on, `observe policies` the caps; allow more if that is well spent",
         ),
         Check(
             "checkpoint_large", _checkpoint, 0.0,
@@ -86,7 +86,9 @@ def _deviates(picture: Picture, _now: float) -> Condition | None:
 
 
 def _spending(picture: Picture, _now: float) -> Condition | None:
-    return _of_concern(picture, "spending", "budget_nearly_spent", "with a budget that is nearly spent")
+    return _of_concern(
+        picture, "spending", "budget_nearly_spent", "with a budget or cap that is nearly spent"
+    )
 
 
 def _drift(picture: Picture, _now: float) -> Condition | None:

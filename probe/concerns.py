@@ -1,7 +1,7 @@
 """What the service alone can see of its agents' troubles, and how long their activities take: told once a second.
 
     same_call   an agent makes the same tool call, with the same arguments, again and again
-    spending    a budget is nearly spent
+    spending    a budget is nearly spent, or what a policy's cap allows
     checkpoint  a checkpoint is large
     letters     messages reach nobody
     drift       an agent behaves otherwise than its class at its goal (`observe.probe.drift`)
@@ -209,6 +209,12 @@ class Concerns:
         if known is None or known.evidence["limit"] == limit or known.amount < share:
             self._see("spending", owner.ref.pid, share, text, evidence)
 
+    def capped(self, pid: int, policy: str, text: str, facts: Mapping[str, str]) -> None:
+        """What may be spent by a policy is nearly used up, or is."""
+        share = float(facts["used"]) / float(facts["allowed"])
+        evidence = {"policy": policy} | {name: line(fact, 200) for name, fact in facts.items()}
+        self._see("spending", pid, share, line(f"{policy}: {text}"), evidence)
+
     def _see(self, kind: str, pid: int, amount: float, text: str, evidence: dict[str, Any]) -> None:
         known = self._standing.get((kind, pid))
         if known is None:
@@ -253,6 +259,11 @@ class Concerns:
             return False
         if kind in ("same_call", "deviates"):
             return now_s - concern.at_s <= SAME_WITHIN_S
+        if kind == "spending" and "policy" in concern.evidence:
+            capping = self._node.governing.capping if self._node.governing is not None else None
+            policy, key = concern.evidence["policy"], concern.evidence["key"]
+            nearly = capping.is_nearly_out(policy, key, pid) if capping is not None else False
+            return now_s - concern.at_s <= SAME_WITHIN_S if nearly is None else nearly
         if kind == "spending":
             return concern.evidence["limit"] == "wall_s" or (
                 share_used(agent, concern.evidence["limit"]) >= NEARLY

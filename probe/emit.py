@@ -267,6 +267,8 @@ class Emitter(Instrument):
         self._report((kind, facts))
         if event.what == "violation":
             self._concerns.deviated(event.pid, event.policy, event.reason, event.facts)
+        elif event.what == "cap":
+            self._concerns.capped(event.pid, event.policy, event.reason, event.facts)
 
     def on_activity_start(self, agent: Agent, activity: Activity) -> None:
         self._concerns.activity_started(agent, activity)

@@ -12,7 +12,7 @@ from observe.audit.record import Phase, Who
 from observe.probe.agent_records import AgentRecords
 from observe.probe.frames import GovernedFrame
 
-NEWS: Final = frozenset({"containment", "policies", "violation"})
+NEWS: Final = frozenset({"cap", "containment", "policies", "violation"})
 """What is an event without a verdict as well."""
 
 PHASES: Final[dict[str, Phase]] = {"deny": "denied", "failed": "failed"}
@@ -62,6 +62,8 @@ def said(frame: GovernedFrame) -> str:
     by = f" by {frame.policy}" if frame.policy else ""
     if frame.what == "containment":
         return f"{who} is contained: {frame.on}{by}{why}"
+    if frame.what == "cap":
+        return f"{who} spends{by}{why}"
     if frame.what == "violation":
         return f"{who} deviates{by}{why}"
     word = {"deny": "denied", "allow": "allowed", "approve": "waits for approval of"}.get(

@@ -45,6 +45,7 @@ def check(path: Path, asked: Asked | None) -> dict[str, Any]:
         "size": found.size,
         "rules": len(found.rules),
         "machines": len(found.machines),
+        "caps": len(found.caps),
         "findings": len(found.findings),
     }
     if asked is None:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from observe.probe.finding_names import NAMES
 from observe.probe.policy_yaml import Document, Unreadable
+from observe.runtime.caps import WARN_AT, Cap, CapEffect
 from observe.runtime.conformance import Machine
 from observe.runtime.errors import PoliciesRefused, PolicyFault
 from observe.runtime.governing import APPROVAL_S
@@ -200,6 +201,53 @@ class FindingPart(Part):
         )
 
 
+class CapPart(Part):
+    """What may be spent, as `observe.runtime.caps.Cap` says."""
+
+    policy: Name
+    per: Text = "agent"
+    agents: Patterns = Field(default_factory=lambda: ["*"])
+    tool_calls: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+    cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    of: Patterns = Field(default_factory=lambda: ["tool:*"])
+    every_s: float | None = Field(default=None, ge=1, le=366 * 86_400)
+    effect: CapEffect = "deny"
+    level: Level | None = None
+    warn_at: float = Field(default=WARN_AT, gt=0, lt=1)
+    warn_level: Level | None = None
+    tools: Texts | None = None
+    recipients: Texts | None = None
+    reason: str = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> CapPart:
+        if "of" in self.model_fields_set and self.tool_calls is None:
+            raise ValueError("of: it says which tool_calls are counted, and there is no limit for them")
+        self.made()
+        return self
+
+    def made(self) -> Cap:
+        """The runtime's."""
+        return Cap(
+            self.policy,
+            self.per,
+            agents=tuple(self.agents),
+            tool_calls=self.tool_calls,
+            tokens=self.tokens,
+            cost=self.cost,
+            of=tuple(self.of),
+            every_s=self.every_s,
+            effect=self.effect,
+            level=self.level,
+            warn_at=self.warn_at,
+            warn_level=self.warn_level,
+            tools=None if self.tools is None else tuple(self.tools),
+            recipients=None if self.recipients is None else tuple(self.recipients),
+            reason=self.reason,
+        )
+
+
 FORMS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "states": (("start",), ("expires",)),
     "only": (("after",), ("within_s", "once")),
@@ -217,13 +265,14 @@ class Sheet(Part):
     version: Literal[1]
     rules: list[RulePart] = Field(default_factory=list, max_length=MOST_RULES)
     machines: list[MachinePart] = Field(default_factory=list, max_length=MOST_MACHINES)
+    caps: list[CapPart] = Field(default_factory=list, max_length=MOST_MACHINES)
     findings: list[FindingPart] = Field(default_factory=list, max_length=MOST_MACHINES)
 
     @model_validator(mode="after")
     def _says_something(self) -> Sheet:
-        if not self.model_fields_set & {"rules", "machines", "findings"}:
+        if not self.model_fields_set & {"rules", "machines", "caps", "findings"}:
             raise ValueError(
-                "it has no `rules:`, `machines:` or `findings:`; for none at all write `rules: []`"
+                "it has no `rules:`, `machines:`, `caps:` or `findings:`; for none at all write `rules: []`"
             )
         return self
 
@@ -262,6 +311,7 @@ def parse(text: bytes, source: str) -> PolicySet:
         tuple(one.made() for one in sheet.rules),
         tuple(one.made() for one in sheet.machines),
         tuple(one.made() for one in sheet.findings),
+        tuple(one.made() for one in sheet.caps),
         source,
         version_of(text),
     )
@@ -271,9 +321,10 @@ def _twice(sheet: Sheet, document: Document) -> list[PolicyFault]:
     """Policies that have the name of another one: counts and records could not tell them apart."""
     seen: set[str] = set()
     faults = []
-    parts: list[tuple[str, Sequence[RulePart | MachinePart | FindingPart]]] = [
+    parts: list[tuple[str, Sequence[RulePart | MachinePart | CapPart | FindingPart]]] = [
         ("rules", sheet.rules),
         ("machines", sheet.machines),
+        ("caps", sheet.caps),
         ("findings", sheet.findings),
     ]
     for section, named in parts:

@@ -58,6 +58,45 @@ class HeldMachine(Told):
     denied: int = 0
 
 
+class SpentOfCap(Told):
+    """What one tenant, run, agent or the node has spent of a cap."""
+
+    key: str
+    """The tenant or run; the agent's name; empty for the whole node."""
+    pid: int = 0
+    """Of a cap per agent or step."""
+    tool_calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    share: float = 0.0
+    """How much of the limit that is used up furthest."""
+
+
+class HeldCap(Told):
+    """What may be spent."""
+
+    policy: str
+    per: str
+    """`agent`, `step`, `node`, or an attribute."""
+    agents: list[str] = Field(default_factory=list)
+    limits: dict[str, float] = Field(default_factory=dict)
+    """`tool_calls`, `tokens`, `cost`, as far as they bind."""
+    of: list[str] = Field(default_factory=list)
+    """Patterns of the activities that `tool_calls` counts."""
+    every_s: float = 0.0
+    """After so many seconds counters begin anew; 0: never."""
+    effect: str
+    """`report`, `deny` or `contain`."""
+    level: str = ""
+    warn_at: float
+    warn_level: str = ""
+    reason: str = ""
+    denied: int = 0
+    """How often, since the node's start."""
+    worst: list[SpentOfCap] = Field(default_factory=list)
+    """Who has used up most of it, the worst first. What agents of worker processes spend each by itself is not known here."""
+
+
 class HeldFinding(Told):
     """A finding whose agents are contained."""
 
@@ -89,6 +128,8 @@ class HeldPolicies(Told):
     """In the order in which they are asked: the first that fits decides."""
     machines: list[HeldMachine] = Field(default_factory=list)
     """What agents should do, in which order: docs/conformance.md."""
+    caps: list[HeldCap] = Field(default_factory=list)
+    """What may be spent."""
     findings: list[HeldFinding] = Field(default_factory=list)
     forgotten: int = 0
     """Conversations that machines have forgotten because one agent had too many."""

@@ -325,11 +325,18 @@ def checkpoint(_node: Node, agent: Agent) -> Result:
 
 def reset_budget(_node: Node, agent: Agent) -> Acted:
     """Let what the agent (or the tree below a supervisor) may spend begin anew."""
-    plan, bonds = agent._o_child.spec.plan, agent._o_bonds
-    if plan is None or plan.budget is None:
-        raise ActionRefused(f"{agent._o_text()} has no budget")
-    before = budget.describe(plan.budget, bonds.spending if bonds is not None else None)
-    budget.renew(agent, plan.budget)
+    plan, bonds, governing = agent._o_child.spec.plan, agent._o_bonds, agent._o_node.governing
+    counted = (
+        governing.capping.forget(agent) if governing is not None and governing.capping is not None else None
+    )
+    has_budget = plan is not None and plan.budget is not None
+    if not has_budget and counted is None:
+        raise ActionRefused(f"{agent._o_text()} has no budget, and no cap counts what it spends by itself")
+    parts = list(counted or ())
+    if plan is not None and plan.budget is not None:
+        parts.insert(0, budget.describe(plan.budget, bonds.spending if bonds is not None else None))
+        budget.renew(agent, plan.budget)
+    before = ", ".join(parts) or "nothing spent"
     return Acted(
         True,
         f"the budget of {agent._o_text()} begins anew; it was: {before}",

@@ -103,6 +103,9 @@ class Activity:
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
         self.cost += cost
+        governing = self._agent._o_node.governing
+        if governing is not None and governing.capping is not None:
+            governing.capping.spent(self, input_tokens + output_tokens, cost)
         budget.charge_usage(self._agent, input_tokens, output_tokens, cost)
 
     @property

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from observe.runtime.activity import Activity
     from observe.runtime.agent import Agent
     from observe.runtime.approvals import Approvals
+    from observe.runtime.capping import Capping
+    from observe.runtime.caps import Cap
     from observe.runtime.conformance import Machine
     from observe.runtime.conforming import Conforming
     from observe.runtime.containment import Containment, Level
@@ -158,7 +160,7 @@ class Governed:
     name: str | None
     class_name: str
     what: str
-    """`activity`, `send`, `containment`, `violation`, `approval`, `policies` (of the node: pid 0); or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
+    """`activity`, `send`, `containment`, `violation`, `cap`, `approval`, `policies` (of the node: pid 0); or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
     on: str
     """The activity, the recipient, the level."""
     verdict: str
@@ -169,7 +171,7 @@ class Governed:
     record: str = ""
     """The `command_id` of its records in the audit log."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """Of a violation: `expected`, `actual`, `state` and `sequence`."""
+    """Of a violation: `expected`, `actual`, `state` and `sequence`; of a cap: `limit`, `used`, `allowed`, `per` and `key`."""
     trace: str = ""
     span: str = ""
     """Where an agent of a worker process was in its trace, as that process knows; of others whoever records it looks itself."""
@@ -210,6 +212,8 @@ class Governing:
         """Who asks people. While there is nobody, what needs an approval is denied."""
         self.policies: Policies | None = None
         """Those of the node (`Node(policies=...)`), which are asked before the other judges."""
+        self.capping: Capping | None = None
+        """Counts what is spent, and is asked next."""
         self.conforming: Conforming | None = None
         """Follows what agents do, in which order; asked last."""
         self._judges: list[Judge] = []
@@ -229,7 +233,9 @@ class Governing:
         self.update()
         self.review()
 
-    def set_policies(self, policies: Policies | None, machines: Sequence[Machine] = ()) -> None:
+    def set_policies(
+        self, policies: Policies | None, machines: Sequence[Machine] = (), caps: Sequence[Cap] = ()
+    ) -> None:
         """Have these be the node's policies from here on, also for what has begun already."""
         self.policies = policies
         before = self.conforming
@@ -241,6 +247,15 @@ class Governing:
                 self.conforming.begin(before)
             elif before is not None:
                 before.end()
+        counted = self.capping
+        if tuple(caps) != (counted.caps if counted is not None else ()):
+            from observe.runtime.capping import Capping  # likewise
+
+            self.capping = Capping(self, caps) if caps else None
+            if self.capping is not None:
+                self.capping.begin(counted)
+            elif counted is not None:
+                counted.end()
         self.update()
         self.review()
 
@@ -283,7 +298,9 @@ class Governing:
         return decision
 
     def _asked(self) -> list[Judge]:
-        first = [] if self.policies is None else [self.policies]
+        first: list[Judge] = [] if self.policies is None else [self.policies]
+        if self.capping is not None:
+            first.append(self.capping)
         last = [] if self.conforming is None or not self.conforming.judges else [self.conforming]
         return [*first, *self._judges, *last]
 

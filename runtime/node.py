@@ -42,6 +42,7 @@ from observe.runtime.tasks import Tasks
 from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
+    from observe.runtime.charges import Charge
     from observe.runtime.governing import Governing
     from observe.runtime.policy_set import NodePolicies, Policy
     from observe.runtime.reload.reloader import Reloader
@@ -379,6 +380,7 @@ class Node:
         self, agent: Agent, input_tokens: int, output_tokens: int, cost: float
     ) -> None: ...
     def _progress_above(self, agent: Agent) -> None: ...
+    def _charge_caps_above(self, charges: list[Charge]) -> None: ...
 
     async def _start_fan_out(self, spec: ChildSpec) -> Agent:
         """Start the supervisor of a `supervised_map`'s items, in the process of its caller."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from observe.runtime.caps import Cap
 from observe.runtime.clock import wall_s
 from observe.runtime.conformance import Machine
 from observe.runtime.errors import PoliciesRefused, PolicyFault
@@ -36,7 +37,7 @@ LOOK_S: Final = 0.5
 """How often the file is looked at, in a thread: one `stat`. A change holds when two looks have seen the same, so a file that an
 editor is still writing is left alone."""
 
-Policy: TypeAlias = Rule | Machine | OnFinding
+Policy: TypeAlias = Rule | Machine | Cap | OnFinding
 
 READER: Final = "observe.probe.policy_files"
 """Has `read(path) -> PolicySet`. Named here and not imported, as a plug-in is: the runtime runs without it, and without what it needs."""
@@ -53,6 +54,8 @@ class PolicySet:
     """What agents should do, in which order."""
     findings: tuple[OnFinding, ...] = ()
     """Who is contained when the node finds something wrong with them."""
+    caps: tuple[Cap, ...] = ()
+    """What may be spent."""
     source: str = "the service"
     """The file they come from."""
     version: str = ""
@@ -61,21 +64,34 @@ class PolicySet:
     @property
     def size(self) -> str:
         """For people: `3 rules, 1 machine`."""
-        parts = [(len(self.rules), "rule"), (len(self.machines), "machine"), (len(self.findings), "finding")]
+        parts = [
+            (len(self.rules), "rule"),
+            (len(self.machines), "machine"),
+            (len(self.caps), "cap"),
+            (len(self.findings), "finding"),
+        ]
         return ", ".join(f"{n} {word}" + ("" if n == 1 else "s") for n, word in parts if n) or "nothing"
 
 
 def declared(policies: Sequence[Policy]) -> PolicySet:
     """A set of what was declared in Python."""
-    wrong = [one for one in policies if not isinstance(one, Rule | Machine | OnFinding)]
+    wrong = [one for one in policies if not isinstance(one, Rule | Machine | Cap | OnFinding)]
     if wrong:
-        raise TypeError(f"policies are rules and machines, or the path of a file; not {wrong[0]!r}")
+        raise TypeError(f"policies are rules, machines and caps, or the path of a file; not {wrong[0]!r}")
     rules = tuple(one for one in policies if isinstance(one, Rule))
     machines = tuple(one for one in policies if isinstance(one, Machine))
     findings = tuple(one for one in policies if isinstance(one, OnFinding))
-    return PolicySet(
-        rules, machines, findings, version=version_of(repr((rules, machines, findings)).encode())
-    )
+    caps = tuple(one for one in policies if isinstance(one, Cap))
+    _check_names(caps)
+    version = version_of(repr((rules, machines, findings, caps)).encode())
+    return PolicySet(rules, machines, findings, caps, version=version)
+
+
+def _check_names(caps: Sequence[Cap]) -> None:
+    """What was spent is known by the name of its cap, so that another one of the name cannot be counted."""
+    twice = [name for name, count in Counter(one.policy for one in caps).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]}: two caps have this name")
 
 
 def version_of(text: bytes) -> str:
@@ -207,8 +223,8 @@ class NodePolicies:
         if old is not None:  # whoever counts goes on counting
             judge.hits.update({name: count for name, count in old.hits.items() if name in judge.names})
             judge.denied.update({name: count for name, count in old.denied.items() if name in judge.names})
-        governing.set_policies(judge, policies.machines)
-        self._far.take(policies.rules, policies.machines)
+        governing.set_policies(judge, policies.machines, policies.caps)
+        self._far.take(policies.rules, policies.machines, policies.caps)
         why = f"{policies.size}, version {policies.version}" + (
             f" in the place of {before}" if before else ""
         )

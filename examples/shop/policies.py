@@ -8,7 +8,7 @@ from typing import Final
 FILE: Final = "policies.yaml"
 
 POLICIES: Final = """\
-# What the shop's agents may do: the first rule that fits decides, what none fits is allowed.
+# What the shop's agents may do: the first rule that fits decides, what none fits is allowed. Caps say what may be spent.
 # Save it, and half a second later that holds. `observe policies shop` shows what does, and what is wrong with it.
 version: 1
 rules:
@@ -23,6 +23,17 @@ rules:
     where: {amount: ">100"}
     timeout_s: 300
     reason: more than 100 goes back only after somebody has looked at it
+caps:
+  - policy: one-answer
+    per: step
+    agents: [Session]
+    tool_calls: 20
+    reason: an answer that takes more goes round in circles
+  - policy: model-a-day
+    per: node
+    cost: 1000
+    every_s: 86400
+    effect: report
 """
 
 

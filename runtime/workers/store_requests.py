@@ -11,6 +11,7 @@ from observe.runtime.errors import BudgetExceeded
 from observe.runtime.workers.far_care import FarCare
 
 if TYPE_CHECKING:
+    from observe.runtime.charges import Charge
     from observe.runtime.node import Node
     from observe.runtime.stores import Record
 
@@ -65,6 +66,12 @@ def charge_usage(node: Node, pid: int, input_tokens: int, output_tokens: int, co
             budget.charge_usage(agent, input_tokens, output_tokens, cost, only_above=True)
         except BudgetExceeded:
             pass
+
+
+def charge_caps(node: Node, charges: list[Charge]) -> None:
+    """Agents of a worker have spent this of what the node's policies count for several agents."""
+    if node.governing is not None and node.governing.capping is not None:
+        node.governing.capping.charged_far(charges)
 
 
 def progress(node: Node, pid: int) -> None:

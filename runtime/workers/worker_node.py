@@ -24,6 +24,7 @@ from observe.runtime.workers.packing import pack
 from observe.runtime.workers.stubs import Stub, Target
 
 if TYPE_CHECKING:
+    from observe.runtime.charges import Charge
     from observe.runtime.children import ChildSpec
     from observe.runtime.letters import Why
     from observe.runtime.step import Step
@@ -188,6 +189,9 @@ class WorkerNode(Node):
         payer = _payer(agent)
         if payer._o_child.is_charged_above:
             self.inside.tell(store_requests.charge_usage, payer._o_pid, input_tokens, output_tokens, cost)
+
+    def _charge_caps_above(self, charges: list[Charge]) -> None:
+        self.inside.tell(store_requests.charge_caps, charges)
 
     def _progress_above(self, agent: Agent) -> None:
         payer = _payer(agent)

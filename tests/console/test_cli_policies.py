@@ -102,7 +102,7 @@ def test_what_holds_is_a_table() -> None:
         "refused": "shop.yaml:3: no",
         "judges": 1,
     }
-    held |= {"machines": [], "findings": [], "forgotten": 0}
+    held |= {"machines": [], "caps": [], "findings": [], "forgotten": 0}
     said = lines(held | {"rules": [rule, rule | {"kind": "send", "on": "Ledger", "agents": ["*"]}]})
     assert said[1] == "NOT IN FORCE, those of before hold: shop.yaml:3: no"
     assert said[3:] == [
@@ -128,4 +128,18 @@ def test_what_holds_is_a_table() -> None:
         "",
         "contained  level     policy  finding    agents",
         "        2  isolated  loops   same_call  A",
+    ]
+    cap = {
+        "policy": "daily", "per": "tenant", "agents": ["Session"], "limits": {"tool_calls": 40.0, "cost": 2.5}, "of": ["tool:*"],
+        "every_s": 86_400.0, "effect": "deny", "level": "", "warn_at": 0.8, "warn_level": "", "reason": "", "denied": 1200,
+        "worst": [{"key": "acme", "share": 1.04}, {"key": "", "share": 0.5}],
+    }  # fmt: skip
+    whole = cap | {"per": "node", "limits": {"tokens": 1e6}, "every_s": 0.0, "agents": ["*"], "worst": []}
+    assert lines(held | {"rules": [], "caps": [cap, whole]})[3:] == [
+        "no rules: everything is allowed",
+        "",
+        "denied  effect  policy  per     allowed                              most         agents",
+        " 1,200  deny    daily   tenant  tool_calls 40, cost 2.5 every 1d00h  104% acme    Session",
+        "                                                                     50% unknown",
+        " 1,200  deny    daily   node    tokens 1,000,000",
     ]

@@ -17,6 +17,7 @@ from observe.probe.finding_names import NAMES
 from observe.probe.policy_check import Asked, check
 from observe.probe.policy_files import parse
 from observe.runtime import Agent, Node
+from observe.runtime.caps import Cap
 from observe.runtime.conformance import Machine
 from observe.runtime.errors import PoliciesRefused
 from observe.runtime.policies import OnFinding
@@ -58,6 +59,19 @@ machines:
     expires: {paid: 3600}
     fields: [done]
     reason: it is paid for first
+caps:
+  - {policy: answer, per: step, agents: [Session], cost: 0.5, tokens: 1000, reason: one answer}
+  - policy: searches
+    per: tenant
+    tool_calls: 40
+    of: ["tool:search*"]
+    every_s: 86400
+    effect: contain
+    level: restricted
+    warn_at: 0.5
+    warn_level: monitored
+    tools: ["model:*"]
+    recipients: [ledger]
 findings:
   - {policy: loops, check: same_call, level: restricted, agents: [Looper], tools: ["model:*"], reason: it loops}
 """
@@ -110,6 +124,44 @@ def test_every_word_of_a_machine_reaches_it() -> None:
             "loops", "same_call", "restricted", agents=("Looper",), tools=("model:*",), reason="it loops"
         ),
     )
+
+
+def test_every_word_of_a_cap_reaches_it() -> None:
+    answer, searches = parse(WHOLE.encode(), "f").caps
+    assert answer == Cap("answer", "step", agents=("Session",), cost=0.5, tokens=1000, reason="one answer")
+    assert searches == Cap(
+        "searches", "tenant", tool_calls=40, of=("tool:search*",), every_s=86_400, effect="contain", level="restricted",
+        warn_at=0.5, warn_level="monitored", tools=("model:*",), recipients=("ledger",),
+    )  # fmt: skip
+
+
+def test_what_is_wrong_with_a_cap_is_told_with_its_line() -> None:
+    text = """\
+version: 1
+caps:
+  - {policy: none}
+  - {policy: less, cost: 0}
+  - {policy: more, cost: .inf}
+  - {policy: of, cost: 1, of: ["tool:*"]}
+  - {policy: level, cost: 1, effect: contain}
+  - {policy: step, cost: 1, per: step, every_s: 60}
+  - {policy: half, tool_calls: 1.5}
+  - {policy: exits, cost: 1, effect: exit}
+  - {policy: level, cost: 1}
+"""
+    assert faults(text) == [
+        "f:3: none: a cap has at least one of tool_calls, tokens, cost, and each of them is above 0",
+        "f:4: less: cost: Input should be greater than 0",
+        "f:5: more: cost: Input should be a valid number",
+        "f:6: of: it says which tool_calls are counted, and there is no limit for them",
+        "f:7: level: " + LEVEL,
+        "f:8: step: a step's counters begin with the step, so every_s makes no sense there",
+        "f:9: half: tool_calls: Input should be a valid integer",
+        "f:10: exits: effect: Input should be 'report', 'deny' or 'contain'",
+    ]
+    assert faults("version: 1\ncaps:\n  - {policy: a, cost: 1}\n  - {policy: a, cost: 2}\n") == [
+        "f:4: a: another policy has this name"
+    ]
 
 
 @pytest.mark.parametrize("document", ["policies.md", "conformance.md"])
@@ -189,7 +241,7 @@ rules:
     ("text", "why"),
     [
         ("", "f: policies begin with `version: 1` and `rules:`"),
-        ("version: 1\n", "f:1: it has no `rules:`, `machines:` or `findings:`"),
+        ("version: 1\n", "f:1: it has no `rules:`, `machines:`, `caps:` or `findings:`"),
         ("version: 2\nrules: []\n", "f:1: version: Input should be 1"),
         ("version: 1\nrules:\nversion: 1\n", "f:3: 'version' stands twice"),
         ("version: 1\nrules: [{on: a, on: b}]\n", "f:2: 'on' stands twice"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
 from observe.probe.wire import Query
 from observe.runtime import ChildSpec, Node
+from observe.runtime.caps import Cap
 from observe.runtime.conformance import Machine
 from observe.runtime.policies import Rule
 from tests.probe.live import eventually, private_runtime
@@ -101,3 +103,68 @@ async def test_other_rules_hold_there_too_and_what_they_deny_is_cancelled(
     await eventually(
         lambda: node.ref("late").call(("try", ("tool", "tool:look"))), lambda found: found == ["tool:look"]
     )
+
+
+async def test_what_agents_of_several_processes_may_spend_together_is_counted_together(
+    bench: tuple[Node, NodeClient, Path],
+) -> None:
+    node, client, _ = bench
+    assert node.policies is not None
+    node.policies.replace(
+        [
+            Cap("together", per="node", tool_calls=4),
+            Cap("each", tool_calls=3),
+            Cap("step", per="step", tool_calls=1),
+        ]
+    )
+
+    async def tried(name: str) -> str:
+        found = await node.ref(name).call(("try", ("tool", "tool:look")), timeout=30)
+        return found if isinstance(found, str) else "done"
+
+    own = await node.spawn(Guarded, name="here")
+    await eventually(lambda: client.agents(Query(filter="name=here")), lambda page: page.matched == 1)
+    assert own.pid
+
+    async def spent() -> int:
+        held = await client.policies()
+        return held.caps[0].worst[0].tool_calls if held.caps[0].worst else 0
+
+    # Each message is a step, and one call in each is what a step may do.
+    for number, name in enumerate(("shared", "own", "here", "shared"), 1):
+        assert await tried(name) == "done"
+        await eventually(spent, number.__eq__)
+    # One that has not heard of it yet may go on; nobody waits for another process before an activity.
+    for name in ("shared", "own", "here"):
+        said = await eventually(lambda name=name: tried(name), lambda found: found != "done")  # type: ignore[misc]
+        assert re.search(r"node: tool_calls \d of 4 used up", said)
+    node.policies.replace([Cap("together", per="node", tool_calls=50)])
+    assert await eventually(lambda: tried("own"), lambda found: found == "done")
+    assert await spent() > 4, "what was spent stays, whatever the limit"
+    node.policies.replace([Cap("together", per="node", tool_calls=4)])
+    # A process that begins later knows what others have spent.
+    await node.supervisor.start_child(ChildSpec(Guarded, name="late", isolation="process"))
+    assert re.search(r"node: tool_calls \d of 4 used up", await tried("late"))
+    held = await client.policies()
+    assert held.caps[0].denied >= 1
+
+
+async def test_what_an_agent_there_may_spend_in_a_step_is_renewed_with_the_next(
+    bench: tuple[Node, NodeClient, Path],
+) -> None:
+    node, _, _ = bench
+    assert node.policies is not None
+    node.policies.replace([Cap("step", per="step", tool_calls=1), Cap("each", tool_calls=3)])
+    shared = node.ref("shared")
+
+    async def tools() -> str:
+        found = await shared.call(
+            ("both", ("try", ("tool", "tool:look")), ("try", ("tool", "tool:see"))), timeout=30
+        )
+        return str(found[1])
+
+    said = await eventually(tools, lambda found: "used up" in found)
+    assert "step: tool_calls 1 of 1 used up" in said
+    assert "step: tool_calls 1 of 1 used up" in await tools()
+    said = await eventually(tools, lambda found: "agent: tool_calls" in found)
+    assert "agent: tool_calls 3 of 3 used up" in said

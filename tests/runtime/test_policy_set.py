@@ -206,5 +206,5 @@ def test_a_rule_that_makes_no_sense_is_refused(more: dict[str, Any], why: str) -
 
 
 def test_what_is_no_rule_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="rules and machines, or the path"):
+    with pytest.raises(TypeError, match="rules, machines and caps, or the path"):
         Node("test", policies=[{"policy": "refunds"}])  # type: ignore[list-item]  # the mistake under test

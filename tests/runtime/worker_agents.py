@@ -249,6 +249,8 @@ class Guarded(Agent):
                     return await self.handle(further)
                 except Denied as error:
                     return str(error)
+            case ("both", one, other):
+                return [await self.handle(one), await self.handle(other)]
             case ("long", name):
                 async with self.activity(name):
                     await asyncio.sleep(60)
