@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import tomllib
@@ -45,13 +46,17 @@ def test_each_room_says_that_it_is_typed() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built by way of an sdist as a release is."""
-    out = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)],
-        check=True,
-        capture_output=True,
-    )
+    """The wheel, built by way of an sdist as a release is; by one test process, since a build writes beside the sources."""
+    out = tmp_path_factory.getbasetemp().parent / "dist"
+    out.mkdir(exist_ok=True)
+    with (out / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(out.glob("*.whl")):
+            subprocess.run(
+                [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)],
+                check=True,
+                capture_output=True,
+            )
     return next(out.glob("*.whl"))
 
 
