@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import tomllib
@@ -47,7 +48,8 @@ def test_each_room_says_that_it_is_typed() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built by way of an sdist as a release is; by one test process, since a build writes beside the sources."""
-    out = tmp_path_factory.getbasetemp().parent / "dist"
+    mine = tmp_path_factory.getbasetemp()
+    out = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "dist"
     out.mkdir(exist_ok=True)
     with (out / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
