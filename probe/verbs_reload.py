@@ -11,8 +11,9 @@ from observe.probe.errors import Refusal
 from observe.probe.retelling import retold
 from observe.probe.wire_reload import CodeArgs, LoadedCode, ReloadArgs, ReloadDone
 
-MORE_S: Final = 3.0
-"""How long loading and migrating may take beside the time that steps may take to end."""
+MORE_S: Final = 4.5
+"""How long loading (`observe.runtime.reload.loading.LOAD_S`) and migrating may take beside the time that steps may take to
+end. All of it is less than a client waits."""
 
 
 def handlers(hands: Hands) -> dict[str, Handler]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from observe.runtime import budget
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, SUSPENDED, Agent
+from observe.runtime.bonds import bonds_of
 from observe.runtime.calls import Call
 from observe.runtime.errors import ActionRefused, MessageDropped, RuntimeFault
 from observe.runtime.exits import SHUTDOWN, ExitReason
@@ -64,7 +65,7 @@ def suspend(_node: Node, agent: Agent) -> Acted:
             f"{agent._o_text()} is a supervisor: without it nobody would restart its children; suspend those"
         )
     text = agent._o_text()
-    if agent._o_status == SUSPENDED:
+    if agent._o_status == SUSPENDED and bonds_of(agent).is_held:
         return Acted(True, f"{text} was suspended already", agent._o_pid, _queue(agent))
     if hold(agent):
         return Acted(True, f"{text} is suspended", agent._o_pid, _queue(agent))

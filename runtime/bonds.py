@@ -126,6 +126,7 @@ class Bonds:
         "groups",
         "handle",
         "is_held",
+        "is_paused",
         "links",
         "overfull",
         "spending",
@@ -147,6 +148,9 @@ class Bonds:
         self.traps_exits = False
         self.is_held = False
         """An operator has suspended it: it takes no further message until it is resumed."""
+        self.is_paused = False
+        """Its code is being exchanged: it takes no further message until that is over. Whoever suspends or resumes it meanwhile
+        changes the other one."""
         self.overfull: Overfull | None = None
         self.care: Care | None = None
         """Checkpoints and the like, if its spec asks for them."""

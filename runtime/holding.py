@@ -1,4 +1,7 @@
-"""Suspended agents: they take no further message until somebody resumes them."""
+"""Suspended agents: they take no further message until somebody resumes them.
+
+There are two reasons, and each stands by itself: an operator, a containment or a budget *holds* an agent, and a reload *pauses*
+it. It goes on when neither is left."""
 
 from __future__ import annotations
 
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 def hold(agent: Agent) -> bool:
     """Let the agent take no further message. False while a step of it is under way, which goes on to its end first."""
     bonds_of(agent).is_held = True
+    return _suspend(agent)
+
+
+def pause(agent: Agent) -> bool:
+    """The same while its code is exchanged, whoever else holds it or lets it go meanwhile."""
+    bonds_of(agent).is_paused = True
+    return _suspend(agent)
+
+
+def _suspend(agent: Agent) -> bool:
     if agent._o_status == SUSPENDED:
         return True
     if not is_between(agent):
@@ -52,10 +65,22 @@ def is_between(agent: Agent) -> bool:
 
 def release(agent: Agent) -> None:
     """Let it go on with its mailbox."""
+    if agent._o_bonds is not None:
+        agent._o_bonds.is_held = False
+        _go_on(agent)
+
+
+def unpause(agent: Agent) -> None:
+    """Its code is exchanged, or was not."""
+    if agent._o_bonds is not None:
+        agent._o_bonds.is_paused = False
+        _go_on(agent)
+
+
+def _go_on(agent: Agent) -> None:
     bonds = agent._o_bonds
-    if bonds is None:
+    if bonds is None or bonds.is_held or bonds.is_paused:
         return
-    bonds.is_held = False
     if agent._o_status == SUSPENDED:
         agent._o_since_ns = now_ns()
         agent._o_status = IDLE

@@ -353,7 +353,7 @@ class Scheduler(WaitingSteps, SchedulerView):
                         agent._o_backlog = None
                         agent._o_status = IDLE
                     if agent._o_bonds is not None:
-                        if agent._o_bonds.is_held:
+                        if agent._o_bonds.is_held or agent._o_bonds.is_paused:
                             agent._o_status = SUSPENDED  # what stands of it in the queue is passed over
                         if agent._o_bonds.overfull is not None:
                             self._make_room(agent)

@@ -173,7 +173,8 @@ class WaitingSteps:
             return
         agent._o_since_ns = now_ns()
         self._make_room(agent)
-        if agent._o_bonds is not None and agent._o_bonds.is_held:
+        bonds = agent._o_bonds
+        if bonds is not None and (bonds.is_held or bonds.is_paused):
             agent._o_status = SUSPENDED
         elif agent._o_backlog or agent._o_mailbox:
             self.schedule(agent)

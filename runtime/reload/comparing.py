@@ -16,6 +16,7 @@ from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptor
 from typing import Any, Final
 
 from observe.runtime.agent import Agent
+from observe.runtime.reload import models
 from observe.runtime.reload.homing import Home
 from observe.runtime.reload.journal import MISSING, Journal
 from observe.runtime.reload.source import Loaded
@@ -171,15 +172,26 @@ class Comparison:
                 self.changes.kept.append(full)
             return
         if not _same(old, new):
-            if path in one.definitions.values:
+            if path in one.definitions.values or path in one.definitions.functions:
+                hidden = self._home.out_of_reach(new)
+                if hidden:
+                    self.changes.refusals.append(
+                        f"{full}, a {type(new).__qualname__}, holds the new {hidden} where it cannot be exchanged: "
+                        "restart the service"
+                    )
+                    return
                 self.changes.changed.append(full)
             self._steps.append(lambda journal: put(journal, name, self._home.bring(new)))
 
     def _keeps(self, one: Loaded, path: str, old: Any, new: Any) -> bool:
         if path not in one.definitions.values:
-            return False  # made by an import, a decorator, a metaclass
+            # Made by an import, a decorator, a metaclass. What a decorator made of the same text stays.
+            is_decorated = one.old is not None and path in one.definitions.functions
+            return is_decorated and path not in one.changed_without_classes
         if one.old is not None:
-            return path not in one.definitions.changed_since(one.old)
+            if path in one.changed and path not in one.changed_without_classes:
+                return not self._home.is_open(new)  # the class has the same identity as before
+            return path not in one.changed
         name = path.rpartition(".")[2]
         constant = isinstance(old, (int, float, str, bytes, tuple, frozenset, type(None)))
         return not (name.strip("_").isupper() or ("." in path and constant and type(old) is type(new)))
@@ -215,6 +227,10 @@ class Comparison:
         if isinstance(old, type):
             self.changes.refusals.append(f"{full} is a function now and was a class")
             return
+
+        for a, b in zip(mine, functions, strict=False):
+            if self._home.twin(b) is a:  # it stands in what takes the place, in a property, say
+                self._function(a, b)
 
         def replace(journal: Journal) -> None:
             brought = self._home.bring(new)
@@ -293,9 +309,12 @@ class Comparison:
             refuse(
                 f"the field {name} of {full} has no default value: objects that were made before do not have it"
             )
-        names = vars(old)
+        if models.is_model(old) and models.is_model(new) and models.shape(old) != models.shape(new):
+            refuse(f"the fields, validators or settings of {full} were changed: pydantic has compiled them")
+            return
+        names, stays = vars(old), _NEVER | models.compiled(old)
         for name, value in list(vars(new).items()):
-            if name in _NEVER or isinstance(value, (MemberDescriptorType, GetSetDescriptorType)):
+            if name in stays or isinstance(value, (MemberDescriptorType, GetSetDescriptorType)):
                 continue
             if issubclass(old, Enum) and not list(_functions(value)):
                 continue
@@ -305,7 +324,7 @@ class Comparison:
         for name, value in list(names.items()):
             if (
                 name in vars(new)
-                or name in _NEVER
+                or name in stays
                 or isinstance(value, (MemberDescriptorType, GetSetDescriptorType))
             ):
                 continue

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from observe.runtime.agent import EXITED, SUSPENDED, Agent
-from observe.runtime.bonds import bonds_of
-from observe.runtime.clock import now_ns
-from observe.runtime.holding import is_between
+from observe.runtime.agent import EXITED, Agent
+from observe.runtime.clock import now_us
+from observe.runtime.holding import is_between, pause
 from observe.runtime.instrument import Instrument
-from observe.runtime.supervisor import Supervisor
+from observe.runtime.reload.concerned import Concerned
+from observe.runtime.stacks import stack_of
 
 
 @dataclass(slots=True)
 class Held(Instrument):
-    """Holds agents of some classes; also those that are started meanwhile."""
+    """Holds the agents that a reload concerns; also those that are started meanwhile."""
 
-    classes: tuple[type, ...]
+    concerned: Concerned
     agents: dict[int, Agent] = field(default_factory=dict)
-    ours: list[Agent] = field(default_factory=list)
-    """Those that we have held: an operator may have suspended others."""
     waiting: list[Agent] = field(default_factory=list)
     """Those whose step is still under way."""
 
@@ -28,33 +28,31 @@ class Held(Instrument):
 
     def take(self, agent: Agent) -> None:
         """Let an agent take no further message, if it is concerned."""
-        if (
-            agent._o_pid in self.agents
-            or not isinstance(agent, self.classes)
-            or isinstance(agent, Supervisor)
-        ):
+        if agent._o_pid in self.agents or not self.concerned.has(agent):
             return
         self.agents[agent._o_pid] = agent
-        bonds = bonds_of(agent)
-        if not bonds.is_held:
-            bonds.is_held = True
-            self.ours.append(agent)
-        if is_between(agent):
-            _suspend(agent)
-        else:
+        if not pause(agent):
             self.waiting.append(agent)
 
     def look(self) -> bool:
         """Whether all steps have ended."""
         self.waiting = [
-            one for one in self.waiting if one._o_status != EXITED and not (is_between(one) and _suspend(one))
+            one for one in self.waiting if one._o_status != EXITED and not (is_between(one) and pause(one))
         ]
         return not self.waiting
 
 
-def _suspend(agent: Agent) -> bool:
-    if agent._o_status != SUSPENDED:
-        agent._o_status = SUSPENDED
-        agent._o_since_ns = now_ns()
-        agent._o_scheduler.mark_dirty(agent)
-    return True
+def doing(agent: Agent) -> str:
+    """What the step of an agent is at that does not end."""
+    activities, stack = agent._o_activities, stack_of(agent)
+    parts = []
+    if activities:
+        since_s = (now_us() - activities[-1].since_us) / 1e6
+        parts.append(f"it is in {activities[-1].name} for {since_s:.1f} s")
+    own = getattr(sys.modules.get(type(agent).__module__), "__file__", None)
+    frames = [one for one in stack.frames if one.file == own] or stack.frames
+    if frames:
+        parts.append(f"at {Path(frames[-1].file).name}, line {frames[-1].line}, in {frames[-1].function}")
+    if stack.waiting_on:
+        parts.append(f"waiting for {stack.waiting_on}")
+    return ", ".join(parts) or "a message is in hand"

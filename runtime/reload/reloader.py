@@ -20,19 +20,23 @@ import inspect
 import linecache
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from observe.runtime.actions import resume
 from observe.runtime.agent import EXITED, Agent
 from observe.runtime.errors import ReloadRefused
+from observe.runtime.holding import unpause
 from observe.runtime.reload import source as sources
+from observe.runtime.reload.borrowing import Lenders, borrowed
 from observe.runtime.reload.comparing import Changes, Comparison
-from observe.runtime.reload.holding import Held
+from observe.runtime.reload.concerned import Concerned
+from observe.runtime.reload.holding import Held, doing
 from observe.runtime.reload.journal import Journal
+from observe.runtime.reload.loading import load_in_a_thread
 from observe.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -71,6 +75,8 @@ class Reloaded:
     paused_s: float = 0.0
     """For how long the agents took no messages."""
     dry_run: bool = False
+    workers: int = 0
+    """Worker processes that are up: they keep the code that they have loaded."""
 
 
 @dataclass(slots=True)
@@ -132,9 +138,12 @@ class Reloader:
             told = self._told(loaded, changes)
             journal = Journal()
             modules = {one.module.__name__: one.module for one in loaded}
+            names_elsewhere = await asyncio.to_thread(borrowed, modules)
 
             def change() -> None:
+                lenders = Lenders(names_elsewhere)
                 comparison.apply(journal, _project_modules())
+                lenders.follow(journal)
                 _refresh(changes.classes, journal)
 
             before = {one.module.__name__: one.before for one in loaded}
@@ -189,17 +198,17 @@ class Reloader:
             wanted = {module.__name__: sources.read_source(module) for module in modules}
             return sources.load_beside(wanted)
 
-        loaded = await asyncio.to_thread(load)
+        loaded = await load_in_a_thread(load, [str(module.__file__) for module in modules])
         comparison = Comparison(loaded)
         changes = comparison.changes
         for gone in changes.gone:
-            count = sum(isinstance(one, gone) for one in list(self._node.agents.values()))
+            count = sum(self._count([gone]).values())
             if count:
                 changes.refusals.append(f"{gone.__qualname__} is gone, and {count} agents of it live")
-        classes = tuple(changes.classes)
+        concerned = Concerned(changes.classes)
         away = sum(
-            one._o_away is not None and issubclass(one._o_child.spec.agent, classes)
-            for one in list(self._node.agents.values())
+            one._o_away is not None and concerned.has_class(one._o_child.spec.agent)
+            for one in (list(self._node.agents.values()) if self._node.workers() else ())
         )
         if away:
             changes.refusals.append(
@@ -218,14 +227,17 @@ class Reloader:
                 diff += difflib.unified_diff(*lines, old, new, lineterm="")
         counts = self._count(changes.classes)
         versions = {name: self.version(name) + 1 for name in names}
-        return Reloaded(names, versions, sum(counts.values()), counts, changes, diff[:MAX_DIFF_LINES])
+        made = Reloaded(names, versions, sum(counts.values()), counts, changes, diff[:MAX_DIFF_LINES])
+        made.workers = len(self._node.workers())
+        return made
 
     def _count(self, classes: list[type]) -> dict[str, int]:
+        concerned = Concerned(classes)
+        living = Counter(map(type, list(self._node.agents.values())))
         counts: dict[str, int] = {}
-        wanted = tuple(classes)
-        for one in list(self._node.agents.values()):
-            if isinstance(one, wanted) and not isinstance(one, Supervisor):
-                counts[type(one).__qualname__] = counts.get(type(one).__qualname__, 0) + 1
+        for cls, count in living.items():
+            if not issubclass(cls, Supervisor) and concerned.has_class(cls):
+                counts[cls.__qualname__] = counts.get(cls.__qualname__, 0) + count
         return counts
 
     # -- the exchange ---------------------------------------------------------------------------------------------------
@@ -239,7 +251,7 @@ class Reloader:
         undo: Any,
         timeout_s: float,
     ) -> None:
-        held = Held(tuple(cls for cls in classes if issubclass(cls, Agent)))
+        held = Held(Concerned(classes))
         began = time.monotonic()
         self._node.instruments.add(held)
         try:
@@ -269,7 +281,7 @@ class Reloader:
     async def _hold(self, held: Held, timeout_s: float) -> None:
         until = time.monotonic() + timeout_s
         turn = time.monotonic() + SLICE_S
-        if not held.classes:
+        if not held.concerned:
             return
         for agent in list(self._node.agents.values()):
             held.take(agent)
@@ -281,7 +293,8 @@ class Reloader:
                 one = held.waiting[0]
                 more = f" and {len(held.waiting) - 1} more" if len(held.waiting) > 1 else ""
                 raise ReloadRefused(
-                    f"the step of {one._o_text()}{more} did not end within {timeout_s:g} s, so there was no safe moment"
+                    f"the step of {one._o_text()}{more} did not end within {timeout_s:g} s, so there was no safe moment: "
+                    f"{doing(one)}"
                 )
             await asyncio.sleep(LOOK_S)
 
@@ -320,13 +333,16 @@ class Reloader:
 
     async def _release(self, held: Held) -> None:
         turn = time.monotonic() + SLICE_S
-        for agent in held.ours:
-            if agent._o_status == EXITED:
-                continue
-            resume(self._node, agent)
-            if time.monotonic() > turn:
-                await asyncio.sleep(0)
-                turn = time.monotonic() + SLICE_S
+        left = iter(list(held.agents.values()))
+        try:
+            for agent in left:
+                unpause(agent)
+                if time.monotonic() > turn:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic() + SLICE_S
+        finally:
+            for agent in left:  # whoever waits for this reload has gone: nobody may stay behind
+                unpause(agent)
 
 
 class _Busy:

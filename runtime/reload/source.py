@@ -11,7 +11,7 @@ import builtins
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -36,10 +36,19 @@ class Loaded:
     """The text that is loaded, when it is known."""
     definitions: Definitions = field(init=False)
     old: Definitions | None = field(init=False)
+    changed: set[str] = field(init=False, default_factory=set)
+    """Names that are defined otherwise than before, values made of such names among them."""
+    changed_without_classes: set[str] = field(init=False, default_factory=set)
+    """The same without values that were only made of a class that changed: it has the same identity as before."""
 
     def __post_init__(self) -> None:
         self.definitions = Definitions(self.source)
-        self.old = Definitions(self.before) if self.before is not None else None
+        if self.before is not None:
+            self.old = Definitions(self.before)
+            self.changed = self.definitions.changed_since(self.old)
+            self.changed_without_classes = self.definitions.changed_since(self.old, self.old.classes)
+        else:
+            self.old = None
 
 
 def module_of(name: str) -> ModuleType:
@@ -55,8 +64,18 @@ def module_of(name: str) -> ModuleType:
         raise ReloadRefused(f"no module {name} is loaded; it is named as in `import {name}`")
     if name.split(".")[0] == "observe" and not name.startswith("observe.examples."):
         raise ReloadRefused(f"{name} belongs to observe itself")
-    file_of(module)
+    if _is_pythons_own(file_of(module)):
+        raise ReloadRefused(f"{name} belongs to Python itself")
     return module
+
+
+def _is_pythons_own(file: Path) -> bool:
+    """In the standard library. What is installed below that may be the service itself."""
+    for name in ("stdlib", "platstdlib"):
+        place = Path(sysconfig.get_path(name))
+        if file.is_relative_to(place):
+            return not {"site-packages", "dist-packages"} & set(file.relative_to(place).parts)
+    return False
 
 
 def file_of(module: ModuleType) -> Path:
@@ -158,9 +177,8 @@ def _compile(name: str, source: str) -> CodeType:
         return compile(source, str(file_of(sys.modules[name])), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise ReloadRefused(
-            f"{name} cannot be compiled: {error}{f' (line {line})' if line else ''}"
-        ) from error
+        why = getattr(error, "msg", str(error))
+        raise ReloadRefused(f"{name} cannot be compiled: {why}{f' (line {line})' if line else ''}") from error
 
 
 def _where(error: BaseException, module: ModuleType) -> str:
@@ -223,6 +241,9 @@ class Definitions:
                 self.functions[prefix + node.name] = self.functions.get(prefix + node.name, "") + ast.dump(
                     node
                 )
+                uses = self._uses.setdefault(prefix + node.name, set())
+                for one in node.decorator_list:
+                    uses |= {name.id for name in ast.walk(one) if isinstance(name, ast.Name)}
             elif isinstance(node, ast.ClassDef):
                 head = [ast.dump(one) for one in (*node.bases, *node.keywords, *node.decorator_list)]
                 self.classes[prefix + node.name] = "".join(head)
@@ -255,12 +276,14 @@ class Definitions:
         """Everything, by qualified name."""
         return self.functions | self.classes | self.values
 
-    def changed_since(self, old: Definitions) -> set[str]:
-        """The names that are defined otherwise than before, values made of such names among them."""
+    def changed_since(self, old: Definitions, beside: Collection[str] = ()) -> set[str]:
+        """The names that are defined otherwise than before, what is made of such names among them; but for what is made of
+        names `beside` alone."""
         before, now = old.all(), self.all()
         changed = {name for name in now if before.get(name) != now[name]}
         while True:
             top = {name.partition(".")[0] for name in changed} | {name.rpartition(".")[2] for name in changed}
+            top -= set(beside)
             more = {name for name, uses in self._uses.items() if uses & top} - changed
             if not more:
                 return changed

@@ -140,6 +140,26 @@ def test_a_bug_is_fixed_while_agents_live(shop: Shop) -> None:
     assert (status, "nothing was reloaded" in err) == (1, True)
 
 
+def test_the_answer_counts_the_workers_that_keep_what_they_have_loaded(shop: Shop) -> None:
+    shop.write("helpers", "from shop.orders import Session\n\nclass Helper(Session):\n    pass\n")
+    script = shop.directory / "more.py"
+    spawned = "await node.spawn(Helper, 0, isolation='process')\n            for number"
+    text = textwrap.dedent(MAIN.replace("for number", spawned))
+    script.write_text(
+        text.replace("orders import Session", "orders import Session\nfrom shop.helpers import Helper")
+    )
+    with service("mall", script) as running:
+        running.until(lambda: running.json("ps", "mall", "--filter", "name=session-19")["agents"])
+        shop.write("prices", PRICES.replace("3", "4"))
+        for options, verb in (("--dry-run", "would become"), ("--wait=1", "now")):
+            status, out, err = running.observe("reload", "mall", "shop.prices", options)
+            assert (status, verb in out, "1 worker process keeps the code loaded there" in out) == (
+                0,
+                True,
+                True,
+            ), err
+
+
 def test_a_step_that_does_not_end_is_named_and_nothing_changes(shop: Shop) -> None:
     running = shop.running
     running.json("send", "market", "session-3", "wait", "--text")

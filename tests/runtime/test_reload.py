@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sys
-import textwrap
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from observe.runtime import Agent, CallTimeout, Node
+from observe.runtime.agent import SUSPENDED
 from observe.runtime.errors import ReloadRefused
-from observe.runtime.reload.reloader import Reloaded
-
-
-class Project:
-    """Modules of a service, on the disk."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.names: list[str] = []
-
-    def write(self, name: str, text: str) -> None:
-        (self.directory / f"{name}.py").write_text(textwrap.dedent(text))
-        if name not in self.names:
-            self.names.append(name)
-
-    def load(self, name: str, text: str) -> Any:
-        self.write(name, text)
-        importlib.invalidate_caches()
-        return importlib.import_module(name)
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    made = Project(tmp_path)
-    yield made
-    for name in made.names:
-        sys.modules.pop(name, None)
-
+from tests.runtime.project import Project, refused, reload
 
 FIRST = """
     from observe.runtime import Agent
@@ -74,12 +41,6 @@ SECOND = """
         def migrate(cls, old_version, state):
             return {"total": state["count"] * 100, "log": [old_version]}
 """
-
-
-async def refused(node: Node, *names: str, **options: Any) -> str:
-    with pytest.raises(ReloadRefused) as caught:
-        await node.reloader.reload(names, **options)
-    return str(caught.value)
 
 
 async def test_live_agents_go_on_with_new_code_and_migrated_state(project: Project) -> None:
@@ -240,7 +201,8 @@ async def test_an_agent_that_reaches_no_safe_point_keeps_everything_as_it_was(pr
 
         class Busy(Agent):
             async def handle(self, message):
-                await asyncio.sleep(message)
+                async with self.activity("tool:search"):
+                    await asyncio.sleep(message)
                 return "old"
         """,
     )
@@ -251,7 +213,62 @@ async def test_an_agent_that_reaches_no_safe_point_keeps_everything_as_it_was(pr
         project.write("shop_f", (project.directory / "shop_f.py").read_text().replace("old", "new"))
         why = await refused(node, "shop_f", timeout_s=0.05)
         assert "the step of Busy 2 (stuck) did not end within 0.05 s" in why
+        assert "it is in tool:search for " in why
+        assert "at shop_f.py, line 8, in handle, waiting for the event loop" in why
         assert await free.call(0) == "old"
+
+
+async def test_what_an_operator_does_while_a_reload_waits_is_not_undone_by_it(project: Project) -> None:
+    """Who is suspended or contained meanwhile stays so, who is resumed still waits for the reload, and nobody is left behind."""
+    from observe.runtime import actions
+
+    shop = project.load(
+        "shop_fa",
+        """
+        from observe.runtime import Agent
+
+        class Slow(Agent):
+            async def handle(self, message):
+                if message is not None:
+                    await message.wait()
+                return "old"
+        """,
+    )
+    async with Node("shop") as node:
+        refs = {
+            name: await node.spawn(shop.Slow, name=name)
+            for name in ("slow", "held", "fenced", "eager", "other")
+        }
+        agents = {name: node.agents[ref.pid] for name, ref in refs.items()}
+        step_ends = asyncio.Event()
+        slow = asyncio.ensure_future(refs["slow"].call(step_ends))
+        await asyncio.sleep(0)
+        project.write("shop_fa", (project.directory / "shop_fa.py").read_text().replace("old", "new"))
+        reloading = asyncio.ensure_future(node.reloader.reload(["shop_fa"], timeout_s=30))
+        async with asyncio.timeout(30):
+            while agents["other"]._o_status != SUSPENDED:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0)
+        told = actions.suspend(node, agents["held"])
+        assert told.what.endswith("is suspended")
+        node.govern().containment.contain(agents["fenced"], "isolated", reason="by hand")
+        actions.suspend(node, agents["eager"])
+        actions.resume(node, agents["eager"])
+        answers = {
+            name: asyncio.ensure_future(refs[name].call(None))
+            for name in ("held", "fenced", "eager", "other")
+        }
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not any(one.done() for one in answers.values())
+        step_ends.set()
+        assert (await reloading).agents == 5
+        assert await slow == "old"
+        assert (await answers["other"], await answers["eager"]) == ("new", "new")
+        assert not answers["held"].done()
+        assert not answers["fenced"].done()
+        actions.resume(node, agents["held"])
+        assert await answers["held"] == "new"
+        answers["fenced"].cancel()
 
 
 async def test_who_was_suspended_by_an_operator_stays_suspended(project: Project) -> None:
@@ -284,15 +301,6 @@ async def test_agents_in_processes_of_their_own_are_refused(
 
 
 # -- what stands in a module ----------------------------------------------------------------------------------------------
-
-
-async def reload(project: Project, name: str, text: str, *others: str, remember: bool = True) -> Reloaded:
-    """Reload `name` with another text in a node of its own."""
-    async with Node("shop") as node:
-        if remember:
-            node.reloader.remember()
-        project.write(name, text)
-        return await node.reloader.reload([name, *others])
 
 
 async def test_messages_of_old_and_new_classes_are_the_same_to_new_code(project: Project) -> None:
@@ -537,7 +545,7 @@ async def test_new_classes_are_at_home_in_the_module(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("no_such_module_at_all", "no module"), ("__main__", "runs once"), ("observe.runtime.node", "observe itself"), ("sys", "no source")],
+    [("no_such_module_at_all", "no module"), ("__main__", "runs once"), ("observe.runtime.node", "observe itself"), ("sys", "no source"), ("os", "Python itself"), ("asyncio.tasks", "Python itself")],
 )  # fmt: skip
 async def test_only_loaded_modules_with_a_source_are_reloaded(name: str, why: str) -> None:
     async with Node("shop") as node:
