@@ -9,6 +9,8 @@
 
 What waits is kept in here, in the node, and no console has to stay for it. It goes with its agent: who is killed meanwhile, or
 whose node dies, has not done anything yet, and asks again when it comes back to it. The budget's clock of the step goes on.
+
+Of agents in worker processes the asking half runs there (`observe.runtime.workers.far_approvals`), the other one here.
 """
 
 from __future__ import annotations
@@ -164,61 +166,98 @@ class Approvals:
         asked = Approval(asked) if isinstance(asked, str) else asked
         decision = await self._ask(activity, asked, "")
         if decision.verdict == "deny":
-            raise decision.error or self._refusal(activity, decision.reason)
-
-    def _refusal(
-        self, activity: Activity, why: str, by: str = "", *, expired: bool = False
-    ) -> ApprovalRefused:
-        agent = activity.agent
-        return ApprovalRefused(agent._o_text(), agent._o_pid, activity.name, why, by, expired=expired)
+            raise decision.error or refusal(activity.agent, activity.name, decision.reason)
 
     async def _ask(self, activity: Activity, asked: Approval, policy: str) -> Decision:
-        agent = activity.agent
-        if agent._o_node.is_worker:
-            why = "it runs in a worker process, where nobody can be asked: leave such activities to an agent of the node's process"
-            return deny(why, policy, self._refusal(activity, why))
-        if len(self._waiting) >= MOST_WAITING:
-            self.refused_full += 1
-            why = f"{MOST_WAITING:,} wait for a person already"
-            return deny(why, policy, self._refusal(activity, why))
-        self._last += 1
-        loop = agent._o_node.loop
-        one = Waiting(self._last, agent, activity.name, activity.said, asked, policy, loop.create_future())
-        waits = activity.waiting_for_approval(one.number)
-        one.timers.append(loop.call_later(asked.timeout_s, self._expire, one, activity))
-        for after_s, who in asked.escalate:
-            if after_s < asked.timeout_s:
-                one.timers.append(loop.call_later(after_s, self._escalate, one, who))
-        self._waiting[one.number] = one
-        self._tell(one, "approve", asked.ask, policy)
+        try:
+            number = await self._open(activity, asked, policy)
+        except ApprovalRefused as refused:
+            return deny(refused.why, policy, refused)
+        waits = activity.waiting_for_approval(number)
         error: BaseException | None = None
         waits._begin()
         try:
-            return await one.answer
+            return await self._answer(number, activity, policy)
         except BaseException as raised:
             fault = waits._translate(raised)
             error = fault or raised
-            why = f"it was given up: {error or type(raised).__name__}"
-            self._tell(one, "deny", why, "")
-            self._keep(one, "given up", False, "", why)
+            self._give_up(number, activity, f"it was given up: {error or type(raised).__name__}")
             if fault is not None:
                 raise fault from raised
             raise
         finally:
             waits._end(error)
-            del self._waiting[one.number]
-            for timer in one.timers:
-                timer.cancel()
 
-    def _expire(self, one: Waiting, activity: Activity) -> None:
+    async def _open(self, activity: Activity, asked: Approval, policy: str) -> int:
+        return self.open(activity.agent, activity.name, activity.said, asked, policy).number
+
+    async def _answer(self, number: int, _activity: Activity, _policy: str) -> Decision:
+        return await self.answered(number)
+
+    def _give_up(self, number: int, _activity: Activity, why: str) -> None:
+        self.give_up(number, why)
+
+    # -- what waits
+
+    def open(self, agent: Agent, name: str, said: Mapping[str, Any], asked: Approval, policy: str) -> Waiting:
+        """Put an activity of an agent before people. It waits until it is answered, or given up.
+
+        Raises:
+            ApprovalRefused: too many wait.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            self.refused_full += 1
+            raise refusal(agent, name, f"{MOST_WAITING:,} wait for a person already")
+        self._last += 1
+        loop = agent._o_node.loop
+        one = Waiting(self._last, agent, name, said, asked, policy, loop.create_future())
+        one.timers.append(loop.call_later(asked.timeout_s, self._expire, one))
+        for after_s, who in asked.escalate:
+            if after_s < asked.timeout_s:
+                one.timers.append(loop.call_later(after_s, self._escalate, one, who))
+        self._waiting[one.number] = one
+        self._tell(one, "approve", asked.ask, policy)
+        return one
+
+    async def answered(self, number: int) -> Decision:
+        """Wait for the answer, once. Then it does not wait any more."""
+        one = self._waiting.get(number)
+        if one is None:
+            return deny("it was given up", "")
+        decision = await one.answer
+        self._close(one)
+        return decision
+
+    def give_up(self, number: int, why: str) -> None:
+        """Who has asked does not wait any more."""
+        one = self._waiting.get(number)
+        if one is None:
+            return
+        if not one.answer.done():
+            one.answer.set_result(deny(why, ""))
+        self._tell(one, "deny", why, "")
+        self._keep(one, "given up", False, "", why)
+        self._close(one)
+
+    def gone(self, agent: Agent, why: str) -> None:
+        """The agent has ended: give up what still waits of it."""
+        for one in [one for one in self._waiting.values() if one.agent is agent]:
+            self.give_up(one.number, why)
+
+    def _close(self, one: Waiting) -> None:
+        self._waiting.pop(one.number, None)
+        for timer in one.timers:
+            timer.cancel()
+
+    def _expire(self, one: Waiting) -> None:
         if one.answer.done():
             return
         why = f"nobody has answered within {one.asked.timeout_s:g} s"
         verdict = one.asked.on_timeout
         self._tell(one, verdict, why, "time-out")
         self._keep(one, "expired", verdict == "allow", "", why)
-        refusal = self._refusal(activity, why, expired=True)
-        one.answer.set_result(ALLOW if verdict == "allow" else deny(why, one.policy, refusal))
+        refused = refusal(one.agent, one.name, why, expired=True)
+        one.answer.set_result(ALLOW if verdict == "allow" else deny(why, one.policy, refused))
 
     def _escalate(self, one: Waiting, who: str) -> None:
         if one.answer.done():
@@ -241,13 +280,11 @@ class Approvals:
         """
         one = self._find(agent, number)
         where = f"{one.name} of {agent._o_text()}"
-        activity_name = one.name
         if not granted:
             self._tell(one, "deny", reason, str(person))
             self._keep(one, "refused", False, str(person), reason)
             why = f"{person} has refused it" + (f": {reason}" if reason else "")
-            refusal = ApprovalRefused(agent._o_text(), agent._o_pid, activity_name, why, str(person))
-            one.answer.set_result(deny(why, str(person), refusal))
+            one.answer.set_result(deny(why, str(person), refusal(agent, one.name, why, str(person))))
             return f"{where} was refused"
         asked = one.asked
         if asked.approvers and not _may(person, asked.approvers):
@@ -294,6 +331,11 @@ class Approvals:
                 one.asked.ask, one.policy, outcome, is_allowed, by, reason, one.waited_s, wall_s(),
             )
         )  # fmt: skip
+
+
+def refusal(agent: Agent, activity: str, why: str, by: str = "", *, expired: bool = False) -> ApprovalRefused:
+    """What is raised in the agent when an activity of this name was not approved."""
+    return ApprovalRefused(agent._o_text(), agent._o_pid, activity, why, by, expired=expired)
 
 
 def _may(person: Person, approvers: Sequence[str]) -> bool:

@@ -201,12 +201,11 @@ class Governing:
     """Of one node: asks the judges, and sees to it that what they say is kept. Belongs to the scheduler's thread."""
 
     def __init__(self, node: Node) -> None:
-        from observe.runtime.approvals import Approvals  # they need decisions
         from observe.runtime.containment import Containment
 
         self.node = node
         self.containment: Containment = Containment(self)
-        self.approvals: Approvals = Approvals(self)
+        self.approvals: Approvals = node._make_approvals(self)
         """What waits for a person."""
         self.approver: Approver | None = self.approvals
         """Who asks people. While there is nobody, what needs an approval is denied."""

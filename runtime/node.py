@@ -42,6 +42,7 @@ from observe.runtime.tasks import Tasks
 from observe.runtime.watchdog import LIMIT_S, Watchdog
 
 if TYPE_CHECKING:
+    from observe.runtime.approvals import Approvals
     from observe.runtime.charges import Charge
     from observe.runtime.governing import Governing
     from observe.runtime.policy_set import NodePolicies, Policy
@@ -362,6 +363,11 @@ class Node:
 
             self.governing = Governing(self)
         return self.governing
+
+    def _make_approvals(self, governing: Governing) -> Approvals:
+        from observe.runtime.approvals import Approvals  # it needs what `governing` has
+
+        return Approvals(governing)
 
     @property
     def risks(self) -> Risks:

@@ -50,6 +50,9 @@ class Remote(Agent):
     def _o_buried(self, reason: ExitReason) -> None:
         if self._o_away is not None:
             self._o_away.buried(reason)
+        governing = self._o_node.governing
+        if governing is not None:
+            governing.approvals.gone(self, f"it was given up: its agent has ended, {reason}")
 
     def _o_deliver(self, message: Any) -> None:
         self._o_away.deliver(message)

@@ -24,8 +24,10 @@ from observe.runtime.workers.packing import pack
 from observe.runtime.workers.stubs import Stub, Target
 
 if TYPE_CHECKING:
+    from observe.runtime.approvals import Approvals
     from observe.runtime.charges import Charge
     from observe.runtime.children import ChildSpec
+    from observe.runtime.governing import Governing
     from observe.runtime.letters import Why
     from observe.runtime.step import Step
     from observe.runtime.workers.inside import Inside
@@ -166,6 +168,13 @@ class WorkerNode(Node):
 
     def _make_lifecycle(self, scheduler: Scheduler) -> Lifecycle:
         return WorkerLifecycle(self, scheduler)
+
+    def _make_approvals(self, governing: Governing) -> Approvals:
+        from observe.runtime.workers.far_approvals import (
+            FarApprovals,
+        )  # not for a worker that is never governed
+
+        return FarApprovals(governing, self.inside)
 
     def _ref_to(self, target: Target) -> Ref:
         if isinstance(target, str):

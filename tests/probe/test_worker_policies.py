@@ -61,7 +61,6 @@ async def test_rules_and_machines_hold_there_and_count_here(bench: tuple[Node, N
         assert "not by a machine" in await tried("tool", "tool:pay")
         assert await tried("tool", "tool:look") == ["tool:look"]
         assert "a message to vault" in await tried("cast", "vault")
-        assert "nobody can be asked" in await tried("tool", "tool:ask")
         assert await tried("tool", "tool:once") == ["tool:look", "tool:once"]
         assert "once" in await tried("tool", "tool:once")
         assert "it is isolated" in await tried("tool", "tool:trap")
@@ -84,7 +83,7 @@ async def test_rules_and_machines_hold_there_and_count_here(bench: tuple[Node, N
         found = [one for one in read(audit)[0] if one.what == "governed_activity" and one.phase == "denied"]
         return {one.target["on"] for one in found}
 
-    await eventually(denied, {"tool:pay", "tool:ask", "tool:once", "tool:trap"}.__le__)
+    await eventually(denied, {"tool:pay", "tool:once", "tool:trap"}.__le__)
 
 
 async def test_other_rules_hold_there_too_and_what_they_deny_is_cancelled(
@@ -168,3 +167,81 @@ async def test_what_an_agent_there_may_spend_in_a_step_is_renewed_with_the_next(
     assert "step: tool_calls 1 of 1 used up" in await tools()
     said = await eventually(tools, lambda found: "agent: tool_calls" in found)
     assert "agent: tool_calls 3 of 3 used up" in said
+
+
+async def test_a_person_is_asked_about_what_an_agent_there_wants(
+    bench: tuple[Node, NodeClient, Path],
+) -> None:
+    node, client, _ = bench
+    assert node.policies is not None
+    only_then = Machine.only("only then", "begin tool:once", after="approved tool:ask", effect="deny")
+    node.policies.replace([Rule("asks", "approve", "tool:ask"), only_then])
+    for number, name in enumerate(("shared", "own"), 1):
+        assert "expected approved tool:ask" in await eventually(
+            lambda name=name: node.ref(name).call(("try", ("tool", "tool:once")), timeout=30),  # type: ignore[misc]
+            lambda said: isinstance(said, str),
+        )
+        asking = asyncio.ensure_future(node.ref(name).call(("try", ("tool", "tool:ask")), timeout=30))
+        listed = await eventually(client.approvals, lambda found: found.total == 1)
+        [one] = listed.approvals
+        assert (one.name, one.activity, one.policy) == (name, "tool:ask", "asks")
+        await eventually(
+            lambda: client.agents(Query(filter="activity=approval:tool:ask")), lambda page: page.matched == 1
+        )
+        acted = await client.approve(name, reason="known")
+        assert "was granted" in acted.what
+        done = await asking
+        assert done[-1] == "tool:ask"
+        assert await node.ref(name).call(("try", ("tool", "tool:once")), timeout=30) == [*done, "tool:once"]
+
+        asking = asyncio.ensure_future(node.ref(name).call(("try", ("tool", "tool:ask")), timeout=30))
+        await eventually(client.approvals, lambda found: found.total == 1)
+        await client.refuse(name, reason="not twice")
+        assert "has refused it: not twice" in await asking
+        assert (await client.approvals()).total == 0
+
+        async def counted() -> tuple[int, int]:
+            [rule] = [one for one in (await client.policies()).rules if one.policy == "asks"]
+            return rule.fitted, rule.denied
+
+        await eventually(counted, (2 * number, number).__eq__)
+    decided = (await client.approvals()).decided
+    assert [one.outcome for one in decided] == ["refused", "granted"] * 2
+
+
+async def test_what_waits_for_a_person_goes_with_its_agent(bench: tuple[Node, NodeClient, Path]) -> None:
+    node, client, _ = bench
+    for name in ("shared", "own"):
+        node.ref(name).cast(("tool", "tool:ask"))
+        await eventually(client.approvals, lambda found: found.total == 1)
+        await client.kill(name, reason="it asks for too much")
+        listed = await eventually(client.approvals, lambda found: found.total == 0)
+        assert listed.decided[0].outcome == "given up"
+        await eventually(
+            lambda name=name: client.agents(Query(filter=f"name={name}")),  # type: ignore[misc]
+            lambda page: page.matched == 1,
+        )
+
+
+async def test_nobody_answers_in_time(bench: tuple[Node, NodeClient, Path]) -> None:
+    node, client, _ = bench
+    assert node.policies is not None
+    node.policies.replace(
+        [
+            Rule("soon", "approve", "tool:ask", timeout_s=0.05),
+            Rule("goes on", "approve", "tool:late", timeout_s=0.05, on_timeout="allow"),
+        ]
+    )
+    for name in ("shared", "own"):
+
+        async def tried(tool: str, name: str = name) -> Any:
+            return await node.ref(name).call(("try", ("tool", tool)), timeout=30)
+
+        assert "nobody has answered within 0.05 s" in await eventually(
+            lambda tried=tried: tried("tool:ask"),  # type: ignore[misc]
+            lambda said: isinstance(said, str),
+        )
+        assert "tool:late" in await tried("tool:late")
+    rules = {one.policy: (one.fitted, one.denied) for one in (await client.policies()).rules}
+    assert rules["soon"][0] == rules["soon"][1] == 2
+    assert rules["goes on"] == (2, 0)
