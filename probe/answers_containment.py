@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 from observe.runtime.actions import Acted, Result
-from observe.runtime.containment import CONFIRM_S, RANK, Change, Containment, Fence, Level
+from observe.runtime.containment import CONFIRM_S, Containment
 from observe.runtime.errors import ActionRefused, NoSuchAgent
+from observe.runtime.fences import RANK, Change, Fence, Level
 from observe.runtime.node import Node
 
 

@@ -22,19 +22,32 @@ from __future__ import annotations
 import logging
 from asyncio import Future
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 from observe.runtime.agent import EXITED, STARTING, Agent
-from observe.runtime.clock import now_ns, wall_s
+from observe.runtime.clock import now_ns
 from observe.runtime.containment_far import order_above, send_fences
 from observe.runtime.errors import ActionRefused, Contained
 from observe.runtime.exits import ExitReason
+from observe.runtime.fences import (
+    ISOLATED,
+    LEVELS,
+    MONITORED,
+    RANK,
+    RESTRICTED,
+    Change,
+    Fence,
+    Fenced,
+    Level,
+    Pending,
+    Watcher,
+)
 from observe.runtime.governing import ALLOW, Attempt, Decision, deny
 from observe.runtime.holding import hold, release
 from observe.runtime.instrument import Instrument
-from observe.runtime.taps import Handled, Tap, tap, untap
+from observe.runtime.taps import tap, untap
 
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity
@@ -44,79 +57,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("observe.runtime")
 
-Level = Literal["none", "monitored", "restricted", "isolated", "suspended", "killed"]
-LEVELS: Final[tuple[Level, ...]] = get_args(Level)
-RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
-
 CONFIRM_S: Final = 300.0
 """How long the second person has to confirm that a level is lowered. Longer, and the first may have forgotten why."""
-
-MONITORED, RESTRICTED, ISOLATED, KILLED_ = (
-    RANK["monitored"],
-    RANK["restricted"],
-    RANK["isolated"],
-    RANK["killed"],
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """What was ordered for one place."""
-
-    level: Level
-    subtree: bool = False
-    """Also for all below, now and later."""
-    tools: tuple[str, ...] = ()
-    """Of `restricted`: patterns (`tool:search`, `model:*`) of activities that may begin."""
-    recipients: tuple[str, ...] = ()
-    """Of `restricted`: patterns of names or classes of agents to which messages may be sent."""
-    reason: str = ""
-    by: str = ""
-    """Who has ordered it: `operator alice`, `budget tokens`, `finding repeated_call`, `policy refunds`."""
-    two_person: bool = False
-    """Lowering it takes a second person."""
-    since: float = field(default_factory=wall_s)
-    """Unix time."""
-
-
-@dataclass(slots=True)
-class Fenced:
-    """One agent that is fenced in."""
-
-    level: Level
-    fences: tuple[Fence, ...]
-    """All that hold for it, the one that has decided the level first."""
-    was_held: bool = False
-    """An operator had suspended it before: it stays so."""
-    watcher: Watcher | None = None
-    is_far: bool = False
-    """It is in a worker process, which keeps its level."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an order has come to."""
-
-    done: bool
-    """False: a second person is needed, by `until`."""
-    before: Level
-    level: Level
-    agents: int
-    """Agents whose level is another now."""
-    cancelled: int = 0
-    """Activities that were cancelled, those in worker processes left out."""
-    asked: tuple[Future[int], ...] = ()
-    """For each agent in a worker process: how many activities its worker has cancelled, once it keeps the level."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """Somebody wants to lower a level, and needs a second person."""
-
-    fence: Fence
-    """The new one."""
-    who: str
-    until_ns: int
 
 
 class Containment(Instrument):
@@ -497,23 +439,6 @@ class Containment(Instrument):
             supervisor: Supervisor | None = child.supervisor
             if supervisor is not None and child.agent is None and supervisor._o_exit is None:
                 supervisor._o_bring_back(child, old, reason, 0)
-
-
-class Watcher(Tap):
-    """Tells all that a monitored agent sends and handles."""
-
-    def __init__(self, governing: Governing) -> None:
-        self._governing = governing
-
-    def on_send(self, agent: Agent, target: Agent, message: object, is_call: bool) -> None:
-        """It sends something."""
-        self._governing.report(agent, "send", target._o_text(), "", type(message).__name__, "")
-
-    def on_end(self, agent: Agent, handled: Handled) -> None:
-        """It has handled a message."""
-        error = handled.error
-        why = "" if error is None else f"{type(error).__name__}: {error}"[:200]
-        self._governing.report(agent, "handled", type(handled.message).__name__, "", why, "")
 
 
 def contain_at_least(

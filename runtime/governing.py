@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from observe.runtime.caps import Cap
     from observe.runtime.conformance import Machine
     from observe.runtime.conforming import Conforming
-    from observe.runtime.containment import Containment, Level
+    from observe.runtime.containment import Containment
+    from observe.runtime.fences import Level
     from observe.runtime.node import Node
     from observe.runtime.policies import Policies
 
@@ -305,7 +306,8 @@ class Governing:
 
     def _contain(self, attempt: Attempt, decision: Decision) -> Decision:
         """A policy wants the agent fenced in for this. What it has tried is then for its containment to decide."""
-        from observe.runtime.containment import RANK, contain_at_least
+        from observe.runtime.containment import contain_at_least
+        from observe.runtime.fences import RANK
 
         assert decision.level is not None
         by = f"policy {decision.policy}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from observe.runtime.containment import LEVELS, MONITORED, RANK
+from observe.runtime.fences import LEVELS, MONITORED, RANK
 from observe.runtime.instrument import Instrument
 from observe.tracing import references
 from observe.tracing.masking import mask_text

@@ -23,7 +23,7 @@ from observe.probe.wire_actions import VERBS, AgentCommand
 from observe.probe.wire_base import Role
 from observe.runtime import Agent, Budget, ChildSpec, Ladder, MemoryStore, Node, Park
 from observe.runtime.approvals import Approval
-from observe.runtime.containment import LEVELS, Level
+from observe.runtime.fences import LEVELS, Level
 from tests.probe.live import eventually, private_runtime
 
 DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "containment.md"

@@ -16,7 +16,7 @@ from observe.probe.errors import RemoteError
 from observe.probe.wire import Branch, Query
 from observe.probe.wire_actions import ContainArgs
 from observe.runtime import Agent, ChildSpec, Denied, Node, Supervisor
-from observe.runtime.containment import LEVELS
+from observe.runtime.fences import LEVELS
 from tests.probe.live import eventually, private_runtime
 
 

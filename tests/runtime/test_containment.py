@@ -25,8 +25,8 @@ from observe.runtime import (
     Supervisor,
     actions,
 )
-from observe.runtime.containment import LEVELS, Fence, Level
 from observe.runtime.containment_far import MOST_A_SECOND, Sieve
+from observe.runtime.fences import LEVELS, Fence, Level
 from observe.runtime.governing import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.testing import eventually, settled
