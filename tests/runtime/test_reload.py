@@ -572,34 +572,3 @@ async def test_others_go_on_while_many_are_migrated(project: Project) -> None:
         assert (await reloading).migrated == 3000
         assert answered > 5
         assert [await ref.call(0) for ref in refs[:3]] == [0, 100, 200]
-
-
-async def test_a_saved_file_is_reloaded_in_development(
-    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """And a mistake in it is told, and leaves the agents on the code that works."""
-    from observe.runtime.reload import watching
-
-    monkeypatch.setattr(watching, "LOOK_S", 0.01)
-    shop = project.load("shop_w", FIRST)
-
-    async def until_logged(text: str) -> None:
-        async with asyncio.timeout(30):
-            while text not in caplog.text:  # noqa: ASYNC110  # nothing tells of it
-                await asyncio.sleep(0.01)
-
-    async with Node("shop", watch=True) as node:
-        ref = await node.spawn(shop.Counter)
-        assert await ref.call(1) == 1
-        node_watching = node._watching
-        assert node_watching is not None
-        async with asyncio.timeout(30):
-            while "shop_w" not in node_watching._stamps:  # noqa: ASYNC110  # nothing tells of it
-                await asyncio.sleep(0.01)
-        project.write("shop_w", FIRST.replace("+= message", "+= message * 5"))
-        await until_logged("reloaded shop_w 2: 1 agents")
-        assert await ref.call(1) == 6
-        project.write("shop_w", FIRST.replace("def handle", "def handle("))
-        await until_logged("shop_w not reloaded")
-        assert await ref.call(1) == 11
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "observe:watch"]
