@@ -126,6 +126,33 @@ class Courier:
         self._is_failing = True
 
 
+class Alarms:
+    """Tells one `Escalation` what it is about, and not too often. Belongs to the probe's loop."""
+
+    def __init__(self, escalation: Escalation) -> None:
+        self.escalation = escalation
+        self.couriers = _places(escalation.webhook, escalation.command, "", _JSON)
+        self._minute = 0
+        self._count = 0
+        self._left_out = 0
+
+    def tell(self, document: dict[str, Any]) -> None:
+        """Have it told, or counted where there was too much within this minute."""
+        minute = int(time.monotonic() / 60)
+        if minute != self._minute:
+            self._minute, self._count = minute, 0
+        self._count += 1
+        if self._count > self.escalation.a_minute:
+            self._left_out += 1
+            return
+        if self._left_out:
+            document = document | {"left_out": self._left_out}
+            self._left_out = 0
+        text = json.dumps(document, ensure_ascii=False)
+        for courier in self.couriers:
+            courier.send(text)
+
+
 class Outward:
     """All that a probe takes out by itself: events to people, checkpoints to where nobody can change them. Belongs to its loop."""
 
@@ -133,19 +160,16 @@ class Outward:
         self,
         node: str,
         incarnation: str,
-        escalation: Escalation | None,
+        escalations: Sequence[Escalation],
         anchor: Anchor | None,
         tell: Callable[[str], None],
         log: Path | None = None,
     ) -> None:
         """`tell` takes a line about what went wrong, for people; `log` is the directory of the audit log."""
         self._about = {"node": node, "incarnation": incarnation}
-        self._escalation = escalation
         self._tell = tell
         self._anchor = anchor
-        self._alarms = (
-            [] if escalation is None else _places(escalation.webhook, escalation.command, "", _JSON)
-        )
+        self._alarms = [Alarms(one) for one in escalations]
         self._anchors = [] if anchor is None else _places(anchor.webhook, anchor.command, anchor.file, _TEXT)
         if anchor is not None and anchor.otlp:
             where = logs_url(anchor.otlp)
@@ -154,44 +178,29 @@ class Outward:
             self._anchors.append(Courier(anchor.witness, WitnessOfLog(anchor.witness, log).take))
         self._due = 0.0
         self._before = ""
-        self._minute = 0
-        self._count = 0
-        self._left_out = 0
         self._is_telling = False
+
+    @property
+    def _couriers(self) -> list[Courier]:
+        return [courier for alarms in self._alarms for courier in alarms.couriers] + self._anchors
 
     def statistics(self) -> dict[str, int]:
         """What all couriers together have done."""
-        found = [one.statistics() for one in (*self._alarms, *self._anchors)]
+        found = [one.statistics() for one in self._couriers]
         return {f"outward_{name}": sum(one[name] for one in found) for name in (found[0] if found else ())}
 
     def take(self, items: Sequence[dict[str, Any]]) -> None:
         """Events of the node: tell those that are to be told."""
-        if self._escalation is None or self._is_telling:
+        if self._is_telling:
             return  # what went wrong with telling is not told in the same way
-        for item in items:
-            if item["kind"] in self._escalation.kinds:
-                self._alarm(item)
-
-    def _alarm(self, item: dict[str, Any]) -> None:
-        assert self._escalation is not None
-        minute = int(time.monotonic() / 60)
-        if minute != self._minute:
-            self._minute, self._count = minute, 0
-        self._count += 1
-        if self._count > self._escalation.a_minute:
-            self._left_out += 1
-            return
-        document = self._about | {name: part for name, part in item.items() if name != "seq"}
-        if self._left_out:
-            document["left_out"] = self._left_out
-            self._left_out = 0
-        text = json.dumps(document, ensure_ascii=False)
-        for courier in self._alarms:
-            courier.send(text)
+        for alarms in self._alarms:
+            for item in items:
+                if alarms.escalation.is_about(item):
+                    alarms.tell(self._about | {name: part for name, part in item.items() if name != "seq"})
 
     def look(self, checkpoint: str, now: float) -> None:
         """Take the newest checkpoint away when it is time, and tell what went wrong. Call it often."""
-        for courier in (*self._alarms, *self._anchors):
+        for courier in self._couriers:
             while courier.troubles:
                 self._is_telling = True
                 try:
@@ -211,7 +220,7 @@ class Outward:
         """The probe ends: the last checkpoint and what waits still go, for a second."""
         if self._anchor is not None and checkpoint and checkpoint != self._before:
             self._take_away(checkpoint)
-        for courier in (*self._alarms, *self._anchors):
+        for courier in self._couriers:
             courier.close()
 
 

@@ -63,7 +63,7 @@ class Settings:
     audit: str = ""
     findings_allow: tuple[str, ...] = ()
     metrics: Metrics | None = None
-    escalation: Escalation | None = None
+    escalations: tuple[Escalation, ...] = ()
     anchor: Anchor | None = None
     reason_for: tuple[str, ...] = ()
     log_keep: int = 2000
@@ -79,6 +79,8 @@ class Settings:
         if not 0.01 <= self.tick_s <= 10:
             raise ValueError(f"tick_s must be between 0.01 and 10 seconds, not {self.tick_s!r}")
         check_entries(self.findings_allow)
+        if not all(isinstance(one, Escalation) for one in self.escalations):
+            raise ValueError(f"escalation is an Escalation, or several, not {self.escalations!r}")
         if type(self.log_keep) is not int or not 0 <= self.log_keep <= 100_000:
             raise ValueError(f"log_keep is a number of records, at most 100,000, not {self.log_keep!r}")
         if self.log_level not in LOG_LEVELS:
@@ -117,8 +119,8 @@ class Probe:
             name or activity of it. docs/findings.md lists the checks.
         metrics: where the node's figures go, such as `Metrics(otlp="http://127.0.0.1:4318")`; nowhere unless told. docs/metrics.md
             lists them.
-        escalation: who is told of findings, limits, approvals and the node's end, such as `Escalation(webhook="https://…")`;
-            nobody unless told. docs/escalation.md.
+        escalation: who is told of findings, limits, approvals and the node's end, such as `Escalation(webhook="https://…")`,
+            or several; nobody unless told. docs/escalation.md.
         reason_for: commands that are refused without a reason, such as `("kill", "edit", "reload")`; `("*",)` for all.
         anchor: where the audit log's checkpoints go by themselves, such as `Anchor(file="/mnt/other/shop.notes")`.
         log_keep: how many of the newest log records of the service's process are kept for `observe log`; 0 for none.
@@ -144,7 +146,7 @@ class Probe:
         audit: str | os.PathLike[str] | None = None,
         findings_allow: Sequence[str] = (),
         metrics: Metrics | None = None,
-        escalation: Escalation | None = None,
+        escalation: Escalation | Sequence[Escalation] = (),
         anchor: Anchor | None = None,
         reason_for: Sequence[str] = (),
         log_keep: int = 2000,
@@ -163,7 +165,7 @@ class Probe:
             os.fspath(audit or ""),
             tuple(findings_allow),
             metrics,
-            escalation,
+            (escalation,) if isinstance(escalation, Escalation) else tuple(escalation),
             anchor,
             tuple(reason_for),
             log_keep,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from fnmatch import fnmatchcase
+from typing import Any, Final
 
 KINDS: Final = ("crash", "finding", "governed", "limit", "node", "restart", "rung")
 """Kinds of event that can be told. Spawns and exits are not: there may be thousands a second."""
@@ -15,8 +17,11 @@ class Escalation:
 
         Probe(node, escalation=Escalation(webhook="https://chat.example/hook", command="mail -s observe oncall@example.com"))
 
+    Several may be given, such as one for whoever is on call, and one for the owners of a policy.
+
     Raises:
         ValueError: an argument makes no sense; the text says which.
+        TypeError: a text where several are expected.
     """
 
     webhook: str = ""
@@ -25,6 +30,10 @@ class Escalation:
     """A command of the shell that gets the same document on its standard input. Empty: none."""
     kinds: tuple[str, ...] = ("finding", "governed", "limit", "node")
     """Which kinds of event (docs/protocol.md, **event**)."""
+    policies: tuple[str, ...] = ()
+    """Of `governed`: patterns of policies, one of which must have decided it; empty for all."""
+    agents: tuple[str, ...] = ()
+    """Patterns of the name or class of the agent that it is about, one of which must fit; empty for all, and for what is about none."""
     a_minute: int = 30
     """At most so many; how many were left out stands in the next one."""
 
@@ -35,8 +44,20 @@ class Escalation:
         unknown = set(self.kinds) - set(KINDS) if not isinstance(self.kinds, str) else {self.kinds}
         if unknown:
             raise ValueError(f"kinds are some of {', '.join(KINDS)}, not {', '.join(sorted(unknown))!r}")
+        if isinstance(self.policies, str) or isinstance(self.agents, str):
+            raise TypeError('policies and agents are several patterns, such as ("tenants", "one-*")')
+        if self.policies and "governed" not in self.kinds:
+            raise ValueError("policies= is about events of the kind governed, which kinds= leaves out")
         if not 1 <= self.a_minute <= 600:
             raise ValueError(f"a_minute must be between 1 and 600, not {self.a_minute!r}")
+
+    def is_about(self, event: Mapping[str, Any]) -> bool:
+        """Whether this event is told."""
+        if event["kind"] not in self.kinds:
+            return False
+        if self.policies and event["kind"] == "governed" and not _fits(self.policies, (event.get("reason"),)):
+            return False
+        return not self.agents or _fits(self.agents, (event.get("name"), event.get("class")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +95,10 @@ class Anchor:
         _check_url(self.witness, "witness")
         if not 1 <= self.every_s <= 86_400:
             raise ValueError(f"every_s must be between 1 and 86,400 seconds, not {self.every_s!r}")
+
+
+def _fits(patterns: tuple[str, ...], names: tuple[str | None, ...]) -> bool:
+    return any(name and fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def _check_url(url: str, what: str = "webhook") -> None:

@@ -94,8 +94,8 @@ class Config(BaseModel):
     """Where the node's figures go; None: nowhere."""
     reason_for: list[str] = Field(default_factory=list)
     """Verbs of commands that are refused without a reason; `*` for all."""
-    escalation: Escalation | None = None
-    """Who is told of what is wrong; None: nobody."""
+    escalations: list[Escalation] = Field(default_factory=list)
+    """Who is told of what is wrong."""
     anchor: Anchor | None = None
     """Where the audit log's checkpoints go by themselves; None: nowhere."""
     record: str = ""

@@ -131,7 +131,7 @@ class Server:
         self._picture = Picture(config, self._publish)
         self._outgoing = Outgoing(self._router)
         self._outward = Outward(
-            f"{config.node}@{config.host}", config.incarnation, config.escalation, config.anchor,
+            f"{config.node}@{config.host}", config.incarnation, config.escalations, config.anchor,
             lambda text: self._picture.event("node", time.time(), text),
             path := Path(config.audit) if config.audit else self._directory / "audit",
         )  # fmt: skip

@@ -153,7 +153,7 @@ class Service:
                 scheduler_thread=node.scheduler.thread_id,
                 budget=settings.budget,
                 metrics=settings.metrics,
-                escalation=settings.escalation,
+                escalations=list(settings.escalations),
                 reason_for=list(settings.reason_for),
                 anchor=settings.anchor,
                 fresh_s=askers.FRESH_S,

@@ -17,11 +17,10 @@ Level = Literal["none", "monitored", "restricted", "isolated", "suspended", "kil
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
 
-MONITORED, RESTRICTED, ISOLATED, KILLED_ = (
+MONITORED, RESTRICTED, ISOLATED = (
     RANK["monitored"],
     RANK["restricted"],
     RANK["isolated"],
-    RANK["killed"],
 )
 
 

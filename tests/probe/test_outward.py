@@ -21,6 +21,7 @@ from observe.probe import Anchor, Escalation, Probe, connect
 from observe.probe.anchoring import NotAnchored
 from observe.probe.courier import MOST_WAITING, TRIES, Courier, Outward
 from observe.runtime import Agent, Budget, ChildSpec, Node, Supervisor
+from observe.runtime.caps import Cap
 from tests.audit.logs import NODE, append, key_of, opened
 from tests.probe.live import eventually, private_runtime, until, wait_until
 
@@ -100,7 +101,9 @@ def test_an_alarm_says_what_who_and_where_and_how_many_were_left_out(monkeypatch
     now = [0.0]
     monkeypatch.setattr("observe.probe.courier.time.monotonic", lambda: now[0])
     with hook(refused=1) as (url, taken):
-        outward = Outward("shop@h", "i", Escalation(webhook=url, kinds=("finding",), a_minute=2), None, print)
+        outward = Outward(
+            "shop@h", "i", [Escalation(webhook=url, kinds=("finding",), a_minute=2)], None, print
+        )
         item = {"seq": 1, "at": 5.0, "kind": "finding", "pid": 7, "name": "w", "class": "Worker"}
         for number in range(4):
             outward.take([item | {"text": f"stuck {number}"}, item | {"kind": "spawn", "text": "no"}])
@@ -118,10 +121,49 @@ def test_an_alarm_says_what_who_and_where_and_how_many_were_left_out(monkeypatch
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("escalation", "told"),
+    [
+        (Escalation(webhook="http://h/"), ["daily", "loops", "stuck"]),
+        (Escalation(webhook="http://h/", kinds=("governed",), policies=("dail?",)), ["daily"]),
+        (Escalation(webhook="http://h/", policies=("loops",)), ["loops", "stuck"]),
+        (Escalation(webhook="http://h/", agents=("Ledger",)), ["loops"]),
+        (Escalation(webhook="http://h/", agents=("session-*",), policies=("daily",)), ["daily"]),
+    ],
+)
+def test_each_is_told_what_it_is_about(escalation: Escalation, told: list[str]) -> None:
+    events: list[dict[str, Any]] = [
+        {"kind": "governed", "text": "daily", "reason": "daily", "name": "session-7", "class": "Session"},
+        {"kind": "governed", "text": "loops", "reason": "loops", "name": None, "class": "Ledger"},
+        {"kind": "finding", "text": "stuck", "reason": None, "name": None, "class": None},
+        {"kind": "spawn", "text": "never", "name": "session-7", "class": "Session"},
+    ]
+    assert [event["text"] for event in events if escalation.is_about(event)] == told
+
+
+async def test_a_cap_that_is_used_up_is_told_to_those_who_own_it() -> None:
+    caps = [Cap("theirs", agents=("Spender",), tool_calls=1), Cap("others", tool_calls=100)]
+    with hook(refused=1) as (url, taken), hook() as (other, left), pytest.MonkeyPatch.context() as patch:
+        told = [
+            Escalation(webhook=url, kinds=("governed",), policies=("theirs",)),
+            Escalation(webhook=other, kinds=("governed",), policies=("others",)),
+        ]
+        with private_runtime(patch):
+            async with (
+                Node("capped", policies=caps) as node,
+                Probe(node, placement="thread", tick_s=0.05, escalation=told),
+            ):
+                await (await node.spawn(Spender, name="spender")).call("now", timeout=30)
+                await until(lambda: taken)
+    [document] = map(json.loads, taken)
+    assert document["text"] == "spender (pid 2) spends by theirs: agent: tool_calls 1 of 1"
+    assert left == []
+
+
 def test_a_trouble_with_telling_is_not_told_in_the_same_way() -> None:
     told: list[str] = []
-    outward = Outward("shop@h", "i", Escalation(webhook="http://127.0.0.1:9/"), None, told.append)
-    outward._alarms[0].troubles.append("it did not get there")
+    outward = Outward("shop@h", "i", [Escalation(webhook="http://127.0.0.1:9/")], None, told.append)
+    outward._couriers[0].troubles.append("it did not get there")
 
     def tell(text: str) -> None:
         told.append(text)
@@ -141,6 +183,8 @@ def test_a_trouble_with_telling_is_not_told_in_the_same_way() -> None:
         (lambda: Escalation(webhook="chat.example"), "URL"),
         (lambda: Escalation(command="true", kinds=("spawn",)), "spawn"),
         (lambda: Escalation(command="true", a_minute=0), "a_minute"),
+        (lambda: Escalation(command="true", kinds=("node",), policies=("refunds",)), "leaves out"),
+        (lambda: Probe("shop", escalation=["true"]), "is an Escalation, or several"),  # type: ignore[list-item]  # the wrong kind
         (lambda: Anchor(), "nowhere"),
         (lambda: Anchor(file="x", every_s=0), "every_s"),
         (lambda: Anchor(witness="witness:8080"), "witness is a URL"),
@@ -241,7 +285,7 @@ def test_a_probe_has_a_witness_sign_its_log_as_it_grows(tmp_path: Path) -> None:
     trusted = [key_of(tmp_path / "log")]
     with witness(trusted) as (url, sizes):
         for round_ in range(2):  # a probe that begins anew learns from the witness what it knows
-            outward = Outward(NODE, "i", None, Anchor(witness=url, every_s=1), said.append, tmp_path / "log")
+            outward = Outward(NODE, "i", [], Anchor(witness=url, every_s=1), said.append, tmp_path / "log")
             for at in range(2):
                 append(log)
                 outward.look(log.checkpoint, 100.0 * at)
