@@ -20,6 +20,8 @@ def sentence(record: Record) -> str:
     """A record in one line for people."""
     target = record.target
     whom = str(target.get("name") or target.get("agent") or target.get("pid") or target.get("task") or "")
+    modules = target.get("modules")  # of a reload
+    whom = whom or (", ".join(map(str, modules)) if isinstance(modules, list) else "")
     on = str(target.get("on") or "")  # of a governed agent: the activity, the recipient, the level
     about = "".join(f" {part}" for part in (whom, on) if part)
     said = f"{record.who.name}: {record.what}{about}: {record.phase}"

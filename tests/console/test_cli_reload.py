@@ -127,6 +127,7 @@ def test_a_bug_is_fixed_while_agents_live(shop: Shop) -> None:
         (False, True),
     ] * 2
     assert "a fee" in records[-1]
+    assert "reload shop.orders, shop.prices: completed" in records[-1]
 
     shop.write("prices", "def price(count)\n")
     status, _, err = running.observe("reload", "market", "shop.prices")
