@@ -307,8 +307,8 @@ async def test_a_killed_service_can_be_started_again_at_once(service: LiveServic
                 if push.data.state == "up":
                     break
             await until(lambda: is_gone(service.probe_pid), "the old probe")
-    assert states[0].state == "lost"
-    assert states[-1].state == "up"
+            assert states[0].state == "lost"
+            assert states[-1].state == "up"
 
 
 async def test_a_killed_probe_comes_back_and_no_agent_notices(service: LiveService) -> None:
