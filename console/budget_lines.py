@@ -9,7 +9,7 @@ from observe.console.columns import Piece
 from observe.console.format import bar, clip_middle, duration, one_line, pad, percent, short_count
 from observe.console.lines import Folds, Line
 from observe.console.standing_lines import LIMITS, amount, limit_pieces, limit_tone, share
-from observe.probe.wire_budgets import BudgetsSort, SpentLimit, SpentLine
+from observe.probe.wire_budgets import BudgetsBy, BudgetsSort, SpentLimit, SpentLine
 
 SORTS: Final[tuple[BudgetsSort, ...]] = ("share", "left_s", "cost", "tokens")
 """In the order of the key."""
@@ -21,6 +21,11 @@ SORT_NAMES: Final = {
     "tokens": "tokens a minute",
 }
 
+BYS: Final[tuple[BudgetsBy, ...]] = ("owner", "class", "policy")
+"""In the order of the key."""
+
+WHO: Final[dict[BudgetsBy, str]] = {"owner": "agent, tree/*", "class": "class", "policy": "policy: who"}
+
 WIDE: Final = 120
 
 _SHORT: Final = LIMITS | {"steps_without_progress": "idle steps", "same_call": "same calls"}
@@ -31,15 +36,17 @@ def label(one: SpentLine) -> str:
     """Who it is."""
     if one.kind == "class":
         return f"{one.class_name} x{one.members:,}"
+    if one.kind == "cap":
+        return f"{one.class_name}: {one.name}"
     who = one.name or f"{one.class_name} {one.pid}"
     return f"{who}/*" if one.kind == "subtree" else who
 
 
-def heading_pieces(sort: BudgetsSort, width: int) -> list[Piece]:
+def heading_pieces(sort: BudgetsSort, width: int, by: BudgetsBy = "owner") -> list[Piece]:
     """The heading above the lines."""
     names = _name_cells(width)
     titles: list[tuple[str, int, bool, str]] = [
-        ("agent, tree/*", names, False, ""),
+        (WHO[by], names, False, ""),
         ("used", 7, True, "share"),
         ("", 9, False, ""),
         ("of", _limit_cells(width), False, ""),
@@ -58,7 +65,7 @@ def heading_pieces(sort: BudgetsSort, width: int) -> list[Piece]:
 
 def spent_lines(one: SpentLine, folds: Folds, width: int) -> Iterator[Line]:
     """A line for one that spends, and below it, unfolded, all of its limits."""
-    key = f"budget/{one.kind}/{one.pid or one.class_name}"
+    key = f"budget/{one.kind}/{_key(one)}"
     is_open = folds.is_open(key)
     can_open = len(one.limits) > 0
     yield Line(key, tuple(_pieces(one, width)), 0, is_open if can_open else None, one.pid or None)
@@ -68,6 +75,10 @@ def spent_lines(one: SpentLine, folds: Folds, width: int) -> Iterator[Line]:
             yield Line(f"{key}/{limit.name}", tuple(pieces), 1, None, one.pid or None)
         if one.on_limit:
             yield Line(f"{key}/then", ((f"at a limit: {one_line(one.on_limit)}", "dim"),), 1)
+
+
+def _key(one: SpentLine) -> str:
+    return f"{one.class_name}/{one.pid}/{one.name}" if one.kind == "cap" else f"{one.pid or one.class_name}"
 
 
 def _pieces(one: SpentLine, width: int) -> Iterator[Piece]:

@@ -209,8 +209,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("resend", "letters", ("s",), "Send again…", "Send the chosen letter again, once, after a question.", "operator", footer="again"),
     Action("copy", "letters", ("y",), "Copy", "Put the line on the clipboard."),
     # budgets
-    Action("open", "budgets", ("enter",), "Open", "The agent of the line; of a class, its agents in the table.", footer="open"),
-    Action("by_class", "budgets", ("o",), "By class", "A line for each class, or again for each agent and tree.", footer="by class"),
+    Action("open", "budgets", ("enter",), "Open", "The agent of the line; of a class, its agents in the table; of a cap, its limits.", footer="open"),
+    Action("by_class", "budgets", ("o",), "By class, by policy", "A line for each class; for each tenant, run, agent or the like that spends of a policy's cap; or again for each agent and tree.", footer="group by"),
     Action("next_sort", "budgets", ("S",), "Sort by the next column", "By share used, time left, cost and tokens a minute in turn, the worst first.", footer="sort"),
     Action("filter", "budgets", ("slash",), "Filter", "Only those whose names or classes have these words, as you type.", footer="filter"),
     Action("copy", "budgets", ("y",), "Copy", "Put the line on the clipboard."),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from observe.probe.caps_spent import CapSpent, caps_of
 from observe.probe.describe_names import line
+from observe.probe.spending_rates import SpendingRates, Used
 from observe.runtime.agent import Agent
 from observe.runtime.budget import LIMITS, NEARLY, Budget, Spending
 from observe.runtime.node import Node
@@ -25,22 +26,9 @@ MOST_OWNERS: Final = 50_000
 AT_ONCE: Final = 500
 """Agents looked at before the interpreter lock is offered to the service."""
 
-PAST_S: Final = 60.0
-"""The longest time over which a rate is measured: a person wants to know how fast it is now."""
-
-PAST_EVERY_S: Final = 10.0
-
-LEAST_S: Final = 0.5
-"""The shortest: less, and one call of a model looks like a flood."""
-
-FORGOTTEN_S: Final = 120.0
-
 _COUNTED: Final = ("tool_calls", "tokens", "cost")
 _NO_RATE: Final = frozenset({"steps_without_progress", "same_call"})
 """Counters that a success sets back: how long they last cannot be told."""
-
-Used = tuple[float, float, float]
-"""Tool calls, tokens, cost."""
 
 
 @dataclass(slots=True)
@@ -59,17 +47,25 @@ class BudgetAnswers:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._past: deque[tuple[float, dict[int, Used]]] = deque()
+        self._rates = SpendingRates()
         self._lock = threading.Lock()
 
     def page(self, request: dict[str, Any]) -> dict[str, Any]:
         """What was spent, the worst first."""
         with self._lock:
-            now_s = time.monotonic()
             owners, elsewhere, left_out = self._owners()
-            over_s = self._measure(owners, now_s)
+            caps = list(caps_of(self._node))
+            used: dict[Hashable, Used] = {one.agent._o_pid: one.used for one in owners}
+            over_s, rates = self._rates.measure(used | {one.key: one.used for one in caps}, time.monotonic())
+        for owner in owners:
+            owner.rates = rates.get(owner.agent._o_pid)
         own = [owner for owner in owners if not _is_subtree(owner)]
-        lines = [_line(owner) for owner in owners] if request["by"] == "owner" else list(_classes(own))
+        if request["by"] == "policy":
+            lines = [_cap_line(one, rates.get(one.key)) for one in caps]
+        elif request["by"] == "class":
+            lines = list(_classes(own))
+        else:
+            lines = [_line(owner) for owner in owners]
         text = request["text"].casefold()
         matching = [one for one in lines if text in f"{one['name'] or ''} {one['class']}".casefold()]
         matching.sort(key=_ORDERS[request["sort"]])
@@ -77,7 +73,8 @@ class BudgetAnswers:
             "lines": matching[: request["limit"]],
             "matched": len(matching),
             "total": len(lines),
-            "nearly": sum(1 for owner in owners if _share(owner) >= NEARLY),
+            "nearly": sum(1 for owner in owners if _share(owner) >= NEARLY)
+            + sum(1 for one in caps if one.share >= one.cap.warn_at),
             "tokens": int(sum(owner.used[1] for owner in own)),
             "cost": float(sum(owner.used[2] for owner in own)),
             "tokens_min": _sum_min(own, 1),
@@ -115,27 +112,6 @@ class BudgetAnswers:
                 return list(self._node.agents.values())
             except RuntimeError:  # one was started or has ended meanwhile
                 continue
-
-    def _measure(self, owners: list[Owner], now_s: float) -> float:
-        """Put the rates into the owners. Returns over how long they were measured."""
-        past = self._past
-        if past and now_s - past[-1][0] > FORGOTTEN_S:
-            past.clear()
-        while len(past) > 1 and now_s - past[1][0] >= PAST_S:
-            past.popleft()
-        over_s, before = 0.0, {}
-        if past and now_s - past[0][0] >= LEAST_S:
-            over_s, before = now_s - past[0][0], past[0][1]
-            for owner in owners:
-                # Who is new has spent all of it since.
-                then = before.get(owner.agent._o_pid, (0.0, 0.0, 0.0))
-                calls, tokens, cost = (
-                    max(0.0, used - was) / over_s for used, was in zip(owner.used, then, strict=True)
-                )
-                owner.rates = calls, tokens, cost
-        if not past or now_s - past[-1][0] >= PAST_EVERY_S:
-            past.append((now_s, {owner.agent._o_pid: owner.used for owner in owners}))
-        return over_s
 
 
 def _owner(agent: Agent, budget: Budget | None, spending: Spending | None) -> Owner:
@@ -191,6 +167,33 @@ def _line(owner: Owner) -> dict[str, Any]:
         "on_limit": line(str(getattr(on_limit, "__qualname__", on_limit))),
         "share": _share(owner),
         "left_s": _least(limits),
+    }
+
+
+def _cap_line(one: CapSpent, rates: Used | None) -> dict[str, Any]:
+    cap = one.cap
+    limits = [
+        _limit(name, one.spent[name], allowed, None if rates is None else rates[_COUNTED.index(name)])
+        for name, allowed in cap.limits
+    ]
+    limits.sort(key=lambda limit: -(limit["used"] / limit["allowed"]))
+    for limit in limits if cap.per == "step" else ():
+        limit["left_s"] = None  # the next step has all of it again
+    return {
+        "kind": "cap",
+        "pid": one.pid,
+        "name": line(one.who),
+        "class": line(cap.policy),
+        "members": 1,
+        "limits": limits,
+        "on_limit": f"{cap.effect} {cap.level}" if cap.level else cap.effect,
+        "share": one.share,
+        "left_s": _least(limits),
+        "tool_calls": int(one.used[0]),
+        "tokens": int(one.used[1]),
+        "cost": float(one.used[2]),
+        "tokens_min": None if rates is None else 60 * rates[1],
+        "cost_min": None if rates is None else 60 * rates[2],
     }
 
 

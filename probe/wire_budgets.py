@@ -9,7 +9,7 @@ from pydantic import Field
 from observe.probe.wire_base import Asked, Pid, Role, Told
 from observe.probe.wire_standing import LimitLine
 
-BudgetsBy = Literal["owner", "class"]
+BudgetsBy = Literal["owner", "class", "policy"]
 
 BudgetsSort = Literal["share", "left_s", "cost", "tokens"]
 
@@ -19,7 +19,8 @@ MAX_BUDGETS: Final = 500
 
 class BudgetsArgs(Asked):
     by: BudgetsBy = "owner"
-    """A line for each agent, and for each supervisor with a budget for its tree; or one for each class."""
+    """A line for each agent, and for each supervisor with a budget for its tree; or one for each class; or
+    for each tenant, run, agent or the like that has spent of a policy's cap."""
     sort: BudgetsSort = "share"
     """The worst first: the largest share of a limit used, the least time left, the most spent a minute (or at all)."""
     text: str = Field(default="", max_length=256)
@@ -39,11 +40,13 @@ class SpentLimit(LimitLine):
 class SpentLine(Told):
     """What one agent, all below one supervisor, or all agents of a class have spent."""
 
-    kind: Literal["agent", "subtree", "class"]
+    kind: Literal["agent", "subtree", "class", "cap"]
     pid: Pid = 0
-    """0: a class."""
+    """0: a class, or a cap that is counted for several."""
     name: str | None = None
+    """Of a cap: the tenant, run or agent that has spent."""
     class_name: str = Field(default="", validation_alias="class", serialization_alias="class")
+    """Of a cap: its policy."""
     members: int = 1
     """Of a class: agents that have spent or may."""
     limits: list[SpentLimit] = Field(default_factory=list)
@@ -70,7 +73,7 @@ class BudgetPage(Told):
     total: int
     """Lines that there are, whatever the filter."""
     nearly: int
-    """Agents and trees that have used four fifths of a limit, or more."""
+    """Agents and trees that have used four fifths of a limit, or more, and who has of a cap as much as it warns at."""
     tokens: int
     """Of all live agents of the node's own process; as are those below."""
     cost: float

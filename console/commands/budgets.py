@@ -16,8 +16,8 @@ PIPE_WIDTH = 200
 @click.command("budgets")
 @node_argument
 @click.option(
-    "--by", type=click.Choice(("owner", "class")), default="owner", show_default=True,
-    help="A line for each agent and each supervisor with a budget for its tree, or for each class.",
+    "--by", type=click.Choice(("owner", "class", "policy")), default="owner", show_default=True,
+    help="A line for each agent and each supervisor with a budget for its tree, for each class, or for who spends of a policy's cap.",
 )  # fmt: skip
 @click.option(
     "--sort", type=click.Choice(("share", "left", "cost", "tokens")), default="share", show_default=True, help="The worst first."
@@ -41,6 +41,7 @@ def command(
     observe budgets shop
     observe budgets shop --sort left --over 10
     observe budgets shop --by class --sort cost
+    observe budgets shop --by policy --filter acme
     observe budgets shop --json | jq -r '.lines[] | select(.share > 0.8) | .name'
     """
     bounds = {"by": by, "sort": "left_s" if sort == "left" else sort, "text": text, "limit": limit}
@@ -67,7 +68,11 @@ async def _budgets(node: str, bounds: dict[str, Any], over_s: float, as_json: bo
 
     width = render.console().width if sys.stdout.isatty() else PIPE_WIDTH
     if page.lines:
-        click.echo("".join(part for part, _ in heading_pieces(bounds["sort"], width))[2:].rstrip()[:width])
+        click.echo(
+            "".join(part for part, _ in heading_pieces(bounds["sort"], width, bounds["by"]))[2:].rstrip()[
+                :width
+            ]
+        )
     for one in page.lines:
         for line in spent_lines(one, Folds(), width):
             click.echo(line.text.rstrip()[:width])

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 from observe.console.bindings import bindings_of
 from observe.console.budget_lines import (
+    BYS,
     COLUMNS,
     SORT_NAMES,
     SORTS,
@@ -28,9 +29,21 @@ from observe.probe.wire_budgets import BudgetPage, BudgetsBy, BudgetsSort
 LIMIT: Final = 200
 """Lines asked for; a filter finds the others."""
 
+NOUNS: Final[dict[BudgetsBy, tuple[str, str]]] = {
+    "owner": ("budget", "budgets"),
+    "class": ("class", "classes"),
+    "policy": ("line of caps", "lines of caps"),
+}
+
+NOBODY: Final[dict[BudgetsBy, str]] = {
+    "owner": "no agent has a budget, and none has used a model or a tool",
+    "class": "no agent has a budget, and none has used a model or a tool",
+    "policy": "nobody has spent of a policy's cap: `observe policies` lists the caps, docs/policies.md says how to write one",
+}
+
 
 class BudgetsScreen(ListPage):
-    """A line for each agent that spends, and for each supervisor with a budget for its tree; or one a class."""
+    """A line for each agent that spends, and for each supervisor with a budget for its tree; or one a class; or for what policies cap."""
 
     BINDINGS: ClassVar = bindings_of("budgets")
     page_name = "budgets"
@@ -60,16 +73,12 @@ class BudgetsScreen(ListPage):
     def draw(self) -> None:
         """Make the lines anew."""
         width = self.view.text_width
-        self.headline.show(heading_pieces(self.sort, width))
+        self.headline.show(heading_pieces(self.sort, width, self.by))
         found = self.found
         if found is None:
             lines = [Line("none", ((self.not_yet, "dim"),))]
         elif not found.lines:
-            none = (
-                "none matches"
-                if self.filter
-                else "no agent has a budget, and none has used a model or a tool"
-            )
+            none = "none matches" if self.filter else NOBODY[self.by]
             lines = [Line("none", ((none, "dim"),))]
         else:
             lines = [line for one in found.lines for line in spent_lines(one, self.view.folds, width)]
@@ -89,8 +98,7 @@ class BudgetsScreen(ListPage):
             text = f"{short_count(found.tokens_min)} tokens, {money(found.cost_min)} a minute  "
             pieces.append((text, "strong"))
             pieces.append((f"over {duration(found.over_s)}  ", "dim"))
-        nouns = "class" if self.by == "class" else "budget"
-        pieces.append((f"{plural(found.total, nouns, 'classes' if self.by == 'class' else None)}  ", "dim"))
+        pieces.append((f"{plural(found.total, *NOUNS[self.by])}  ", "dim"))
         if found.nearly:
             pieces.append((f"▲ {count(found.nearly)} nearly spent  ", "warn"))
         if self.filter:
@@ -122,13 +130,13 @@ class BudgetsScreen(ListPage):
         self._asked_anew()
 
     def action_by_class(self) -> None:
-        """A line for each class; again, one for each agent."""
-        self.by = "class" if self.by == "owner" else "owner"
+        """A line for each class; again, for each that spends of a policy's cap; again, for each agent."""
+        self.by = BYS[(BYS.index(self.by) + 1) % len(BYS)]
         self.view.reset()
         self._asked_anew()
 
     def action_open(self) -> None:
-        """Open the agent; of a class, its agents in the table."""
+        """Open the agent; of a class, its agents in the table; of a cap that several spend of, unfold its limits."""
         line = self.view.current
         if line is None:
             return
@@ -137,3 +145,5 @@ class BudgetsScreen(ListPage):
             self.observer.visit_pid(line.pid)
         elif kind == "class":
             self.observer.show_filtered(f"class={key.partition('/')[0]}")
+        elif kind == "cap":
+            self.view.action_unfold()

@@ -123,7 +123,8 @@ class FakePages(FakeAudit, FakeCode):
         lines = [
             one
             for one in spent()
-            if (one.kind == "class") == (by == "class") and text in f"{one.name} {one.class_name}"
+            if {"class": "class", "cap": "policy"}.get(one.kind, "owner") == by
+            and text in f"{one.name} {one.class_name}"
         ]
         return BudgetPage(
             lines=lines[:limit], matched=len(lines), total=4, nearly=2, tokens=91_000, cost=3.2, tokens_min=5120.0, cost_min=0.31,
@@ -327,7 +328,7 @@ def dead_letters() -> list[DeadLetterLine]:
 
 
 def spent() -> list[SpentLine]:
-    """One that is over its limit, one that is near it, a tree, and one without a limit; and their classes."""
+    """One that is over its limit, one that is near it, a tree, and one without a limit; their classes; and a tenant near a cap."""
 
     def limit(
         name: str, used: float, allowed: float, rate: float | None, left_s: float | None
@@ -345,5 +346,7 @@ def spent() -> list[SpentLine]:
         {"kind": "agent", "pid": 31, "class": "Session", "tokens": 2200, "cost": 0.09},
         {"kind": "class", "class": "Session", "members": 3, "share": 1.02, "left_s": 400.0, "tokens": 12_810, "cost": 0.512,
          "limits": [limit("tokens", 10_200, 10_000, 12.0, 0.0)], "tokens_min": 720.0, "cost_min": 0.03},
+        {"kind": "cap", "name": "acme", "class": "tenants", "share": 0.96, "left_s": 90.0, "tokens": 9_100, "cost": 19.2,
+         "limits": [limit("cost", 19.2, 20.0, 0.0089, 90.0)], "on_limit": "deny", "tokens_min": 512.0, "cost_min": 0.53},
     ]  # fmt: skip
     return [SpentLine.from_wire(one) for one in facts]

@@ -37,6 +37,12 @@ async def test_orders_classes_and_filters_are_asked_of_the_service() -> None:
         await driver.press("o")
         await driver.until(lambda: driver.shows("Session x3"))
         assert not driver.shows("sessions/*")
+        await driver.press("o")
+        await driver.until(lambda: driver.shows("tenants: acme"))
+        assert "▲96%" in driver.line("tenants: acme")
+        assert "1m30s" in driver.line("tenants: acme")
+        await driver.press("enter")  # nobody's page: what there is of it is below
+        await driver.until(lambda: driver.shows("of 20"))
         await driver.press("o", "slash", *"n-9")
         await driver.until(lambda: driver.shows("1 match n-") and not driver.shows("sessions/*"))
         assert ("budgets", ("owner", "left_s", "n-9")) in driver.node.requests
@@ -51,7 +57,7 @@ async def test_a_line_leads_to_its_agent_and_a_class_to_its_agents() -> None:
         await driver.until(lambda: driver.shows("Session x3"))
         await driver.press("enter")
         await driver.until(lambda: driver.app.page.page_name == "agents" and driver.shows("class=Session"))
-        await driver.press("f4", "o")
+        await driver.press("f4", "o", "o")
         await driver.until(lambda: driver.shows("sessions/*"))
         await driver.press("enter")
         await driver.until(lambda: driver.app.page.page_name == "detail" and driver.shows("session-6"))

@@ -11,6 +11,7 @@ import pytest
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect
 from observe.runtime import Agent, Budget, ChildSpec, Node, Supervisor
+from observe.runtime.caps import Cap
 from tests.probe.live import eventually, private_runtime
 
 
@@ -97,3 +98,29 @@ async def test_orders_filters_and_classes(node: Node, client: NodeClient) -> Non
     assert (line.kind, line.class_name, line.members, line.tokens) == ("class", "Clerk", 2, 110)
     assert {limit.name: (limit.used, limit.allowed) for limit in line.limits}["tokens"] == (10, 1000)
     assert (await client.budgets(text="nobody")).matched == 0
+
+
+async def test_what_is_spent_of_the_caps_of_policies(node: Node, client: NodeClient) -> None:
+    """Tenants, agents and the node, the worst first; what a cap warns at counts as nearly spent."""
+    assert (await client.budgets(by="policy")).lines == []
+    caps = [Cap("each", tokens=1000), Cap("all", per="node", cost=10.0, tool_calls=4, effect="report")]
+    node.govern().set_policies(None, caps=caps)
+    await node.ref("clerk").call(100)
+    await node.ref("plain").call(900)
+    page = await client.budgets(by="policy")
+    assert [(one.kind, one.class_name, one.name, round(one.share, 2)) for one in page.lines] == [
+        ("cap", "each", "plain", 0.9),
+        ("cap", "all", "the node", 0.5),
+        ("cap", "each", "clerk", 0.1),
+    ]
+    plain, whole, _ = page.lines
+    assert (plain.pid > 0, whole.pid, whole.on_limit, plain.on_limit) == (True, 0, "report", "deny")
+    assert [(one.name, one.used, one.allowed) for one in whole.limits] == [
+        ("tool_calls", 2, 4), ("cost", 1.0, 10.0),
+    ]  # fmt: skip
+    assert page.nearly == 1
+    await node.ref("plain").call(50)
+    page = await eventually(lambda: client.budgets(by="policy", text="plain"), lambda found: found.over_s > 0)
+    [limit] = page.lines[0].limits
+    assert limit.rate == pytest.approx(950 / page.over_s, rel=0.01)  # all of it since somebody looked first
+    assert limit.left_s == pytest.approx(50 / (limit.rate or 1), rel=0.01)
