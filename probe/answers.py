@@ -382,6 +382,7 @@ class Answers:
         began = time.monotonic()
         pid = _pid(job)
         agent = self._node.control.find(pid)
+        label, step = agent._o_text(), agent._o_step
         where = Mentioned(self._node, job.request)
         outcome = self._node.control.kill(pid, line(job.request.get("reason") or ""))
 
@@ -393,7 +394,10 @@ class Answers:
                 return
             what = outcome.what
             if ended and not outcome.done:
-                what = f"{type(agent).__name__} {pid} was killed; its step took {took_s:.2f} s to unwind"
+                # One that the runtime has given up: no cancellation ends it.
+                goes_on = step is not None and getattr(step.coroutine, "cr_frame", None) is not None
+                how = "did not end in {:.2f} s and goes on unseen" if goes_on else "took {:.2f} s to unwind"
+                what = f"{label} was killed; its step {how.format(took_s)}"
             reason = outcome.reason or "killed"
             self._emitter.hurry()  # whoever looks now should see it dead, and its successor
             told = {"done": ended, "what": line(what), "pid": pid, "reason": line(reason), "took_s": took_s}
