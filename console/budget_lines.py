@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from observe.console.columns import Piece
-from observe.console.format import bar, clip_middle, duration, one_line, pad, percent, short_count
+from observe.console.format import bar, clip, clip_middle, duration, one_line, pad, percent, short_count
 from observe.console.lines import Folds, Line
 from observe.console.standing_lines import LIMITS, amount, limit_pieces, limit_tone, share
 from observe.probe.wire_budgets import BudgetsBy, BudgetsSort, SpentLimit, SpentLine
@@ -24,7 +24,7 @@ SORT_NAMES: Final = {
 BYS: Final[tuple[BudgetsBy, ...]] = ("owner", "class", "policy")
 """In the order of the key."""
 
-WHO: Final[dict[BudgetsBy, str]] = {"owner": "agent, tree/*", "class": "class", "policy": "policy: who"}
+WHO: Final[dict[BudgetsBy, str]] = {"owner": "agent, tree/*", "class": "class", "policy": "who (policy)"}
 
 WIDE: Final = 120
 
@@ -37,7 +37,7 @@ def label(one: SpentLine) -> str:
     if one.kind == "class":
         return f"{one.class_name} x{one.members:,}"
     if one.kind == "cap":
-        return f"{one.class_name}: {one.name}"
+        return f"{one.name} ({one.class_name})"
     who = one.name or f"{one.class_name} {one.pid}"
     return f"{who}/*" if one.kind == "subtree" else who
 
@@ -83,8 +83,9 @@ def _key(one: SpentLine) -> str:
 
 def _pieces(one: SpentLine, width: int) -> Iterator[Piece]:
     names = _name_cells(width)
+    clipped = clip if one.kind == "cap" else clip_middle  # of a cap whoever spends stands first
     yield (
-        pad(clip_middle(one_line(label(one)), names), names) + " ",
+        pad(clipped(one_line(label(one)), names), names) + " ",
         "strong" if one.kind != "subtree" else "accent",
     )
     worst = one.limits[0] if one.limits else None

@@ -38,9 +38,9 @@ async def test_orders_classes_and_filters_are_asked_of_the_service() -> None:
         await driver.until(lambda: driver.shows("Session x3"))
         assert not driver.shows("sessions/*")
         await driver.press("o")
-        await driver.until(lambda: driver.shows("tenants: acme"))
-        assert "▲96%" in driver.line("tenants: acme")
-        assert "1m30s" in driver.line("tenants: acme")
+        await driver.until(lambda: driver.shows("acme (tenants)"))
+        assert "▲96%" in driver.line("acme (tenants)")
+        assert "1m30s" in driver.line("acme (tenants)")
         await driver.press("enter")  # nobody's page: what there is of it is below
         await driver.until(lambda: driver.shows("of 20"))
         await driver.press("o", "slash", *"n-9")
