@@ -68,7 +68,7 @@ class RiskTeller:
                 continue
             serial = process.serial
             asked = self._asking[serial] = process.ask(seen_there)
-            asked.add_done_callback(lambda done, serial=serial: self._merge(serial, done))  # type: ignore[misc]
+            asked.add_done_callback(lambda done, serial=serial: self._merge(serial, done))  # type: ignore[misc]  # a default of a lambda
 
     def _merge(self, serial: int, done: Future[Any]) -> None:
         del self._asking[serial]

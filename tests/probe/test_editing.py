@@ -61,7 +61,7 @@ class Desk(Agent):
         self.names = ["a"]
         self.limits = {"day": 1.0}
         self.more = [1]
-        self.fixed = 1  # type: ignore[misc]
+        self.fixed = 1  # type: ignore[misc]  # Final, as an edit finds out
         self.elsewhere = 1
         self.plugin = None
         self.plugins = [Loader()]

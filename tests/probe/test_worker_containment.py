@@ -134,7 +134,7 @@ async def test_the_fence_is_the_place_s_also_in_another_process_and_before_the_f
     team = node.control.find("team")
     spec = ChildSpec(Guarded, ("tool:risky",), name="d", isolation=where)
     with pytest.raises(Exception, match="may not do this: tool:risky"):
-        await team._o_ref().start_child(spec)  # type: ignore[attr-defined]
+        await team._o_ref().start_child(spec)  # type: ignore[attr-defined]  # a supervisor's reference has it
     await client.contain("team", "none", subtree=True)
     assert await node.ref("c").call(("tool", "tool:risky")) == ["tool:risky"]
 

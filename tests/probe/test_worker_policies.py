@@ -75,7 +75,7 @@ async def test_rules_and_machines_hold_there_and_count_here(bench: tuple[Node, N
     governing = node.govern()
     for name in ("shared", "own"):
         await eventually(
-            lambda name=name: asyncio.sleep(0, governing.containment.level_of(node.control.find(name))),  # type: ignore[misc]
+            lambda name=name: asyncio.sleep(0, governing.containment.level_of(node.control.find(name))),  # type: ignore[misc]  # a default of a lambda
             lambda found: found == "isolated",
         )
 
@@ -135,7 +135,7 @@ async def test_what_agents_of_several_processes_may_spend_together_is_counted_to
         await eventually(spent, number.__eq__)
     # One that has not heard of it yet may go on; nobody waits for another process before an activity.
     for name in ("shared", "own", "here"):
-        said = await eventually(lambda name=name: tried(name), lambda found: found != "done")  # type: ignore[misc]
+        said = await eventually(lambda name=name: tried(name), lambda found: found != "done")  # type: ignore[misc]  # a default of a lambda
         assert re.search(r"node: tool_calls \d of 4 used up", said)
     node.policies.replace([Cap("together", per="node", tool_calls=50)])
     assert await eventually(lambda: tried("own"), lambda found: found == "done")
@@ -178,7 +178,7 @@ async def test_a_person_is_asked_about_what_an_agent_there_wants(
     node.policies.replace([Rule("asks", "approve", "tool:ask"), only_then])
     for number, name in enumerate(("shared", "own"), 1):
         assert "expected approved tool:ask" in await eventually(
-            lambda name=name: node.ref(name).call(("try", ("tool", "tool:once")), timeout=30),  # type: ignore[misc]
+            lambda name=name: node.ref(name).call(("try", ("tool", "tool:once")), timeout=30),  # type: ignore[misc]  # a default of a lambda
             lambda said: isinstance(said, str),
         )
         asking = asyncio.ensure_future(node.ref(name).call(("try", ("tool", "tool:ask")), timeout=30))
@@ -218,7 +218,7 @@ async def test_what_waits_for_a_person_goes_with_its_agent(bench: tuple[Node, No
         listed = await eventually(client.approvals, lambda found: found.total == 0)
         assert listed.decided[0].outcome == "given up"
         await eventually(
-            lambda name=name: client.agents(Query(filter=f"name={name}")),  # type: ignore[misc]
+            lambda name=name: client.agents(Query(filter=f"name={name}")),  # type: ignore[misc]  # a default of a lambda
             lambda page: page.matched == 1,
         )
 
@@ -238,7 +238,7 @@ async def test_nobody_answers_in_time(bench: tuple[Node, NodeClient, Path]) -> N
             return await node.ref(name).call(("try", ("tool", tool)), timeout=30)
 
         assert "nobody has answered within 0.05 s" in await eventually(
-            lambda tried=tried: tried("tool:ask"),  # type: ignore[misc]
+            lambda tried=tried: tried("tool:ask"),  # type: ignore[misc]  # a default of a lambda
             lambda said: isinstance(said, str),
         )
         assert "tool:late" in await tried("tool:late")
