@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 
 from observe.audit.log import AuditLog
-from observe.probe import keyframe
 from observe.probe.asks import Answer, Asks
 from observe.probe.audit_rule import MaskingRule
 from observe.probe.audited_records import AuditedRecords
@@ -42,7 +41,6 @@ from observe.probe.governed import GovernedRecords
 from observe.probe.greetings import Greetings
 from observe.probe.holder_watch import HolderWatch
 from observe.probe.introduction import local_user
-from observe.probe.key_job import KeyJob
 from observe.probe.keyfiles import AuthorisedKeys
 from observe.probe.keys import KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
@@ -51,12 +49,11 @@ from observe.probe.orphans import Orphans
 from observe.probe.outgoing import Full, Outgoing
 from observe.probe.own_use import OwnUse
 from observe.probe.picture import Picture, monotonic_us
-from observe.probe.recorder import Recorder
 from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
+from observe.probe.recordings import Recordings
 from observe.probe.scribe import Scribe
 from observe.probe.sockets import bind_zap, connect_control, connect_feed, prepare_router
 from observe.probe.streams import EventItem, Streams
-from observe.probe.tapes import Tapes
 from observe.probe.turned_away import TurnedAway
 from observe.probe.waiting import WaitingFor
 from observe.probe.wire import PROTOCOL_VERSIONS
@@ -140,7 +137,6 @@ class Server:
         self._feed.on_trace = lambda frame: self._streams.publish_trace(
             frame.session, frame.events, frame.dropped
         )
-        meta = {key: getattr(config, key) for key in ("node", "host", "incarnation", "pid")} | {"format": 1}
         self._asks = Asks(self._send_control)
         self._orphans = Orphans(
             self._picture,
@@ -149,8 +145,7 @@ class Server:
             Path(config.record) if config.record else None,  # looked at before it is written to
             lambda text: self._picture.event("node", time.time(), text),
         )
-        self._recorder = self._make_recorder(meta)
-        self._tapes = Tapes(self._streams, meta, self._snapshot)
+        self._recordings = Recordings(config, self._streams, self._picture, self._feed)
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
         self._listener = Listener(self._router, config.listen, config.port)
@@ -250,8 +245,7 @@ class Server:
         if self._card_is_written:
             card_path(self._directory).unlink(missing_ok=True)
             self._card_is_written = False
-        if self._recorder is not None:
-            self._recorder.close()
+        self._recordings.close()
         self._orphans.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
         self._commands.attaches.close()
@@ -300,11 +294,11 @@ class Server:
             if self._monitor in ready:
                 self._turned_away.receive(now, CLIENT_SHARE)
             self._feed.wants_events = self._streams.wants_events
-            if self._copying is not None:
+            if self._recordings.copying is not None:
                 time.sleep(COPYING_TURN_S)  # the feed may be readable, and is not to be read
             elif self._feed_socket in ready:
                 self._take_feed()
-            if self._copying is None and self._far.fileno() in ready:
+            if self._recordings.copying is None and self._far.fileno() in ready:
                 self._take_far()
             if self._control in ready:
                 self._take_control()
@@ -320,7 +314,7 @@ class Server:
             self._orphans.look(now)
             self._feed.settle(now)
             self._greetings.look(now)
-            self._flush_records(now)
+            self._recordings.flush(now)
             if self._feed.needs_resync(now) and not self._picture.ended:
                 self._asks.ask("resync", {}, _ignore, now)
             self._look_after_node(now, ready)
@@ -353,7 +347,7 @@ class Server:
             self._zap.send_multipart(reply)
 
     def _take_feed(self) -> None:
-        if (copying := self._copying) is not None:
+        if (copying := self._recordings.copying) is not None:
             copying.wait_copied()
         for _ in range(FEED_SHARE):
             try:
@@ -364,22 +358,22 @@ class Server:
             self._applying = True
             self._feed.receive(frame)
             self._applying = False
-            if self._is_recorded:
-                self._record(FRAME, frame)
+            if self._recordings:
+                self._recordings.note(FRAME, frame)
 
     def _take_far(self) -> None:
         for frame in self._far.frames(FEED_SHARE):
             self._applying = True
             self._feed.receive(frame)
             self._applying = False
-            if self._is_recorded:
-                self._record(FRAME, frame)
+            if self._recordings:
+                self._recordings.note(FRAME, frame)
 
     def _publish(self, items: list[EventItem], omitted: int) -> None:
         self._streams.publish(items, omitted)
         self._outward.take(items)
-        if not self._applying and self._is_recorded:  # others come out of the recorded frames again
-            self._record(EVENTS, encode({"events": items}))
+        if not self._applying and self._recordings:  # others come out of the recorded frames again
+            self._recordings.note(EVENTS, encode({"events": items}))
 
     def _make_metrics(self) -> MetricsLink | None:
         if self.config.metrics is None:
@@ -392,41 +386,7 @@ class Server:
         return MetricsLink(self.config.metrics, self._picture, self._desk.standing, tell)
 
     def _lost_here(self) -> dict[str, int]:
-        return self._streams.lost() | {"records": self._recorder.lost if self._recorder is not None else 0}
-
-    def _snapshot(self) -> keyframe.Snapshot:
-        return keyframe.snapshot(self._picture, self._feed)
-
-    def _make_recorder(self, meta: dict[str, Any]) -> Recorder | None:
-        config = self.config
-        if not config.record:
-            return None
-        made = Recorder(Path(config.record), config.node, config.keep_bytes, meta, self._snapshot)
-        made.flush(time.monotonic(), time.time_ns() // 1000, monotonic_us(), settled=True)
-        return made
-
-    @property
-    def _is_recorded(self) -> bool:
-        return self._recorder is not None or bool(self._tapes)
-
-    @property
-    def _copying(self) -> KeyJob | None:
-        """A keyframe is being copied: the picture must not change."""
-        return (self._recorder and self._recorder.copying) or self._tapes.copying
-
-    def _record(self, kind: int, payload: bytes) -> None:
-        wall_us, mono_us = time.time_ns() // 1000, monotonic_us()
-        if self._recorder is not None:
-            self._recorder.note(payload, wall_us, mono_us, kind)
-        if self._tapes:
-            self._tapes.note(payload, wall_us, mono_us, kind)
-
-    def _flush_records(self, now: float) -> None:
-        settled = self._feed.is_settled and self._feed.is_synced
-        wall_us, mono_us = time.time_ns() // 1000, monotonic_us()
-        if self._recorder is not None:
-            self._recorder.flush(now, wall_us, mono_us, settled=settled)
-        self._tapes.flush(wall_us, mono_us, settled=settled or self._picture.ended is not None)
+        return self._streams.lost() | {"records": self._recordings.lost}
 
     def _take_control(self) -> None:
         for _ in range(CONTROL_SHARE):
@@ -525,9 +485,9 @@ class Server:
         self._sample()  # the last one: from here on everything stands still
         if died:
             death = self._coroner.examine(text=text if state == "stopped" else "")
-            if self._is_recorded:
-                self._record(DEATH, encode(death.to_wire()))
-                self._flush_records(time.monotonic())
+            if self._recordings:
+                self._recordings.note(DEATH, encode(death.to_wire()))
+                self._recordings.flush(time.monotonic())
             if state == "dead":  # who says good-bye ends its spans itself
                 self._orphans.died(death)
             self._picture.cause = death.cause
@@ -552,10 +512,10 @@ class Server:
         picture.table.strings.prepare()
         at = picture.wall(monotonic_us())
         picture.vitals.sample(at, picture.state, len(picture.table), picture.held)
-        if self._is_recorded:
+        if self._recordings:
             held = picture.held.to_wire() if picture.held is not None else None
             facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
-            self._record(SAMPLE, encode(facts))
+            self._recordings.note(SAMPLE, encode(facts))
         self._waiting_for.look(time.monotonic())
         if self._metrics is not None and self._feed.is_greeted:
             self._metrics.look(time.monotonic())
