@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ def test_what_holds(text: str, message: Any) -> None:
         ("message.amount > 100", 7),
         ("message[99] == 1", [1]),
         ("message / 0 > 1", 5),
+        ("message % 2 == 'x'", "x"),
         ("message.password == 'hunter2'", Refund("refund", 1.0)),
     ],
 )
@@ -111,6 +113,13 @@ def test_no_code_of_the_message_runs_and_time_is_bounded() -> None:
     assert holds("len(message.big) < 2000 and message.self.self", cycle)
     assert not holds("message * 999999999 == 1", "x" * 1000)
     assert time.thread_time() - began < 1.0
+    tracemalloc.start()
+    try:
+        for text in ('"%99999999d" % 1 != ""', "message * 99999 * 99999 == 1", "message % 1 == 1"):
+            assert not holds(text, "%99999999d")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.text(max_size=60))
