@@ -45,6 +45,10 @@ _lock = threading.Lock()
 _traced: set[str] = set()
 """Functions with a session, by code: one each, so that wrappers come off in any order."""
 
+_telling: set[int] = set()
+"""Threads that are busy with telling of a call. What they call meanwhile is not looked at, by any session: a `__repr__` may call
+the function itself, and so do we when it is one of ours, or of the library below."""
+
 
 @dataclass(slots=True)
 class _Call:
@@ -99,8 +103,6 @@ class FunctionSession:
         """Those that have begun and not ended, in their order."""
         self._elsewhere: deque[_Call] = deque()
         """Calls that ended in other threads, on their way to ours."""
-        self._inside: set[int] = set()
-        """Threads that are busy with telling: a `__repr__` may call the function itself."""
         self._timer: TimerHandle | None = None
         self._begun = self._told = 0
         self.ended = ""
@@ -162,12 +164,20 @@ class FunctionSession:
         """Whether the call that begins now is looked at. Calls that are not are counted, unless there were enough already."""
         now = time.monotonic()
         if now < self._next:
-            if self._next != NEVER:
+            if self._next != NEVER and threading.get_ident() not in _telling:  # who tells may hold the lock
                 with _lock:
                     self._passed += 1
             return False
-        if threading.get_ident() in self._inside:
+        thread = threading.get_ident()
+        if thread in _telling:
             return False
+        _telling.add(thread)
+        try:
+            return self._takes(now)
+        finally:
+            _telling.discard(thread)
+
+    def _takes(self, now: float) -> bool:
         if now > self._until:
             self._next = NEVER
             if self._hook is not None:  # the scheduler is held, and its timer late
@@ -187,6 +197,13 @@ class FunctionSession:
     def begin(self, key: object, arguments: Arguments, caller: FrameType | None) -> None:
         """A call begins that is looked at."""
         thread = threading.get_ident()
+        _telling.add(thread)
+        try:
+            self._begin(key, arguments, caller, thread)
+        finally:
+            _telling.discard(thread)
+
+    def _begin(self, key: object, arguments: Arguments, caller: FrameType | None, thread: int) -> None:
         call = self.calls[key] = _Call(
             time.time(),
             0.0,
@@ -199,12 +216,9 @@ class FunctionSession:
             given = [(name, value) for name, value in arguments() if name not in ("self", "cls")]
             call.arguments = frozen_fields(given)
             if call.arguments is None:
-                self._inside.add(thread)
                 call.arguments = fields_in_words(given)
         except Exception as error:  # noqa: BLE001  # whatever fails here must not fail the call
             call.text = f"cannot be shown: {type(error).__name__}"
-        finally:
-            self._inside.discard(thread)
         call.since = time.monotonic()
 
     def finish(self, key: object, value: object, error: BaseException | None) -> None:
@@ -214,21 +228,24 @@ class FunctionSession:
             return
         call.took_s = time.monotonic() - call.since
         thread = threading.get_ident()
+        _telling.add(thread)
+        try:
+            self._finish(call, value, error, thread)
+        finally:
+            _telling.discard(thread)
+
+    def _finish(self, call: _Call, value: object, error: BaseException | None, thread: int) -> None:
         try:
             if error is None:
                 call.how, call.value = "returned", frozen(value)
                 if call.value is None:
-                    self._inside.add(thread)
                     call.value = in_words(value)
             elif isinstance(error, GeneratorExit):
                 call.how = "closed"
             else:
-                self._inside.add(thread)
                 call.how, call.text = "raised", mask_text(f"{type_name(error)}: {_said(error)}"[:1000])[0]
         except Exception as fault:  # noqa: BLE001  # as above
             call.how, call.text = "returned", type(fault).__name__
-        finally:
-            self._inside.discard(thread)
         if thread == self._node.scheduler.thread_id:
             self._tell(call)
             return

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from observe.runtime import Agent, Node
+from observe.runtime import Agent, Node, scheduler
 from observe.runtime.testing import eventually
+from observe.tracing import rates
 from observe.tracing.errors import BadSelector
 from observe.tracing.function_session import FunctionSession
 from tests.tracing import elsewhere
@@ -324,3 +325,27 @@ async def test_preemption_and_a_session_do_not_disturb_each_other() -> None:
     assert found
     assert {call["how"] for call in found} <= {"returned", "open"}
     assert {call["class"] for call in found} == {"Spinner"}
+
+
+@pytest.mark.parametrize("rate", [1000.0, 1.0])
+@pytest.mark.parametrize(
+    "function",
+    ["observe.runtime.scheduler:current_agent", "observe.tracing.frozen:frozen", "observe.tracing.peek:type_name", "observe.tracing.rates:Rate.take",
+     "threading:current_thread", "asyncio.base_events:BaseEventLoop.call_soon", "asyncio.base_events:BaseEventLoop.call_soon_threadsafe"],
+)  # fmt: skip
+async def test_functions_that_a_session_itself_uses_are_no_danger(
+    node: Node, function: str, rate: float
+) -> None:
+    """Telling of a call calls them, of which it would have to tell, and so on: that once ended the node."""
+    first, second = Heard(node, function, rate=rate), Heard(node, f"{MODULE}:same")
+
+    def calls() -> None:
+        for number in range(3):
+            scheduler.current_agent()
+            rates.Rate(1000.0).take()
+            assert these.same(number) == number
+
+    await asyncio.wait_for(asyncio.to_thread(calls), 30)
+    calls()
+    first.end()
+    assert len(second.end()) == 6
