@@ -53,9 +53,9 @@ class Reloads:
         changes = made.changes
         versions = ", ".join(f"{name} {number}" for name, number in made.versions.items())
         verb = "undone: back to" if rollback else "would become" if dry_run else "now"
-        concerned = f"{made.agents} agents"
+        concerned = f"{made.agents:,} agents"
         what = f"{verb} {versions}; {concerned} concerned"
-        what += "" if dry_run else f", {made.migrated} migrated"
+        what += "" if dry_run else f", {made.migrated:,} migrated"
         if made.workers:  # they have loaded the modules themselves, and what of them nobody here knows
             who = "1 worker process keeps" if made.workers == 1 else f"{made.workers} worker processes keep"
             what += f"; {who} the code loaded there"

@@ -18,6 +18,7 @@ from observe.runtime import budget
 from observe.runtime.agent import EXITED, IDLE, RUNNABLE, SUSPENDED, Agent
 from observe.runtime.bonds import bonds_of
 from observe.runtime.calls import Call
+from observe.runtime.checkpoint import PASSING, STATE, key_of, node_store
 from observe.runtime.errors import ActionRefused, MessageDropped, RuntimeFault
 from observe.runtime.exits import SHUTDOWN, ExitReason
 from observe.runtime.holding import hold, is_between, release
@@ -126,6 +127,8 @@ def restart(node: Node, agent: Agent, source: Source = "spec") -> Result:
 async def _restarted(node: Node, agent: Agent, source: Source) -> Acted:
     child, supervisor, lifecycle = agent._o_child, agent._o_child.supervisor, node.lifecycle
     assert supervisor is not None
+    if source == "checkpoint":
+        await _needs_checkpoint(node, agent)
     await supervisor._o_stop_child(child, SHUTDOWN)
     if supervisor._o_exit is not None or supervisor._o_children.get(child.id) is not child:
         raise ActionRefused(f"the supervisor of {agent._o_text()} has ended meanwhile")
@@ -148,6 +151,22 @@ async def _restarted(node: Node, agent: Agent, source: Source) -> Acted:
     how = f"from checkpoint {care.generation}" if care is not None and from_checkpoint else "afresh"
     facts = {"old_pid": agent._o_pid, "from_checkpoint": from_checkpoint}
     return Acted(True, f"{agent._o_text()} was restarted {how} as {new._o_pid}", new._o_pid, facts)
+
+
+async def _needs_checkpoint(node: Node, agent: Agent) -> None:
+    """Whoever wants the state of the last checkpoint does not want to lose all of it, nor that the end of the agent puts the
+    state of now in its place."""
+    child = agent._o_child
+    place = key_of(child)
+    if PASSING in place or await node_store(node).get(STATE + place) is None:
+        raise ActionRefused(
+            f"{agent._o_text()} has no checkpoint yet, and goes on as it is; `observe checkpoint` saves one, and a restart "
+            "`fresh` begins with `init`"
+        )
+    if child.agent is not agent or agent._o_exit is not None:
+        raise ActionRefused(f"{agent._o_text()} has ended meanwhile")
+    if agent._o_bonds is not None and agent._o_bonds.care is not None:
+        agent._o_bonds.care.is_changed = False
 
 
 def next_rung(node: Node, agent: Agent, reason: str = "") -> Result:

@@ -95,6 +95,10 @@ async def test_its_activity_is_cancelled_and_it_goes_on(node: Node, client: Node
 
 
 async def test_it_is_saved_restarted_from_there_and_afresh(node: Node, client: NodeClient) -> None:
+    before = node.ref("clerk").pid
+    with pytest.raises(RemoteError, match="has no checkpoint yet, and goes on as it is"):
+        await client.restart("clerk", "checkpoint")
+    assert node.ref("clerk").pid == before
     await node.ref("clerk").call("count")
     saved = await client.act("checkpoint", agent="clerk")
     assert (saved.done, saved.facts["generation"]) == (True, 1)

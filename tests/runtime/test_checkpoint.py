@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -21,6 +22,8 @@ from observe.runtime import (
     Supervisor,
     every,
 )
+from observe.runtime.actions import Acted, restart
+from observe.runtime.errors import ActionRefused
 from observe.runtime.testing import eventually, settled
 from tests.runtime.tally import Tally, start, tally
 
@@ -144,6 +147,28 @@ async def test_each_step_saves_the_message_in_hand_and_each_activity(store: Memo
     assert tried == ["a", "b", "b", "c"]
     (record,) = store.records.values()
     assert record.message is None
+
+
+async def test_an_operator_gets_the_checkpoint_and_not_what_the_agent_is_by_now(node: Node) -> None:
+    """Its end would have saved that. And without a checkpoint nothing is lost: the agent goes on."""
+    ref = await start(node, checkpoint=every(3600.0))
+    await ref.call(5)
+    with pytest.raises(ActionRefused, match="has no checkpoint yet, and goes on as it is"):
+        await restarted(node, "checkpoint")
+    assert await ref.call("who") == (5, "init")
+    await ref.call("save")
+    await ref.call(10)
+    told = await restarted(node, "checkpoint")
+    assert told.facts["from_checkpoint"]
+    assert await ref.call("who") == (5, "restored")
+    await ref.call(10)
+    await restarted(node, "spec")
+    assert await ref.call("who") == (15, "restored")
+
+
+async def restarted(node: Node, source: Literal["spec", "checkpoint"]) -> Acted:
+    told = restart(node, node.control.find("t"), source)
+    return told if isinstance(told, Acted) else await told
 
 
 # -- Across processes
