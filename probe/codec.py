@@ -122,6 +122,14 @@ def _check(value: Any, depth: int) -> None:
             raise BadFrame(f"the frame holds {_kind(part)}, which is not used")
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether there are more levels of maps and arrays than these: then `decode` refuses it."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    if parts is None:
+        return False
+    return levels <= 0 or any(is_deeper(part, levels - 1) for part in parts)
+
+
 def _kind(value: object) -> str:
     names = {list: "a list", str: "a text", bytes: "binary data", type(None): "nothing (nil)"}
     return names.get(type(value), f"a value of type {type(value).__name__}")

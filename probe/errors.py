@@ -15,6 +15,7 @@ ProbeError
  +-- Refusal                    inside the probe: a request that is answered with an error of the protocol
  +-- BadFrame                   bytes that are no message of ours
  +-- TooLarge                   a message of ours that would exceed the size of a frame
+ +-- TooDeep                    one that is nested more deeply than a node reads
  +-- UnsafeDirectory            the directory for cards belongs to somebody else or lets others in
  +-- NameTaken                  another live probe serves a node of this name
 ```
@@ -161,6 +162,16 @@ class TooLarge(ProbeError):
         super().__init__(f"the message has {size_bytes:,} bytes; a frame holds at most {limit_bytes:,}")
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
+
+
+class TooDeep(ProbeError):
+    """A message of ours has more levels than a node reads. Sent all the same, it would have no answer: its number is not read."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"what is to be sent is nested too deeply: a request has {limit} levels of lists and maps at most, those around a "
+            "value among them"
+        )
 
 
 class UnsafeDirectory(ProbeError):

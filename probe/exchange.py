@@ -18,6 +18,7 @@ from observe.probe.errors import (
     NotAuthorised,
     ProtocolError,
     RemoteError,
+    TooDeep,
 )
 from observe.probe.remote import Reachable
 
@@ -78,10 +79,13 @@ class Exchange:
 
         Raises:
             NodeUnreachable: the connection is closed, or the other side has stopped reading.
+            TooLarge, TooDeep: the node would not read it.
         """
         self._last_id += 1
         number = self._last_id
         request = {"v": wire.PROTOCOL_VERSION, "id": number, "verb": verb, "args": args.to_wire()}
+        if codec.is_deeper(request, codec.REQUEST_DEPTH):
+            raise TooDeep(codec.REQUEST_DEPTH)
         frame = codec.encode(request, limit_bytes=codec.REQUEST_LIMIT_BYTES)
         self._connection.send(frame)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()

@@ -50,6 +50,14 @@ def test_a_suspended_agent_queues_what_is_dropped_moved_and_then_handled(office:
     office.until(lambda: "-1" in field(office, "session-1", "kept"))
 
 
+def test_a_message_that_is_nested_too_deeply_is_a_no_at_once(office: Running) -> None:
+    """The node would not read it, and not answer."""
+    for verb, *what in (("send",), ("edit", "kept")):
+        status, out, err = office.observe(verb, "office", "session-0", *what, "[" * 20 + "]" * 20)
+        assert (status, out, "nested too deeply" in err) == (1, "", True), err
+    assert office.json("send", "office", "session-1", "[" * 9 + "]" * 9)["done"]
+
+
 def test_a_field_is_edited_and_a_wrong_value_is_a_no(office: Running) -> None:
     """A typo must not break an agent."""
     looked = office.json("edit", "office", "session-1", "limit", "20", "--dry-run")

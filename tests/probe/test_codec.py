@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observe.probe.codec import REQUEST_DEPTH, REQUEST_LIMIT_BYTES, decode, encode
+from observe.probe.codec import REQUEST_DEPTH, REQUEST_LIMIT_BYTES, decode, encode, is_deeper
 from observe.probe.errors import BadFrame, TooLarge
 
 LEAVES = (
@@ -90,6 +90,22 @@ def test_depth_is_bounded_exactly() -> None:
     assert decode(encode(nested), depth=REQUEST_DEPTH) == nested
     with pytest.raises(BadFrame, match="deeply"):
         decode(encode({"a": nested}), depth=REQUEST_DEPTH)
+
+
+@pytest.mark.parametrize("levels", range(1, 5))
+@pytest.mark.parametrize("innermost", [[], {}, 1])
+def test_what_is_too_deep_is_known_before_it_is_sent(levels: int, innermost: Any) -> None:
+    """Whoever sends it all the same has no answer: nobody reads its number."""
+    message: Any = innermost
+    for number in range(levels):
+        message = {"a": message} if number % 2 or number == levels - 1 else [message]
+    for limit in range(1, 6):
+        try:
+            decode(encode(message), depth=limit)
+        except BadFrame:
+            assert is_deeper(message, limit)
+        else:
+            assert not is_deeper(message, limit)
 
 
 def test_a_frame_above_the_limit_is_not_even_parsed() -> None:
