@@ -120,6 +120,8 @@ def remember_all() -> None:
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or not file.endswith(".py") or file.startswith(installed):
             continue
+        if getattr(module, "__name__", None) != name:
+            continue  # another name of one that is there under its own, as `__mp_main__` of multiprocessing is
         if name == "__main__" or (name.startswith("observe.") and not name.startswith("observe.examples.")):
             continue
         try:

@@ -10,6 +10,7 @@ import pytest
 
 from observe.runtime import Node
 from observe.runtime.reload import loading
+from observe.runtime.reload.looking import CodeLook
 from tests.runtime.project import Project, refused, reload
 
 
@@ -353,3 +354,16 @@ async def test_a_class_that_moves_to_another_module_is_another_class(project: Pr
         await node.reloader.reload(["shapes_p", "shapes_p_more"])
     assert not hasattr(orders, "Order")
     assert not isinstance(old, more.Order)
+
+
+async def test_a_second_name_of_a_module_is_no_module(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`multiprocessing` gives one to the script: it would be shown as changed, and as without a line before."""
+    shop = project.load("shapes_q", "X = 1\n")
+    monkeypatch.setitem(sys.modules, "shapes_q_again", shop)
+    async with Node("shop") as node:
+        found = CodeLook(node).modules()
+    assert [(one.name, one.lines, one.state) for one in found if one.file == shop.__file__] == [
+        ("shapes_q", 1, "same")
+    ]
