@@ -39,11 +39,11 @@ class Reloads:
         dry_run, rollback = request.get("dry_run") is True, request.get("rollback") is True
         try:
             if rollback:
-                made = await reloader.rollback(names, timeout_s)
+                made = await reloader.rollback(names, timeout_s, by="")  # the operator's command is on record
             elif dry_run:
                 made = await reloader.plan(names)
             else:
-                made = await reloader.reload(names, timeout_s)
+                made = await reloader.reload(names, timeout_s, by="")
         except ReloadRefused as error:
             fail("refused", line(str(error)), "everything is as it was")
             return

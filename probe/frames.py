@@ -274,7 +274,7 @@ class GovernedFrame(FeedFrame):
     name: str | None = None
     class_name: str = Field(alias="class")
     what: str
-    """`activity`, `send`, `containment`, `violation`, `cap`, `approval`, `policies` (of the node, pid 0); of a monitored agent `begin`, `end`, `handled`, `send`."""
+    """`activity`, `send`, `containment`, `violation`, `cap`, `approval`, `policies` and `reload` (of the node, pid 0); of a monitored agent `begin`, `end`, `handled`, `send`."""
     on: str
     """The activity, the recipient, the level."""
     verdict: str = ""

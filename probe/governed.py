@@ -12,7 +12,7 @@ from observe.audit.record import Phase, Who
 from observe.probe.agent_records import AgentRecords
 from observe.probe.frames import GovernedFrame
 
-NEWS: Final = frozenset({"cap", "containment", "policies", "violation"})
+NEWS: Final = frozenset({"cap", "containment", "policies", "reload", "violation"})
 """What is an event without a verdict as well."""
 
 PHASES: Final[dict[str, Phase]] = {"deny": "denied", "failed": "failed"}
@@ -57,6 +57,9 @@ def said(frame: GovernedFrame) -> str:
     """For people: `session-3 (pid 17): denied tool:refund by refunds: more than 100`."""
     if frame.what == "policies":
         return f"policies of {frame.on}: {frame.reason}"
+    if frame.what == "reload":
+        how = "could not be reloaded" if frame.verdict == "failed" else "reloaded"
+        return f"{frame.on} {how} by {frame.policy}: {frame.reason}"
     who = f"{frame.name or frame.class_name} (pid {frame.pid})"
     why = f": {frame.reason}" if frame.reason else ""
     by = f" by {frame.policy}" if frame.policy else ""

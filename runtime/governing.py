@@ -161,7 +161,7 @@ class Governed:
     name: str | None
     class_name: str
     what: str
-    """`activity`, `send`, `containment`, `violation`, `cap`, `approval`, `policies` (of the node: pid 0); or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
+    """`activity`, `send`, `containment`, `violation`, `cap`, `approval`, `policies` and `reload` (of the node: pid 0); or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
     on: str
     """The activity, the recipient, the level."""
     verdict: str
@@ -436,23 +436,37 @@ class Governing:
         facts: Mapping[str, str] | None = None,
     ) -> None:
         """The same, in words; without an agent, of the node itself."""
-        hooks = self.node.instruments.on_governed
-        if hooks:
-            event = Governed(
-                at=wall_s(),
-                pid=0 if agent is None else agent._o_pid,
-                name=None if agent is None else agent._o_child.name,
-                class_name="" if agent is None else type(agent).__name__,
-                what=what,
-                on=on,
-                verdict=verdict,
-                reason=reason,
-                policy=policy,
-                record=record_of(what, on),
-                facts=facts or {},
-            )
-            for hook in hooks:
-                hook(event)
+        report(self.node, agent, what, on, verdict, reason, policy, facts)
+
+
+def report(
+    node: Node,
+    agent: Agent | None,
+    what: str,
+    on: str,
+    verdict: str,
+    reason: str,
+    policy: str,
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Let instruments know; also of a node on which nothing is governed."""
+    hooks = node.instruments.on_governed
+    if hooks:
+        event = Governed(
+            at=wall_s(),
+            pid=0 if agent is None else agent._o_pid,
+            name=None if agent is None else agent._o_child.name,
+            class_name="" if agent is None else type(agent).__name__,
+            what=what,
+            on=on,
+            verdict=verdict,
+            reason=reason,
+            policy=policy,
+            record=record_of(what, on),
+            facts=facts or {},
+        )
+        for hook in hooks:
+            hook(event)
 
 
 def record_of(what: str, on: str) -> str:

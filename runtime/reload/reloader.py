@@ -124,14 +124,27 @@ class Reloader:
         made.dry_run = True
         return made
 
-    async def reload(self, names: Iterable[str], timeout_s: float = TIMEOUT_S) -> Reloaded:
-        """Put what is on the disk in the place of what is loaded.
+    async def reload(
+        self, names: Iterable[str], timeout_s: float = TIMEOUT_S, by: str = "the service"
+    ) -> Reloaded:
+        """Put what is on the disk in the place of what is loaded. `by`: who has ordered it, for the record; empty when whoever
+        asks keeps one.
 
         Raises:
             ReloadRefused: it cannot be; the text says why, and everything is as it was.
         """
+        names = list(names)
+        try:
+            told = await self._reload(names, timeout_s)
+        except ReloadRefused as error:
+            self._report(", ".join(names), "failed", str(error), by)
+            raise
+        self._report_done(told, by)
+        return told
+
+    async def _reload(self, names: list[str], timeout_s: float) -> Reloaded:
         with self._alone():
-            loaded, comparison = await self._load(list(names))
+            loaded, comparison = await self._load(names)
             changes = comparison.changes
             if changes.refusals:
                 raise ReloadRefused("; ".join(changes.refusals))
@@ -157,12 +170,29 @@ class Reloader:
             _forget_lines(modules.values())
             return told
 
-    async def rollback(self, names: Iterable[str] = (), timeout_s: float = TIMEOUT_S) -> Reloaded:
+    def _report_done(self, told: Reloaded, by: str) -> None:
+        versions = ", ".join(f"{name} {number}" for name, number in told.versions.items())
+        self._report(versions, "", f"{told.agents:,} agents, {told.migrated:,} migrated", by)
+
+    def _report(self, on: str, verdict: str, why: str, by: str) -> None:
+        if by and self._node.instruments.on_governed:
+            from observe.runtime.governing import report  # most nodes reload nothing
+
+            report(self._node, None, "reload", on, verdict, why, by)
+
+    async def rollback(
+        self, names: Iterable[str] = (), timeout_s: float = TIMEOUT_S, by: str = "the service"
+    ) -> Reloaded:
         """Undo the newest reload: its code is as it was before, to the last object. `names`: must be those of it.
 
         Raises:
             ReloadRefused: there is none, or it cannot be undone now.
         """
+        told = await self._rollback(names, timeout_s)
+        self._report_done(told, by)
+        return told
+
+    async def _rollback(self, names: Iterable[str], timeout_s: float) -> Reloaded:
         with self._alone():
             if not self._done:
                 raise ReloadRefused("nothing was reloaded that could be undone")

@@ -93,7 +93,7 @@ class Watching:
 
     async def _reload(self, names: list[str]) -> None:
         try:
-            done = await self._node.reloader.reload(names)
+            done = await self._node.reloader.reload(names, by="watch")
         except ReloadRefused as error:
             logger.warning("%s not reloaded: %s", ", ".join(names), error)
         except Exception:
