@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from observe.console.columns import Piece
-from observe.console.format import bar, clip, clip_middle, duration, one_line, pad, percent, short_count
+from observe.console.format import (
+    bar,
+    clip,
+    clip_middle,
+    duration,
+    money,
+    one_line,
+    pad,
+    percent,
+    short_count,
+)
 from observe.console.lines import Folds, Line
 from observe.console.standing_lines import LIMITS, amount, limit_pieces, limit_tone, share
 from observe.probe.wire_budgets import BudgetsBy, BudgetsSort, SpentLimit, SpentLine
@@ -128,13 +138,6 @@ def lasts(left_s: float | None) -> str:
     if left_s is None:
         return "-"
     return "now" if left_s <= 0 else duration(left_s) if left_s < 1e7 else "long"
-
-
-def money(cost: float | None) -> str:
-    """A cost in whatever currency the models report."""
-    if cost is None:
-        return "-"
-    return "0" if cost == 0 else f"{cost:.4f}" if cost < 0.1 else f"{cost:,.2f}"
 
 
 def _count(number: float | None) -> str:

@@ -16,6 +16,7 @@ from observe.console.format import (
     clip,
     clip_middle,
     duration,
+    money,
     one_line,
     pad,
     percent,
@@ -53,6 +54,8 @@ NAMES: Final = (
     "restarts_min",
     "crashes_min",
     "risk",
+    "tokens",
+    "cost",
 )
 """The columns of the protocol, in the order in which this console keeps them."""
 
@@ -60,7 +63,7 @@ PID, NAME, CLASS, STATUS, STATUS_S, MAILBOX, MAILBOX_MAX, HANDLED, RATE = range(
 REDUCTIONS, LOAD, RESTARTS, CRASHES, ACTIVITY, ACTIVITY_S, AGE_S, SUPERVISOR, CHILD, PROCESS, CONTAINMENT = (
     range(9, 20)
 )
-RESTARTS_MIN, CRASHES_MIN, RISK = range(20, 23)
+RESTARTS_MIN, CRASHES_MIN, RISK, TOKENS, COST = range(20, 25)
 
 TEXT_COLUMNS: Final = frozenset({"name", "class", "status", "activity", "child", "containment"})
 """Sorted from a to z at first; all others from the largest."""
@@ -257,6 +260,15 @@ def _risk(row: Row, width: int) -> list[Piece]:
     return _number(NOTHING if not score else f"{score:.2f}", width, risk_tone(score) if score else "faint")
 
 
+def _tokens(row: Row, width: int) -> list[Piece]:
+    tokens = row[TOKENS]
+    return _number(NOTHING if tokens is None else short_count(tokens), width, "text" if tokens else "faint")
+
+
+def _cost(row: Row, width: int) -> list[Piece]:
+    return _number(money(row[COST]), width, "text" if row[COST] else "faint")
+
+
 def _lately(number: int | None, width: int, tone: str) -> list[Piece]:
     """A node of an earlier version does not tell it, which is not the same as none."""
     return _number(NOTHING if number is None else short_count(number), width, tone if number else "faint")
@@ -330,6 +342,9 @@ COLUMNS: Final = (
            16, stretch=20),
     Column("process", "process", 5, "Number of the worker process in which it runs; none: the node's own.", _process,
            ONLY_SORTED, right=True, stretch=8, short="proc"),
+    Column("tokens", "tokens", 6, "Tokens into models and out of them since it was started, or its budget was renewed.",
+           _tokens, 19, right=True),
+    Column("cost", "cost", 7, "What its models have cost since then, in whatever currency they report.", _cost, 18, right=True),
     Column("risk", "risk", 5, "How much it could do by itself, from 0 to 1: autonomy, adaptability, continuity, reach of its tools.",
            _risk, ONLY_SORTED, right=True),
     Column("containment", "contained", 10, "How far it is fenced in: none, monitored, restricted, isolated, suspended or killed; shown "
@@ -358,8 +373,12 @@ def row_of(columns: Sequence[str], values: Sequence[Any]) -> Row:
     )
 
 
+NOT_ALL_KNOW: Final = frozenset({"name", "activity", "restarts_min", "crashes_min", "risk", "tokens", "cost"})
+"""None where a node of an earlier version does not tell it, or there is none."""
+
+
 def _missing(name: str) -> object:
-    return None if name in ("name", "activity", "restarts_min", "crashes_min", "risk") else 0
+    return None if name in NOT_ALL_KNOW else 0
 
 
 def fit(width: int, sort: str, wanted: Sequence[str] = ()) -> list[tuple[Column, int]]:

@@ -89,6 +89,13 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def money(cost: float | None) -> str:
+    """A cost in whatever currency the models report."""
+    if cost is None:
+        return "-"
+    return "0" if cost == 0 else f"{cost:.4f}" if cost < 0.1 else f"{cost:,.2f}"
+
+
 def short_count(number: float) -> str:
     """A number in at most 5 cells: 999, 1.2k, 12.3k, 123k, 1.2M."""
     negative = "-" if number < 0 else ""

@@ -15,6 +15,7 @@ from observe.console.columns import (
     CHILD,
     CLASS,
     CONTAINMENT,
+    COST,
     LEVEL_TONES,
     LOAD,
     MAILBOX,
@@ -24,6 +25,7 @@ from observe.console.columns import (
     REDUCTIONS,
     STATUS,
     STATUS_TONES,
+    TOKENS,
     UNCONTAINED,
     Piece,
     Row,
@@ -40,6 +42,7 @@ from observe.console.format import (
     count,
     duration,
     memory,
+    money,
     one_line,
     pad,
     percent,
@@ -100,11 +103,19 @@ def _activity_cells(row: Row) -> list[Piece]:
     ]
 
 
+def _cost_cells(row: Row) -> list[Piece]:
+    return [
+        (pad(money(row[COST]), 6, right=True) + " ", "strong"),
+        (pad(f"{short_count(row[TOKENS] or 0)} tokens", 12, right=True) + "  ", "dim"),
+    ]
+
+
 TOPS: Final = (
     Top("load", "Busiest", "load", _load_cells, lambda row: row[LOAD] > 0, "no agent has worked in the last second"),
     Top("mailbox", "Fullest mailboxes", "mailbox", _mailbox_cells, lambda row: row[MAILBOX] > 0, "no message waits"),
     Top("activity", "Longest in one activity", "activity_s", _activity_cells, lambda row: bool(row[ACTIVITY]),
         "nobody is in an activity"),
+    Top("cost", "Costliest", "cost", _cost_cells, lambda row: bool(row[COST] or row[TOKENS]), "no agent has used a model"),
 )  # fmt: skip
 
 
@@ -206,10 +217,16 @@ VITALS: Final[tuple[tuple[str, str, Callable[[float], str], bool, float | None],
     ("memory", "memory", memory, True, None),
     ("crashes_min", "crashes/min", count, False, 5.0),
     ("restarts_min", "restarts/min", count, False, 5.0),
+    ("tokens_min", "tokens/min", short_count, False, 1000.0),
+    ("cost_min", "cost/min", money, False, 0.01),
     ("probe_cost", "observing costs", percent, False, 0.02),
     ("probe_cpu", "probe beside it", percent, False, 0.02),
 )
 """Sign, label, how it is written, whether it is drawn relative to itself, and what fills its line at least."""
+
+
+NOT_EVERYWHERE: Final = frozenset({"probe_cpu", "tokens_min", "cost_min"})
+"""Signs that nodes of earlier versions do not tell, and services without models do not have."""
 
 
 def vital_lines(node: NodeView, folds: Folds, width: int) -> list[Line]:
@@ -223,8 +240,8 @@ def vital_lines(node: NodeView, folds: Folds, width: int) -> list[Line]:
     for name, label, text, relative, top in VITALS:
         past = signs.history[name]
         value = signs.now.get(name)
-        if name == "probe_cpu" and not value and not any(past):
-            continue  # an earlier version does not tell it
+        if name in NOT_EVERYWHERE and not value and not any(past):
+            continue
         shown = [*past[-room:], *([] if value is None else [value])]
         [drawn] = spark_lines(past, room, 1, top=top, relative=relative)
         lines.append(

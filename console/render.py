@@ -25,6 +25,7 @@ from observe.console.format import (
     clock,
     count,
     duration,
+    money,
     one_line,
     percent,
     plural,
@@ -285,6 +286,8 @@ def vitals(name: str, content: Document) -> RenderableType:
         ("processor", percent(content["cpu"]), "cpu"),
         ("crashes, last minute", count(content["crashes_min"]), "crashes_min"),
         ("restarts, last minute", count(content["restarts_min"]), "restarts_min"),
+        ("tokens, last minute", count(content.get("tokens_min", 0)), "tokens_min"),
+        ("cost, last minute", money(content.get("cost_min", 0.0)), "cost_min"),
         ("spawned", count(content["spawned"]), "spawned"),
         ("exited", count(content["exited"]), "exited"),
         ("cost of observing", _cost(content), "probe_cost"),
@@ -391,6 +394,8 @@ def _cell(column: str, value: Any) -> Text:
         return Text(duration(value) if value else "")
     if column == "load":
         return Text(percent(value), "dim" if not value else "")
+    if column == "cost":
+        return Text(money(value), "dim" if not value else "")
     if column == "rate":
         return Text(rate(value), "dim" if not value else "")
     if isinstance(value, int):

@@ -12,6 +12,8 @@ SIGNS: Final = (
     "memory",
     "crashes_min",
     "restarts_min",
+    "tokens_min",
+    "cost_min",
     "probe_cost",
     "probe_cpu",
 )

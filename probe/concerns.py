@@ -29,6 +29,7 @@ from observe.probe.drift import Drift
 from observe.probe.far_doings import Done, done_by
 from observe.probe.outlet import TEXT_CHARACTERS
 from observe.probe.reports import Report
+from observe.probe.spenders import Spenders
 from observe.runtime.activity import Activity
 from observe.runtime.agent import Agent
 from observe.runtime.budget import NEARLY, share_used
@@ -102,6 +103,7 @@ class Concerns:
         self._doing: dict[tuple[str, str], Doing] = {}
         self._known: set[tuple[str, str]] = set()
         self._drift = Drift()
+        self._spenders = Spenders(node)
         self._left_out = 0
         far_doings.register(node, self.done, self._count_left_out)
         self._letters = node.dead_letter_count
@@ -113,6 +115,7 @@ class Concerns:
             "concerns": len(self._standing),
             "callers_followed": len(self._calls),
             "activities_left_out": self._left_out,
+            "spenders": len(self._spenders),
         } | self._drift.statistics()
 
     # -- what happens ---------------------------------------------------------------------------------------------------
@@ -162,6 +165,7 @@ class Concerns:
         doing.input_tokens += one.input_tokens
         doing.output_tokens += one.output_tokens
         doing.cost += one.cost
+        self._spenders.done(one)
         tokens = one.input_tokens + one.output_tokens
         found = self._drift.activity(
             one.pid, one.class_name, one.name, one.failed, one.took_us, tokens, one.goal
@@ -179,6 +183,7 @@ class Concerns:
         """An agent is gone: nobody follows its calls any more."""
         self._calls.pop(pid, None)
         self._drift.ended(pid)
+        self._spenders.ended(pid)
 
     def checkpointed(self, agent: Agent, size_bytes: int) -> None:
         """A checkpoint of this size was taken."""
@@ -229,6 +234,7 @@ class Concerns:
         """A probe knows nothing yet."""
         for concern in self._standing.values():
             concern.is_told = False
+        self._spenders.begin_anew()
         self._due_s = 0.0
 
     def due(self, now_s: float) -> list[Report]:
@@ -249,6 +255,9 @@ class Concerns:
         if self._doing:
             doing, self._doing = self._doing, {}
             reports.append(("durations", {"entries": [_entry(*key, one) for key, one in doing.items()]}))
+        spent = self._spenders.due()
+        if spent is not None:
+            reports.append(("spent", spent))
         return reports
 
     def _holds(self, kind: str, pid: int, concern: Concern, now_s: float) -> bool:

@@ -51,6 +51,9 @@ class Doings:
 
     def __init__(self) -> None:
         self.by_key: dict[tuple[str, str], Doing] = {}
+        self.tokens = 0
+        """Used by all activities that have ended since the probe began; as is `cost`."""
+        self.cost = 0.0
 
     def take(self, frame: DurationsFrame) -> None:
         """What has ended since the last time."""
@@ -58,6 +61,8 @@ class Doings:
             self._take(entry)
 
     def _take(self, entry: Done) -> None:
+        self.tokens += entry.input_tokens + entry.output_tokens
+        self.cost += entry.cost
         key = entry.class_name, entry.activity
         doing = self.by_key.get(key)
         if doing is None:

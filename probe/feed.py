@@ -39,6 +39,7 @@ from observe.probe.frames import (
     RungFrame,
     SpansFrame,
     SpawnFrame,
+    SpentFrame,
     StringsFrame,
     TraceFrame,
     VitalsFrame,
@@ -208,6 +209,8 @@ class Feed:
                 self.picture.troubles.concern(frame)
             case DurationsFrame():
                 self.picture.doings.take(frame)
+            case SpentFrame():
+                self._filling.spent(frame.pids, frame.tokens, frame.costs)
             case RisksFrame():
                 self.picture.risks.take(frame.classes)
             case FindingFrame():

@@ -35,7 +35,7 @@ def numbers(table: Table, column: str, rows: Rows | None, now_us: int) -> NDArra
         return table.risks.column(table, rows, now_us)
     if column in RECENT:
         return table.lately(rows, now_us, crashes=column == "crashes_min")
-    if column in ("rate", "load"):
+    if column in ("rate", "load", "cost"):
         return _of(table.floats(column), rows)
     return _of(table.ints(column), rows)
 

@@ -7,9 +7,9 @@ reads every frame strictly, because a fault in a service must not become a fault
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from observe.probe.escalation import Anchor, Escalation
 from observe.probe.metrics import Metrics
@@ -238,6 +238,22 @@ class DurationsFrame(FeedFrame):
     entries: list[Done]
 
 
+class SpentFrame(FeedFrame):
+    """What agents have used of models since they were started, or their budgets were renewed: of those of which it has changed."""
+
+    pids: list[Pid] = Field(max_length=100_000)
+    tokens: list[Number] = Field(max_length=100_000)
+    costs: list[float] = Field(max_length=100_000)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if not len(self.pids) == len(self.tokens) == len(self.costs):
+            raise ValueError("columns of different lengths")
+        if any(cost < 0 for cost in self.costs):
+            raise ValueError("a cost below 0")
+        return self
+
+
 class RungFrame(FeedFrame):
     """A child with a ladder has failed, and this rung is taken."""
 
@@ -448,6 +464,7 @@ FEED_FRAMES: Final[dict[str, type[FeedFrame]]] = {
     "concern": ConcernFrame,
     "durations": DurationsFrame,
     "risks": RisksFrame,
+    "spent": SpentFrame,
     "vitals": VitalsFrame,
     "workers": WorkersFrame,
     "far_rows": FarRowsFrame,

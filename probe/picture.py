@@ -60,6 +60,7 @@ class Picture:
         self.vitals.budget = config.budget
         self.troubles = Troubles()
         self.doings = Doings()
+        self.vitals.spent = lambda: (self.doings.tokens, self.doings.cost)
         self.spans = OpenBook()
         self.crashes_by_class: Counter[str] = Counter()
         """Since the probe began; of many classes the later ones are counted as `other`."""

@@ -7,6 +7,7 @@ agents in Python. No I/O, no clock: times come in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -21,11 +22,12 @@ from observe.probe.wire import LEVELS, STATUS_NAMES
 INTS: Final = (
     "pid", "class", "name", "supervisor", "child", "restarts", "crashes", "process", "status", "mailbox", "mailbox_max", "handled",
     "reductions", "since_us", "activity", "activity_since_us", "started_us", "handled_then", "reductions_then",
+    "tokens",
 )  # fmt: skip
 """Columns of integers. `class`, `name`, `child` and `activity` are numbers of strings; `…_us` are the service's
 monotonic microseconds; `…_then` are the counters at the last `rotate`, from which rates are made."""
 
-FLOATS: Final = ("rate", "load")
+FLOATS: Final = ("rate", "load", "cost")
 
 SPAWN_COLUMNS: Final = INTS[:SPAWN_WIDTH]
 ROWS_COLUMNS: Final = INTS[SPAWN_WIDTH : SPAWN_WIDTH + ROWS_WIDTH - 1]
@@ -87,7 +89,7 @@ class Table:
         return self._ints[name][: self._size]
 
     def floats(self, name: str) -> NDArray[np.float64]:
-        """`rate` (messages a second) or `load` (share of a core), as of the last `rotate`. A view."""
+        """`rate` (messages a second) or `load` (share of a core), as of the last `rotate`; or `cost`. A view."""
         return self._floats[name][: self._size]
 
     def alive(self) -> NDArray[np.intp]:
@@ -284,6 +286,15 @@ class Table:
             self._ints["started_us"][first] = np.where(since > 0, np.minimum(since, started), started)
         return known
 
+    def spent(self, pids: Sequence[int], tokens: Sequence[int], costs: Sequence[float]) -> None:
+        """What these agents have used of models so far. Who is not known, or not any more, is passed over."""
+        given = np.array(pids, dtype=np.int64)
+        strays = self.strays
+        known, where = self._find(given)
+        self.strays = strays
+        self._ints["tokens"][where] = np.array(tokens, dtype=np.int64)[known]
+        self._floats["cost"][where] = np.array(costs, dtype=np.float64)[known]
+
     def exit(self, count: int, data: bytes) -> NDArray[np.intp]:
         """Mark agents as gone. Returns their rows, which can be read until `tidy`.
 
@@ -347,7 +358,7 @@ class Table:
         if before._size:
             known &= before.ints("pid")[where] == self.ints("pid")
         where = where[known]
-        for name in ("started_us", "handled_then", "reductions_then"):
+        for name in ("started_us", "handled_then", "reductions_then", "tokens"):
             self.ints(name)[known] = before.ints(name)[where]
         for name in FLOATS:
             self.floats(name)[known] = before.floats(name)[where]

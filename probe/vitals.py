@@ -17,7 +17,7 @@ from observe.probe.wire_lost import Lost, SpanAccount
 
 NUMBERS: Final = (
     "at", "agents", "rate", "run_queue", "use", "lag_s", "memory", "cpu", "crashes_min", "restarts_min", "spawned",
-    "exited", "probe_cost", "probe_cpu",
+    "exited", "probe_cost", "probe_cpu", "tokens_min", "cost_min",
 )  # fmt: skip
 """Names of the numbers in **vitals**, each of which has a history."""
 
@@ -34,11 +34,15 @@ class VitalSigns:
         """The frame that the sample before was made from: rates are over the time since."""
         self._failures: deque[tuple[int, int]] = deque(maxlen=MINUTE + 1)
         """Totals of crashes and restarts at the last samples, oldest first."""
+        self._spent: deque[tuple[int, float]] = deque(maxlen=MINUTE + 1)
+        """Totals of tokens and cost at the last samples, likewise."""
         self._samples: deque[Vitals] = deque(maxlen=int(MAX_HISTORY_S))
         self.memory = 0
         self.cpu = 0.0
         self.budget = 0.0
         self.probe_cpu = 0.0
+        self.spent: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
+        """Tokens and cost so far."""
         self.lost_here: Callable[[], dict[str, int]] = dict
         """What the probe itself has left out: fields of `Lost`."""
 
@@ -89,6 +93,12 @@ class VitalSigns:
             vitals.use = min(max(newest.busy_us - then.busy_us, 0) / passed_us, 1.0)
             vitals.probe_cost = max(newest.cost_us - then.cost_us, 0) / passed_us
             self._then = newest
+        tokens, cost = self.spent()
+        if not self._spent:
+            self._spent.append((tokens, cost))
+        self._spent.append((tokens, cost))
+        vitals.tokens_min = max(tokens - self._spent[0][0], 0)
+        vitals.cost_min = max(cost - self._spent[0][1], 0.0)
         vitals = vitals.model_copy(update=_of_held(vitals, held))
         self._samples.append(vitals)
         return vitals

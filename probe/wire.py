@@ -73,7 +73,7 @@ STATUS_NAMES: Final = ("starting", "idle", "runnable", "running", "waiting", "su
 COLUMNS: Final = (
     "pid", "name", "class", "status", "status_s", "mailbox", "mailbox_max", "handled", "rate", "reductions", "load",
     "restarts", "crashes", "activity", "activity_s", "age_s", "supervisor", "child", "process", "containment",
-    "restarts_min", "crashes_min", "risk",
+    "restarts_min", "crashes_min", "risk", "tokens", "cost",
 )  # fmt: skip
 """The columns of the agents table in their order. docs/protocol.md says what each means."""
 
@@ -335,6 +335,9 @@ class Vitals(Told):
     crashes_min: int
     """In the last 60 s, as are `restarts_min`."""
     restarts_min: int
+    tokens_min: int = 0
+    """That activities have used which have ended in the last 60 s, as is `cost_min`; also in worker processes."""
+    cost_min: float = 0.0
     spawned: int
     exited: int
     probe_cost: float

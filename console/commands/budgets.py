@@ -62,8 +62,8 @@ async def _budgets(node: str, bounds: dict[str, Any], over_s: float, as_json: bo
         print_json({"node": name, **document(page)})
         return
     from observe.console import render
-    from observe.console.budget_lines import heading_pieces, money, spent_lines
-    from observe.console.format import short_count
+    from observe.console.budget_lines import heading_pieces, spent_lines
+    from observe.console.format import money, short_count
     from observe.console.lines import Folds
 
     width = render.console().width if sys.stdout.isatty() else PIPE_WIDTH

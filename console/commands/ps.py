@@ -103,6 +103,7 @@ def command(
     observe ps shop@10.0.0.5 shop@10.0.0.6 --sort mailbox
     observe ps --fleet fleet.txt --filter 'crashes>0' --json
     observe ps shop --sort mailbox --limit 10
+    observe ps shop --sort cost --columns name,tokens,cost
     observe ps shop --filter 'session waiting restarts>0' --watch
     observe ps shop --filter 'class=Session -status=idle activity_s>30s'
     observe ps shop --json | jq -r '.agents[] | select(.activity_s > 30) | .name'
@@ -110,7 +111,8 @@ def command(
     \b
     Columns: pid name class status status_s mailbox mailbox_max handled rate
              reductions load restarts crashes activity activity_s age_s
-             supervisor child
+             supervisor child process containment restarts_min crashes_min risk
+             tokens cost
     """
     from observe.probe.wire import TEXT_COLUMNS, Query
 

@@ -12,12 +12,11 @@ from observe.console.budget_lines import (
     SORT_NAMES,
     SORTS,
     heading_pieces,
-    money,
     row,
     spent_lines,
 )
 from observe.console.columns import Piece
-from observe.console.format import count, duration, plural, short_count
+from observe.console.format import count, duration, money, plural, short_count
 from observe.console.lines import Folds, Line
 from observe.console.pages.list_page import ListPage
 from observe.console.state import Identity

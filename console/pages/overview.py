@@ -42,8 +42,10 @@ CRASHES = 200
 
 
 def _seeing(sign: Sign) -> Callable[[NodeClient], Awaitable[Page | None]]:
-    query = Query(sort=sign.sort, filter=sign.filter, limit=MOST_OF_A_SIGN)
+    return _of(Query(sort=sign.sort, filter=sign.filter, limit=MOST_OF_A_SIGN))
 
+
+def _of(query: Query) -> Callable[[NodeClient], Awaitable[Page | None]]:
     async def request(node: NodeClient) -> Page | None:
         try:
             return await node.agents(query)
@@ -103,9 +105,11 @@ class OverviewPage(ConsolePage):
         attachment = self.observer.attachment
         for top in TOPS:
             query = Query(sort=top.sort, limit=MOST)
-            page = await attachment.ask(lambda node, query=query: node.agents(query))  # type: ignore[misc]  # bound now
+            page = await attachment.ask(_of(query))
             if page is not None:
                 self.tops[top.key] = [row_of(page.columns, row) for row in page.rows]
+            elif self.tops:
+                self.tops.setdefault(top.key, [])  # a node that answers, and does not know the column
         for sign in SIGNS:
             page = await attachment.ask(_seeing(sign))
             if page is not None:

@@ -120,7 +120,7 @@ class FakeNode(FakePages):
         self.vital = Vitals(
             at=self.at, state="up", agents=self.number + 2, rate=1234.5, run_queue=3, use=0.37, lag_s=0.0021,
             memory=412 * 2**20, cpu=0.4, crashes_min=0, restarts_min=0, spawned=self.number + 2, exited=0,
-            probe_cost=0.008, held=None, history=_history(),
+            tokens_min=5120, cost_min=0.31, probe_cost=0.008, held=None, history=_history(),
         )  # fmt: skip
         self.info = NodeInfo(
             name=self.name, incarnation="one", pid=4711, host="localhost", started_at=self.at - 7500, now=self.at,
@@ -526,6 +526,8 @@ def _history() -> dict[str, list[float]]:
         "memory": [400e6 + n * 1e5 for n in range(120)],
         "crashes_min": flat,
         "restarts_min": flat,
+        "tokens_min": [4000.0 + 100 * w for w in wave],
+        "cost_min": [0.2 + 0.01 * w for w in wave],
         "probe_cost": [0.008] * 120,
     }
 
@@ -561,6 +563,8 @@ def _columns(number: int) -> dict[str, Any]:
         "restarts_min": np.zeros(total, dtype=np.int64),
         "crashes_min": np.zeros(total, dtype=np.int64),
         "risk": np.zeros(total),
+        "tokens": np.where(turn % 7 == 3, n * 997 % 60_000, 0).astype(np.int64),
+        "cost": np.where(turn % 7 == 3, n * 997 % 60_000, 0) / 40_000,
     }
     for index, (name, kind, supervisor, child) in enumerate(
         [("root", "RootSupervisor", 0, ""), ("sessions", "Supervisor", 1, "sessions")]

@@ -107,6 +107,15 @@ async def test_a_section_becomes_the_table_in_its_order() -> None:
         assert driver.app.page.page_name == "agents"
 
 
+async def test_the_costliest_are_told_with_what_they_have_used() -> None:
+    async with console(screen="overview", size=LARGE) as driver:
+        await driver.until(lambda: driver.shows("58.6k tokens"))
+        assert "1.47" in driver.line("58.6k tokens")
+        await at_line(driver, "Costliest")
+        await driver.press("s")
+        assert driver.app.table_view.sort == "cost"
+
+
 async def test_copy_takes_the_line() -> None:
     """For the chat with the colleagues."""
     async with console(troubled(), screen="overview") as driver:
@@ -128,6 +137,8 @@ async def test_a_wide_screen_has_every_vital_sign_with_its_past() -> None:
     async with console(troubled(), screen="overview", size=LARGE) as driver:
         await driver.until(lambda: driver.shows("Vital signs"))
         assert driver.shows("observing costs    0.8%")
+        assert driver.shows("tokens/min         5.1k")
+        assert driver.shows("cost/min           0.31")
         await driver.press("tab", "down", "left")
         assert driver.shows("Vital signs")
 

@@ -46,6 +46,7 @@ words = st.text(max_size=40)
         numbers, seconds, numbers, seconds, numbers, numbers, st.none() | words, seconds, seconds, numbers, words, numbers,
         st.sampled_from(["none", "monitored", "restricted", "isolated", "a level of a later version"]),
         st.none() | numbers, st.none() | numbers, st.none() | st.floats(min_value=0, max_value=1),
+        st.none() | numbers, st.none() | seconds,
     ),
     st.integers(min_value=0, max_value=30),
 )  # fmt: skip

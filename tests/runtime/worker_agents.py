@@ -226,6 +226,14 @@ class Scribe(Agent):
         return os.getpid()
 
 
+class Thinker(Agent):
+    """Uses a model, so many tokens."""
+
+    async def handle(self, tokens: int) -> None:
+        async with self.activity("model:chat") as chat:
+            chat.usage(input_tokens=tokens, output_tokens=tokens // 10, cost=tokens / 1000)
+
+
 class Guarded(Agent):
     """Tries what it is told to, and keeps what it has done."""
 
