@@ -261,12 +261,18 @@ async def test_the_palette_finds_actions_by_name() -> None:
         await driver.until(lambda: driver.shows("one_for_one"))
 
 
-async def test_the_palette_does_not_offer_what_one_may_not_do() -> None:
-    """It is a list of what can be done."""
+async def test_the_palette_says_why_something_may_not_be_done_now() -> None:
+    """Who types "kill" learns what it takes, and that trying it does no harm."""
     async with console(readonly=True) as driver:
         await driver.press("ctrl+p")
         await driver.until(lambda: driver.shows("Open agent"))
-        assert not driver.shows("Kill…")
+        assert not driver.shows("Kill…"), "what can be done stands first"
+        await driver.press(*"kill")
+        await driver.until(lambda: driver.shows("Kill…  (K)"))
+        assert driver.shows("Not now: attached read-only")
+        await driver.press("enter")
+        await driver.until(lambda: driver.shows("attached read-only: leave out --read-only to act on agents"))
+        assert not driver.shows("Kill this agent?")
 
 
 async def test_the_theme_changes_with_a_key() -> None:
