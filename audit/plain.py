@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -67,10 +68,16 @@ def plain(value: Any, rule: Rule, depth: int = MAX_DEPTH) -> Any:
         return f"… ({type(value).__name__})"
     if isinstance(value, Mapping):
         made: dict[str, Any] = {}
+        changes_secret = _changes_a_secret(value, rule)
         for key, part in list(value.items())[:MAX_ITEMS]:
             name = _text(str(key), rule)
-            secret = part is not None and rule.is_secret(name, part)
+            secret = part is not None and (
+                rule.is_secret(name, part) or (changes_secret and name in _OLD_AND_NEW)
+            )
             made[name] = MASK if secret else plain(part, rule, depth - 1)
+        hidden = _hidden_paths(value, rule)
+        if hidden and "what" in made:  # the sentence for people has the values as well
+            made["what"] = f"{_text(', '.join(hidden), rule)} changed; {MASK}"
         if len(value) > MAX_ITEMS:
             made["…"] = f"{len(value) - MAX_ITEMS} more"
         return made
@@ -80,6 +87,26 @@ def plain(value: Any, rule: Rule, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, bytes):
         return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}"
     return f"… ({type(value).__name__})"
+
+
+_OLD_AND_NEW: Final = ("old", "new")
+_BETWEEN_NAMES: Final = re.compile(r"[./]")
+
+
+def _changes_a_secret(value: Mapping[Any, Any], rule: Rule) -> bool:
+    """Whether it is an entry of a diff (`path`, `old`, `new`) and its path leads to something that is called a secret."""
+    path = value.get("path")
+    if not isinstance(path, str) or not any(part in value for part in _OLD_AND_NEW):
+        return False
+    changed = next(value[part] for part in _OLD_AND_NEW if part in value)
+    return any(rule.is_secret(part, changed) for part in _BETWEEN_NAMES.split(path) if part)
+
+
+def _hidden_paths(value: Mapping[Any, Any], rule: Rule) -> list[str]:
+    """Of an outcome: the paths of its `diff` that lead to secrets."""
+    diff = value.get("diff")
+    changes = diff[:MAX_ITEMS] if isinstance(diff, (list, tuple)) else ()
+    return [one["path"] for one in changes if isinstance(one, Mapping) and _changes_a_secret(one, rule)]
 
 
 def _text(text: str, rule: Rule) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from observe.audit.plain import MASK
+from observe.probe.personal import is_personal, mask_personal
 from observe.probe.wire_base import Command
 from observe.tracing.masking import mask_text, secrecy
 
@@ -13,18 +14,25 @@ _ENVELOPE: Final = frozenset({*Command.model_fields, "agent"})
 
 
 class MaskingRule:
-    """Names and shapes of secrets, as everywhere in observe."""
+    """Names and shapes of secrets, as everywhere in observe; and of personal data, since these records are kept for years."""
 
-    name = "observe.tracing.masking 1"
+    def __init__(self, node: str = "", *, keeps_personal: bool = False) -> None:
+        """`node` is the full name of the node, which is not taken for an e-mail address."""
+        self._node = node
+        self._keeps_personal = keeps_personal
+        self.name = "observe.tracing.masking 1" + ("" if keeps_personal else ", observe.probe.personal 1")
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether `value` is a secret by what it is called."""
+        if not self._keeps_personal and is_personal(name):
+            return True
         kind = secrecy(name)
         return kind == 2 or (kind == 1 and isinstance(value, str))
 
     def mask(self, text: str) -> str:
-        """The text, with what looks like a secret replaced."""
-        return mask_text(text)[0]
+        """The text, with what looks like a secret or is personal replaced."""
+        masked = mask_text(text)[0]
+        return masked if self._keeps_personal else mask_personal(masked, self._node)
 
 
 def with_arguments(target: dict[str, Any], command: Command) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Settings:
     reason_for: tuple[str, ...] = ()
     log_keep: int = 2000
     log_level: str = "debug"
+    audit_keeps_personal: bool = False
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -125,6 +126,8 @@ class Probe:
         anchor: where the audit log's checkpoints go by themselves, such as `Anchor(file="/mnt/other/shop.notes")`.
         log_keep: how many of the newest log records of the service's process are kept for `observe log`; 0 for none.
         log_level: the least serious that are kept. What the loggers' own levels hold back is never seen: `observe log-level`.
+        audit_keeps_personal: whether e-mail addresses, telephone and card numbers and the like stand in the audit log as they are; they
+            are masked unless you say so.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -151,6 +154,7 @@ class Probe:
         reason_for: Sequence[str] = (),
         log_keep: int = 2000,
         log_level: str = "debug",
+        audit_keeps_personal: bool = False,
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -170,6 +174,7 @@ class Probe:
             tuple(reason_for),
             log_keep,
             log_level,
+            audit_keeps_personal,
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

@@ -101,6 +101,8 @@ class Config(BaseModel):
     record: str = ""
     """Directory of the flight recorder; empty: nothing is recorded."""
     keep_bytes: int = 200_000_000
+    audit_keeps_personal: bool = False
+    """Whether e-mail addresses and the like stand in the audit log."""
     audit: str = ""
     """The directory of the audit log; empty: `audit` in the node's directory."""
     words: str = ""

@@ -151,7 +151,8 @@ class Server:
         self._listener = Listener(self._router, config.listen, config.port)
         self._holder_watch = HolderWatch(self._picture, self._watch, self._asks)
         self._waiting_for = WaitingFor(self._picture, self._asks)
-        opener = partial(AuditLog, path, node=f"{config.node}@{config.host}", rule=MaskingRule())
+        rule = MaskingRule(self._name, keeps_personal=config.audit_keeps_personal)
+        opener = partial(AuditLog, path, node=self._name, rule=rule)
         self._scribe = Scribe(None, opener)
         if self._scribe.open() is None:
             logger.error("%s; every command will be refused", self._scribe.problem)

@@ -154,6 +154,7 @@ class Service:
                 budget=settings.budget,
                 metrics=settings.metrics,
                 escalations=list(settings.escalations),
+                audit_keeps_personal=settings.audit_keeps_personal,
                 reason_for=list(settings.reason_for),
                 anchor=settings.anchor,
                 fresh_s=askers.FRESH_S,

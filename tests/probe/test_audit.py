@@ -36,14 +36,15 @@ class Keeper(Agent):
 
     limit: int = 3
     api_key: str = "none"
+    phone: str = "030 1234567"
 
     def handle(self, message: Any) -> Any:
         return message
 
 
 @asynccontextmanager
-async def shop() -> AsyncIterator[NodeClient]:
-    async with Node("shop") as node, Probe(node):
+async def shop(**options: Any) -> AsyncIterator[NodeClient]:
+    async with Node("shop") as node, Probe(node, **options):
         await node.spawn(Keeper, name="keeper")
         async with connect("shop", timeout_s=20.0) as client:
             await eventually(client.agents, lambda page: page.total == 2)
@@ -86,7 +87,7 @@ async def test_the_log_of_a_node_is_read_and_proven_from_outside() -> None:
         assert edits[2].target["arguments"]["value"] == "<masked>"
         assert edits[2].reason == "password=<masked>"
         [opened] = [one async for one in client.audit_records() if one.what == "opened"]
-        assert opened.target["rule"] == "observe.tracing.masking 1"
+        assert opened.target["rule"] == "observe.tracing.masking 1, observe.probe.personal 1"
         page = await client.audit_lines(start=7, limit=1)
         assert (page.start, page.size, json.loads(page.lines[0])["seq"]) == (7, head.size, 7)
         with pytest.raises(RemoteError, match="cannot have grown"):
@@ -95,6 +96,22 @@ async def test_the_log_of_a_node_is_read_and_proven_from_outside() -> None:
     assert b"hunter2" not in b"".join(path.read_bytes() for path in directory.iterdir())
     report = verify(directory, key, [first.note, newest.note])
     assert report.exit_code == 0
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_personal_data_is_masked_before_it_is_written_unless_it_is_to_be_kept(keeps: bool) -> None:
+    """By name and by shape, in reasons, messages and differences; never who has acted."""
+    async with shop(audit_keeps_personal=keeps) as client:
+        message = {"email": "none yet", "card": "4111 1111 1111 1111"}
+        await client.act("send", agent="keeper", message=message, reason="for ann@example.com")
+        await client.edit("keeper", "phone", "0170 1234567")
+        [_, sent] = await recorded(client, "send")
+        assert sent.who.user
+        [opened] = [one async for one in client.audit_records() if one.what == "opened"]
+        assert ("personal" in opened.target["rule"]) is not keeps
+    text = "".join(path.read_text() for path in audit_directory("shop").glob("*.jsonl"))
+    found = [one in text for one in ("none yet", "4111 1111", "ann@example.com", "'0170 1234567'")]
+    assert found == [keeps] * 4
 
 
 async def test_a_log_that_was_put_back_gets_no_more_commands() -> None:
