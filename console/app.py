@@ -159,11 +159,14 @@ class ObserveApp(ActingApp):
         target = self if here else self.pages[cast(PageName, action.page)]
         self.call_later(getattr(target, f"action_{action.id}"))
 
+    @property
+    def barred(self) -> str:
+        """Why nothing may be changed from here now; empty when something may."""
+        return self.node.barred
+
     def action_help(self) -> None:
         """All keys of this page, and what the columns mean."""
-        self.push_screen(
-            HelpOverlay(self.page.page_name, self.node.role, readonly=self.node.only_looks, also=self.also)
-        )
+        self.push_screen(HelpOverlay(self.page.page_name, self.node.role, barred=self.barred, also=self.also))
 
     def action_palette(self) -> None:
         """Every action by name."""

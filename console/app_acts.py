@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from observe.console.app_places import PlacesApp
+from observe.console.control import CONTROL_S, Taken
 from observe.console.deeds import BY_ID, DEEDS, Deed, do
 from observe.console.format import clock, plural
 from observe.console.keys import find, permitted
-from observe.console.node_view import CONTROL_S, Taken
 from observe.console.pages.traces import TracesPage
 from observe.console.state import Identity
 from observe.console.trace_asked import selector_of
@@ -84,12 +84,7 @@ class ActingApp(PlacesApp):
 
     def why_not(self, deed: Deed) -> str:
         """Why this may not be done now; empty when it may."""
-        node = self.node
-        if node.readonly:
-            return "attached read-only: leave out --read-only to act on agents"
-        if not permitted(find("agent", deed.id), node.role, readonly=False):
-            return f"your key has the role {node.role}; {deed.doing} takes {deed.role}"
-        return "view mode: W takes control first" if node.only_looks else ""
+        return self.node.why_not(find("agent", deed.id), deed.doing)
 
     def action_deeds(self) -> None:
         """A list of all that can be done, and why the rest cannot."""

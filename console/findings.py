@@ -81,11 +81,14 @@ class Finding:
         columns = [term.column for term in terms if isinstance(term, Comparison) and not term.negated]
         return next((name for name in columns if name not in TEXT_COLUMNS and name != "pid"), CRASHES)
 
+    @property
+    def names_agents(self) -> bool:
+        """Whether whoever passes its filter has it; a crash alone is no diagnosis of anybody."""
+        return bool(self.filter) and self.check != CRASHES
+
     def concerns(self, row: Row) -> bool:
         """Whether it is about the agent in this row."""
-        return row[PID] == self.pid or (
-            bool(self.filter) and self.check != CRASHES and passes(row, self.filter)
-        )
+        return row[PID] == self.pid or (self.names_agents and passes(row, self.filter))
 
 
 def worst_first(signs: Signs, told: Iterable[StandingFinding], groups: Sequence[Group]) -> list[Finding]:

@@ -18,11 +18,11 @@ from textual.widgets import ContentSwitcher
 from observe.console import keymap
 from observe.console.attachment import Attachment
 from observe.console.bindings import bindings_of
+from observe.console.control import CONTROL_S, Taken
 from observe.console.deeds import BY_ID
 from observe.console.fleet_view import FleetView, Opening, totals_pieces
 from observe.console.format import clock
-from observe.console.keys import Action, find, permitted, rebind, rebound
-from observe.console.node_view import CONTROL_S, Taken
+from observe.console.keys import Action, find, rebind, rebound
 from observe.console.pages.fleet import FleetAgentsPage, LinesPage, NodesPage
 from observe.console.painting_app import PaintingApp
 from observe.console.palette import ActionCommands
@@ -147,7 +147,7 @@ class FleetApp(PaintingApp):
 
     def action_help(self) -> None:
         """All keys of this page, and what the columns mean."""
-        self.push_screen(HelpOverlay(self.page.page_name, self.node.role, readonly=self.node.only_looks))
+        self.push_screen(HelpOverlay(self.page.page_name, self.node.role, barred=self.node.barred))
 
     def action_palette(self) -> None:
         """Every action by name."""
@@ -220,12 +220,9 @@ class FleetApp(PaintingApp):
         except KeyError:
             self.say(f"{node} is not attached: {self.fleet.troubles.get(node, '')}", "warn")
             return
-        if self.node.readonly:
-            self.say("attached read-only: leave out --read-only to act on agents", "warn")
-        elif not permitted(_KILL, client.role, readonly=False):
-            self.say(f"your key has the role {client.role} on {node}; killing takes operator", "warn")
-        elif self.node.only_looks:
-            self.say("view mode: W takes control first", "warn")
+        refused = self.node.why_not(_KILL, f"killing on {node}", client.role)
+        if refused:
+            self.say(refused, "warn")
         else:
             attachment = Attachment(lambda: client, AgentsView(), self.post_message)
             attachment.node = client

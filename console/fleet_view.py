@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import Final
 
 from observe.console.columns import NAMES, PID, Piece, Row, fit, row_of
+from observe.console.control import Hand, Taken
 from observe.console.format import (
     NODE_GLYPHS,
     NOTHING,
@@ -25,7 +26,6 @@ from observe.console.format import (
 )
 from observe.console.keys import ROLES
 from observe.console.lines import Line
-from observe.console.node_view import Taken
 from observe.console.state import FIRST_SORT
 from observe.probe.fleet import FleetPage
 from observe.probe.fleet_watch import FleetWatch, Sight
@@ -83,7 +83,7 @@ SIGNS: Final = (
 
 
 @dataclass(slots=True)
-class FleetView:
+class FleetView(Hand):
     """What the console on several nodes shows, and how. It outlives a visit to one of them."""
 
     watch: FleetWatch
@@ -103,20 +103,6 @@ class FleetView:
         """The best that we have on any node; each node decides for itself."""
         held = [sight.role for sight in self.watch.sights.values() if sight.role in ROLES]
         return max(held, key=lambda role: ROLES.index(role), default="viewer")
-
-    @property
-    def only_looks(self) -> bool:
-        """Whether nothing may be changed from here at the moment."""
-        return self.readonly or self.control is None or self.clock() >= self.control.until
-
-    @property
-    def mode(self) -> Piece:
-        """How we are attached."""
-        if self.readonly:
-            return ("read-only", "dim")
-        if self.control is None or self.only_looks:
-            return (f"{self.role}, view", "dim")
-        return (f"CONTROL {duration(self.control.until - self.clock())}", "warn")
 
     def query(self) -> Query:
         """What every node is asked for."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Literal
 
-from observe.console.columns import Piece
+from observe.console.control import Hand, Taken
 from observe.console.crash_groups import Group, group
 from observe.console.findings import Finding, verdict, worst_first
 from observe.console.format import NODE_GLYPHS, ago, clock, duration, one_line
@@ -21,21 +21,6 @@ LinkState = Literal["connecting", "up", "lost"]
 
 STALE_S = 5.0
 """Age of the newest telemetry from which on the header says how old it is: ten ticks of the slowest kind."""
-
-
-CONTROL_S = 900.0
-"""Seconds for which control is taken: long enough to act on what was found, too short to be left open overnight."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Control that a person has taken."""
-
-    reason: str
-    """Goes along with each command."""
-
-    until: float
-    """By this machine's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +48,7 @@ class Standing:
 
 
 @dataclass(slots=True)
-class NodeView:
+class NodeView(Hand):
     """The node as a whole."""
 
     target: str
@@ -212,20 +197,6 @@ class NodeView:
             inner = held.stack[-1]
             place = f" in {inner.function} ({inner.file.rpartition('/')[2]}:{inner.line})"
         return f"by {one_line(who)} for {duration(held.since_s)}", f"{where}{place}   h opens it"
-
-    @property
-    def only_looks(self) -> bool:
-        """Whether nothing may be changed from here at the moment."""
-        return self.readonly or self.control is None or self.clock() >= self.control.until
-
-    @property
-    def mode(self) -> Piece:
-        """How we are attached, for the header."""
-        if self.readonly:
-            return ("read-only", "dim")
-        if self.control is None or self.only_looks:
-            return (f"{self.role}, view", "dim")
-        return (f"CONTROL {duration(self.control.until - self.clock())}", "warn")
 
     @property
     def is_fresh(self) -> bool:

@@ -10,7 +10,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from observe.console.columns import COLUMNS
 from observe.console.deeds import BY_ID
-from observe.console.keys import Action, available, key_name, on_page, permitted
+from observe.console.keys import Action, available, key_name, on_page
 
 if TYPE_CHECKING:
     from observe.console.app import ObserveApp
@@ -63,13 +63,6 @@ class ActionCommands(Provider):
 
 def _why_not(app: ObserveApp, action: Action) -> str:
     """Why this may not be done now; empty when it may."""
-    node = app.node
-    if permitted(action, node.role, readonly=node.only_looks):
-        return ""
     if action.page == "agent" and action.id in BY_ID and hasattr(app, "why_not"):
         return app.why_not(BY_ID[action.id])
-    if node.readonly:
-        return "attached read-only: leave out --read-only"
-    if not permitted(action, node.role, readonly=False):
-        return f"your key has the role {node.role}; this takes {action.role}"
-    return "view mode: W takes control first"
+    return app.node.why_not(action)

@@ -129,6 +129,11 @@ class ReplayApp(ObserveApp):
     def _show_bar(self) -> None:
         self.bar.show(replay_pieces(self.replay, self._crashed))
 
+    @property
+    def barred(self) -> str:
+        """Why nothing may be done."""
+        return NOTHING_IS_DONE
+
     def why_not(self, deed: Deed) -> str:
         """Why nothing may be done."""
         return NOTHING_IS_DONE

@@ -75,29 +75,41 @@ class Paths:
 
     async def trouble(self, attachment: Attachment, findings: Sequence[Finding]) -> Trouble | None:
         """Who is in trouble now; None when the node does not answer."""
-        about = {one.pid: (one.check, one.level) for one in reversed(findings) if one.pid}
         rows = await _rows(attachment, LATELY, "crashes", MOST_TROUBLED, ["pid", "supervisor"])
         if rows is None:
             return None
-        pids = {row[PID] for row in rows} | about.keys()
         self._supervisor.update((row[PID], row[SUPERVISOR]) for row in rows)
+        about: dict[int, tuple[str, str]] = {}
+        for one in reversed(findings):  # the worst is told last, and stays
+            concerned = await self._concerned(attachment, one)
+            about |= dict.fromkeys(concerned, (one.check, one.level))
+        pids = {row[PID] for row in rows} | about.keys()
         below: dict[int, int] = defaultdict(int)
         for path in await self._paths(attachment, pids):
             for pid in path:
                 below[pid] += 1
         return Trouble(about, dict(below), len(rows) >= MOST_TROUBLED)
 
+    async def _concerned(self, attachment: Attachment, finding: Finding) -> set[int]:
+        """Those whom the finding is about: its worst, and all whom its filter finds now, as their pids change."""
+        pids = {finding.pid} - {0}
+        if finding.names_agents:
+            rows = await _rows(attachment, finding.filter, finding.sort, MOST_TROUBLED, ["pid", "supervisor"])
+            self._supervisor.update((row[PID], row[SUPERVISOR]) for row in rows or ())
+            pids |= {row[PID] for row in rows or ()}
+        return pids
+
     async def _paths(self, attachment: Attachment, pids: Iterable[int]) -> list[list[int]]:
         """Of each the supervisors above it, the root last; of those who are gone nothing."""
-        wanted = set(pids)
+        level = set(pids)
         for _ in range(DEEPEST):
-            missing = sorted(wanted - self._supervisor.keys() - {0})
-            if not missing:
+            missing = sorted(level - self._supervisor.keys())
+            if missing:
+                rows = await _rows_of(attachment, missing, ["pid", "supervisor"])
+                self._supervisor.update((row[PID], row[SUPERVISOR]) for row in rows)
+            level = {self._supervisor.get(pid, 0) for pid in level} - {0}
+            if not level:
                 break
-            rows = await _rows_of(attachment, missing, ["pid", "supervisor"])
-            self._supervisor.update((row[PID], row[SUPERVISOR]) for row in rows)
-            gone = set(missing) - {row[PID] for row in rows}
-            wanted = {self._supervisor.get(pid, 0) for pid in wanted} | wanted - gone
         paths = []
         for pid in set(pids):
             path, at = [], self._supervisor.get(pid, 0)

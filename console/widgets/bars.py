@@ -1,7 +1,6 @@
 """The two lines at the bottom: where we are and what happened, and the keys of the page."""
 
 from time import monotonic
-from typing import Protocol
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -11,6 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from observe.console.columns import Piece
+from observe.console.control import Hand
 from observe.console.format import clip, one_line
 from observe.console.keys import Action, Page, footer, permitted
 from observe.console.tones import tones_of
@@ -81,15 +81,6 @@ class StatusBar(Widget):
         return Strip(segments).adjust_cell_length(width, tones.style("text", "panel"))
 
 
-class Permits(Protocol):
-    """What a person may do: a `NodeView`, or several nodes as one."""
-
-    @property
-    def role(self) -> str: ...
-    @property
-    def only_looks(self) -> bool: ...
-
-
 class KeyHints(Widget):
     """The keys of the page on the screen, from the registry; a click does what the key does."""
 
@@ -102,7 +93,7 @@ class KeyHints(Widget):
             super().__init__()
             self.action = action
 
-    def __init__(self, node: Permits, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
+    def __init__(self, node: Hand, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self.node = node
         self._page: Page = "agents"

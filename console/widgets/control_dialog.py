@@ -7,8 +7,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
+from observe.console.control import CONTROL_S
 from observe.console.format import clock, duration
-from observe.console.node_view import CONTROL_S
 from observe.console.widgets.question import Question
 
 

@@ -50,13 +50,16 @@ FILTER_HELP = (
 )
 
 
-def help_lines(page: Page, role: str, width: int, *, readonly: bool, also: Sequence[Page] = ()) -> list[Line]:
-    """All lines of the help for a page; `also` are pages whose actions work here as well."""
+def help_lines(
+    page: Page, role: str, width: int, *, barred: str = "", also: Sequence[Page] = ()
+) -> list[Line]:
+    """All lines of the help for a page. `barred`: why nothing may be changed at the moment, whatever the role; `also` are pages
+    whose actions work here as well."""
     lines: list[Line] = []
 
-    def entry(left: str, text: str, tone: str = "hotkey", cells: int = 12) -> None:
+    def entry(left: str, text: str, tone: str = "hotkey", cells: int = 12, word: str = "text") -> None:
         for number, part in enumerate(wrap(text, width - cells - 4)):
-            pieces: tuple[Piece, ...] = ((pad(left if not number else "", cells) + " ", tone), (part, "text"))
+            pieces: tuple[Piece, ...] = ((pad(left if not number else "", cells) + " ", tone), (part, word))
             lines.append(Line(str(len(lines)), pieces))
 
     def title(text: str) -> None:
@@ -68,12 +71,18 @@ def help_lines(page: Page, role: str, width: int, *, readonly: bool, also: Seque
     if page not in FLEET_PAGES:
         pages.insert(1, ("agent", "Acting on agents and on the node"))
     pages = [(other, TITLES.get(other, "")) for other in also] + pages
+    told = False
     for name, section in pages:
         title(section)
         for action in on_page(name):
-            may = permitted(action, role, readonly=readonly)
-            note = "" if may else f" (not as you are attached: takes the role {action.role}, and W)"
-            entry(keys_of(action), f"{action.name}: {action.description}{note}", "hotkey" if may else "faint")
+            has_role = permitted(action, role, readonly=False)
+            if barred and has_role and not permitted(action, role, readonly=True) and not told:
+                entry("", f"What is faint may not be done now ({barred}).", "text", 0)
+                told = True
+            may = permitted(action, role, readonly=bool(barred))
+            note = "" if has_role else f" (takes the role {action.role}; you have {role})"
+            text = f"{action.name}: {action.description}{note}"
+            entry(keys_of(action), text, "hotkey" if may else "faint", word="text" if may else "faint")
     if page != "agents":
         title("Lines that fold")
         for keys, _, meaning in LINE_KEYS:
@@ -108,11 +117,11 @@ class HelpOverlay(ModalScreen[None]):
     """
     BINDINGS: ClassVar = [Binding("escape,q,question_mark,f1,enter", "leave", "Close")]
 
-    def __init__(self, page: Page, role: str, *, readonly: bool, also: Sequence[Page] = ()) -> None:
+    def __init__(self, page: Page, role: str, *, barred: str = "", also: Sequence[Page] = ()) -> None:
         super().__init__()
         self._page: Page = page
         self._role = role
-        self._readonly = readonly
+        self._barred = barred
         self._also = also
 
     def compose(self) -> ComposeResult:
@@ -127,9 +136,7 @@ class HelpOverlay(ModalScreen[None]):
     def on_line_view_refolded(self) -> None:
         """Wrap for the width that there is."""
         view = self.query_one(LineView)
-        view.show(
-            help_lines(self._page, self._role, view.text_width, readonly=self._readonly, also=self._also)
-        )
+        view.show(help_lines(self._page, self._role, view.text_width, barred=self._barred, also=self._also))
 
     def action_leave(self) -> None:
         """Back to the page."""

@@ -12,8 +12,8 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from observe.console.app import ObserveApp
+from observe.console.control import CONTROL_S, Taken
 from observe.console.memory import Memory
-from observe.console.node_view import CONTROL_S, Taken
 from observe.console.screens import PageName
 from tests.console.fake_node import FakeNode
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observe.console.node_view import CONTROL_S
+from observe.console.control import CONTROL_S
 from tests.console.driving import Driver, console
 from tests.console.fake_node import FakeNode
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from observe.console.control import CONTROL_S
 from observe.console.group_lines import BY, SORTS, group_lines, heading_pieces
-from observe.console.node_view import CONTROL_S
 from observe.probe.errors import NodeUnreachable, RemoteError
 from observe.probe.wire_console import GroupLine
 from tests.console.driving import LARGE, console

@@ -271,7 +271,7 @@ async def test_the_palette_says_why_something_may_not_be_done_now() -> None:
         await driver.until(lambda: driver.shows("Kill…  (K)"))
         assert driver.shows("Not now: attached read-only")
         await driver.press("enter")
-        await driver.until(lambda: driver.shows("attached read-only: leave out --read-only to act on agents"))
+        await driver.until(lambda: driver.shows("attached read-only: leave out --read-only to act"))
         assert not driver.shows("Kill this agent?")
 
 

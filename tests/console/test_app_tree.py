@@ -35,6 +35,18 @@ async def test_the_tree_opens_where_somebody_is_in_trouble() -> None:
         assert not any("session-8" in line for line in lines(driver))
 
 
+async def test_all_whom_a_finding_is_about_are_marked_not_the_worst_alone() -> None:
+    node = two_levels_deep()
+    for pid, waits_s in ((10, 70.0), (12, 90.0)):
+        node.set(pid, activity="tool:search", activity_s=waits_s)
+    async with console(node, screen="tree") as driver:
+        await driver.until(lambda: driver.shows("session-9 #12"))
+        assert "▲ stuck" in driver.line("session-7 #10")
+        assert "▲ stuck" in driver.line("session-9 #12")
+        assert "▲ 2 in trouble" in driver.line("session-4 #7")
+        assert "▲ 2 in trouble" in driver.line("root #1")
+
+
 async def test_many_in_trouble_are_shown_where_the_screen_has_room_for_them() -> None:
     """More than ten unfold as well when all of them fit, which on a screen of 24 lines they do not."""
 

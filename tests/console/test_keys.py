@@ -125,7 +125,7 @@ def test_keys_are_ones_that_textual_knows() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_help_names_every_action_of_its_page_and_every_column(page: Page) -> None:
     """It is made from the registry, and so cannot lag behind."""
-    text = "\n".join(line.text for line in help_lines(page, "admin", 200, readonly=False))
+    text = "\n".join(line.text for line in help_lines(page, "admin", 200))
     for action in available(page):
         assert f"{action.name}: {action.description}" in text
     assert "mailbox>10" in text
@@ -134,8 +134,16 @@ def test_the_help_names_every_action_of_its_page_and_every_column(page: Page) ->
 
 def test_the_help_says_what_one_may_not_do() -> None:
     """Rather than hiding it: one learns whom to ask."""
-    text = "\n".join(line.text for line in help_lines("agents", "viewer", 200, readonly=False))
-    assert "takes the role operator" in text
+    text = "\n".join(line.text for line in help_lines("agents", "viewer", 200))
+    assert "takes the role operator; you have viewer" in text
+
+
+def test_the_help_says_once_that_control_is_to_be_taken_first() -> None:
+    text = "\n".join(
+        line.text for line in help_lines("agents", "admin", 200, barred="view mode: W takes control first")
+    )
+    assert text.count("W takes control first") == 1
+    assert "takes the role" not in text
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ async def test_the_help_has_the_keys_of_the_recording(recorded: Path) -> None:
         await console.pilot.press("question_mark")
         await console.until(lambda: console.shows("The recording"))
         assert console.shows("Play or pause")
-    text = "\n".join(line.text for line in help_lines("tree", "viewer", 200, readonly=True, also=("replay",)))
+    text = "\n".join(line.text for line in help_lines("tree", "viewer", 200, also=("replay",)))
     for action in on_page("replay"):
         assert f"{action.name}: {action.description}" in text
 
