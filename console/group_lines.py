@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from observe.console.columns import STATUS_TONES, Piece, load_tone, mailbox_tone
-from observe.console.format import STATUS_GLYPHS, bar, clip_middle, one_line, pad, percent, rate, short_count
+from observe.console.format import (
+    STATUS_GLYPHS,
+    bar,
+    clip_middle,
+    money,
+    one_line,
+    pad,
+    percent,
+    rate,
+    short_count,
+)
 from observe.console.lines import Line
 from observe.probe.wire_console import GroupBy, GroupLine, GroupSort
 
@@ -14,12 +24,12 @@ BY: Final[tuple[GroupBy, ...]] = ("class", "supervisor", "status", "activity", "
 """By what agents are grouped, in the order of the key."""
 
 SORTS: Final[tuple[GroupSort, ...]] = (
-    "agents", "mailbox", "rate", "load", "restarts", "crashes", "handled", "reductions"
+    "agents", "mailbox", "rate", "load", "tokens", "cost", "restarts", "crashes", "handled", "reductions"
 )  # fmt: skip
 """By what groups are sorted, in the order of the columns."""
 
 TITLES: Final = {
-    "agents": 7, "mailbox": 8, "rate": 7, "load": 13, "restarts": 9, "crashes": 8, "handled": 9, "reductions": 11,
+    "agents": 7, "mailbox": 8, "rate": 7, "load": 13, "tokens": 7, "cost": 8, "restarts": 9, "crashes": 8, "handled": 9, "reductions": 11,
 }  # fmt: skip
 """The columns of numbers and their cells."""
 
@@ -69,6 +79,10 @@ def _cell(group: GroupLine, title: GroupSort) -> list[Piece]:
             ]
         case "rate":
             return [(pad(rate(group.rate), cells, right=True), "text" if group.rate else "faint")]
+        case "cost":
+            return [(pad(money(group.cost), cells, right=True), "text" if group.cost else "faint")]
+        case "tokens" if group.tokens is None:
+            return [(pad("-", cells, right=True), "faint")]
         case "mailbox":
             tone = mailbox_tone(group.mailbox // max(1, group.agents))
         case "crashes":

@@ -15,7 +15,10 @@ from observe.probe.table import Table
 from observe.probe.wire import STATUS_NAMES
 from observe.probe.wire_console import GroupLine, GroupList, GroupsArgs
 
-SUMS: Final = ("mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes")
+SUMS: Final = ("mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes", "tokens", "cost")
+
+FRACTIONS: Final = ("rate", "load", "cost")
+"""Those of which parts count."""
 
 
 def grouped(table: Table, args: GroupsArgs, now_us: int, at: float) -> GroupList:
@@ -57,7 +60,7 @@ def _statuses(table: Table, rows: Rows, group: NDArray[Any], shown: Rows) -> lis
 
 def _line(table: Table, by: str, key: int, sums: dict[str, Any], by_status: dict[str, int]) -> GroupLine:
     text, shows = _called(table, by, key)
-    counts = {name: sums[name] if name in ("rate", "load") else round(sums[name]) for name in sums}
+    counts = {name: sums[name] if name in FRACTIONS else round(sums[name]) for name in sums}
     return GroupLine(key=text, filter=shows, by_status=by_status, **counts)
 
 

@@ -9,7 +9,9 @@ from pydantic import Field
 from observe.probe.wire_base import Asked, Command, Role, Told
 
 GroupBy = Literal["class", "supervisor", "status", "activity", "process"]
-GroupSort = Literal["agents", "mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes"]
+GroupSort = Literal[
+    "agents", "mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes", "tokens", "cost"
+]  # fmt: skip
 
 MAX_GROUPS: Final = 500
 """The most groups in one answer. More are not read by anybody; `groups` counts all."""
@@ -50,6 +52,9 @@ class GroupLine(Told):
     """In cores: the sum of their shares of one."""
     restarts: int
     crashes: int
+    tokens: int | None = None
+    """Into models and out of them, of those who are alive; None: a node that does not sum them."""
+    cost: float | None = None
     by_status: dict[str, int]
 
 

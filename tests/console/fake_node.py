@@ -49,7 +49,7 @@ from tests.console.fake_standing import standing_of
 AT = 1_700_000_000.0
 """The time at which the node stands still."""
 
-GROUP_SUMS = ("mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes")
+GROUP_SUMS = ("mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes", "tokens", "cost")
 TEXTS = ("name", "class", "status", "activity", "child")
 
 T = TypeVar("T")
