@@ -198,7 +198,7 @@ def _state(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
 
 
 def _conversation(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:
-    return conversation_lines(detail.state, folds, width)
+    return conversation_lines(detail.conversations, folds, width)
 
 
 def _mailbox(detail: Detail, folds: Folds, width: int, now: float) -> list[Line]:

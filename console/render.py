@@ -19,6 +19,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from observe.console.columns import BY_NAME
+from observe.console.conversation import conversation_lines
 from observe.console.format import (
     NOTHING,
     ago,
@@ -34,8 +35,10 @@ from observe.console.format import (
     spark,
     timestamp,
 )
+from observe.console.lines import Folds
 from observe.console.render_standing import standing
 from observe.probe.held_where import held_by_system
+from observe.probe.wire_conversations import ConversationLine
 
 Document = Mapping[str, Any]
 
@@ -329,6 +332,7 @@ def detail(content: Document) -> RenderableType:
         )
     if content.get("state"):
         parts += [_heading("state"), value_tree(content["state"])]
+    parts += conversations(content.get("conversations") or [])
     parts.append(_heading(f"mailbox, {plural(content['mailbox_total'], 'message')}"))
     parts += [value_tree(message) for message in content["mailbox"]]
     if content.get("stack"):
@@ -359,6 +363,15 @@ def detail(content: Document) -> RenderableType:
     if content.get("locals_note"):
         parts.append(Text(one_line(content["locals_note"]), "dim"))
     return Group(*parts)
+
+
+def conversations(found: list[Document]) -> list[RenderableType]:
+    """The newest messages of each conversation that an agent keeps."""
+    told = [ConversationLine.model_validate(one) for one in found]
+    return [
+        Text("\n" + line.text, "bold") if line.heading else Text("  " + line.text, overflow="fold")
+        for line in conversation_lines(told, Folds(), console().width - 2)
+    ]
 
 
 def value_tree(value: Document) -> Tree:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from observe.probe.conversations import conversations_of
 from observe.probe.describe_names import line, named
 from observe.probe.describe_standing import (
     budget_map,
@@ -72,7 +73,9 @@ def stack_map(agent: Agent, stack: Stack) -> dict[str, Any]:
 HERE: Final = frozenset({"mailbox", "relations", "last crash", "ties", "ladder", "budgets above"})
 """Parts of a picture that the node's own process has, also of an agent in another process."""
 
-ELSEWHERE: Final = frozenset({"state", "stack", "activities", "past", "checkpoint", "budget", "risk"})
+ELSEWHERE: Final = frozenset(
+    {"state", "stack", "activities", "past", "checkpoint", "budget", "risk", "conversations"}
+)
 """Parts that only the agent's process has."""
 
 
@@ -97,6 +100,7 @@ def detail_map(
         "checkpoint": lambda: {"checkpoint": checkpoint_map(agent)},
         "budget": lambda: {"budget": budget_map(agent)},
         "budgets above": lambda: {"budgets_above": budgets_above_map(agent)},
+        "conversations": lambda: {"conversations": conversations_of(_fields(agent))},
         "risk": lambda: {"risk_traced": share_traced(node, agent._o_pid)},
     }
     notes = []
@@ -120,8 +124,12 @@ def _state(agent: Agent, max_items: int) -> Value:
     limits = (
         STATE if max_items == STATE.items else Limits(items=max_items, nodes=max(STATE.nodes, 2 * max_items))
     )
-    fields = [field for field in fields_of(agent, (Agent, Supervisor)) if not field[0].startswith("_o_")]
-    return encode_fields(line(type(agent).__name__), fields, limits)
+    return encode_fields(line(type(agent).__name__), _fields(agent), limits)
+
+
+def _fields(agent: Agent) -> list[tuple[str, object]]:
+    """The fields that are its author's."""
+    return [field for field in fields_of(agent, (Agent, Supervisor)) if not field[0].startswith("_o_")]
 
 
 def _mailbox(node: Node, agent: Agent, max_items: int) -> dict[str, Any]:

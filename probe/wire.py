@@ -40,6 +40,7 @@ from observe.probe.wire_base import (
     Traced,
     class_name_field,
 )
+from observe.probe.wire_conversations import ConversationLine
 from observe.probe.wire_lost import Lost
 from observe.probe.wire_standing import (
     BudgetLine,
@@ -444,6 +445,7 @@ class Detail(Told):
     spec: dict[str, Any] | None = None
     """The child spec by which it was started."""
     state: Value | None = None
+    conversations: list[ConversationLine] = Field(default_factory=list)
     mailbox: list[Value] = Field(default_factory=list)
     """Oldest first."""
     mailbox_total: int = 0

@@ -117,6 +117,20 @@ def first_items(value: object, limit: int) -> list[Any]:
     return [] if base is None else _taken(lambda: base.__iter__(value), limit)
 
 
+def last_items(value: Any, limit: int) -> list[Any]:
+    """The last elements of a built-in sequence in their order, by the built-in's own reversed iterator.
+
+    Raises:
+        RuntimeError: another thread kept changing it.
+    """
+    base: Any = base_of(value, SEQUENCES)
+    if base is None:
+        return []
+    if base is tuple:  # has no reversed iterator of its own, and does not change
+        return list(base.__getitem__(value, slice(-limit, None)))
+    return _taken(lambda: base.__reversed__(value), limit)[::-1]
+
+
 def first_pairs(value: Any, limit: int) -> list[tuple[Any, Any]]:
     """The first pairs of a dictionary, by `dict`'s own iterator.
 

@@ -26,13 +26,14 @@ from observe.console.options import agent_argument, json_option, node_argument, 
 def command(
     node: str, agent: int | str, max_items: int, with_locals: bool, as_json: bool, timeout_s: float
 ) -> None:
-    """Open one agent: state, mailbox, stack, children, last crash, past activities,
+    """Open one agent: state, conversation, mailbox, stack, children, last crash, past activities,
     budgets, ladder and checkpoint, links, monitors and groups.
 
     \b
     observe inspect shop session-7
     observe inspect shop session-7 --locals
     observe inspect shop 42 --json | jq .state
+    observe inspect shop session-7 --json | jq '.conversations[].said[-1]'
     observe inspect shop session-7 --json | jq ".budget, .ladder, .checkpoint"
     """
     asyncio.run(_inspect(node, agent, max_items, with_locals, as_json, timeout_s))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from observe.console.changes import SHOWN_S, Changes
-from observe.console.conversation import conversation_lines, conversations
+from observe.console.conversation import conversation_lines
 from observe.console.detail_lines import waterfall
 from observe.console.lines import Folds, Line
+from observe.probe.wire_conversations import ConversationLine, SaidLine, ToolCall
 from tests.console.driving import console
 from tests.console.fake_node import value
 
@@ -58,43 +57,55 @@ async def test_the_agents_page_marks_it_and_another_agent_begins_anew() -> None:
         assert not driver.shows("◂")
 
 
-CHAT: list[Any] = [
-    {"role": "system", "content": "You help."},
-    {"role": "user", "content": "Where is my lamp?\nI wait."},
-    {"role": "assistant", "content": None, "tool_calls": "lookup(7)", "usage": 211},
-    {"role": "tool", "name": "lookup", "content": "on its way"},
-]
+def talk(*said: SaidLine, before: int = 0) -> ConversationLine:
+    numbered = [one.model_copy(update={"number": before + number}) for number, one in enumerate(said)]
+    return ConversationLine(name="progress.turns", total=before + len(said), said=numbered)
+
+
+def said(text: str, role: str = "user", *, calls: list[ToolCall] | None = None, **uses: int) -> SaidLine:
+    return SaidLine(number=0, role=role, text=text, calls=calls or [], uses=uses)
 
 
 def test_a_conversation_is_shown_as_one_reads_it() -> None:
     """Roles, texts, tools, tokens; and nothing for agents without."""
-    state = value({"step": 3, "messages": CHAT, "history": ["hello"], "points": [{"x": 1}]})
-    [found] = conversations(state)
-    assert (found.name, found.total, [one.role for one in found.said]) == (
-        "messages", 4, ["system", "user", "assistant", "tool"],
+    found = talk(
+        said("You help.", "system"), said("Where is my lamp?\nI wait."),
+        said("", "assistant", calls=[ToolCall(name="lookup", arguments='{"n": 7}')], prompt_tokens=1211, completion_tokens=9),
+        said("on its way", "tool"),
     )  # fmt: skip
-    text = [line.text for line in conversation_lines(state, Folds(), 80)]
-    assert text[0] == "Conversation  messages, 4 messages"
-    assert "user       Where is my lamp?" in text
-    assert "           I wait." in text
-    assert any("tool_calls lookup(7)" in line for line in text)
-    assert any("usage 211" in line for line in text)
-    assert conversation_lines(value({"step": 3}), Folds(), 80) == []
-    assert conversation_lines(None, Folds(), 80) == []
+    text = [line.text for line in conversation_lines([found], Folds(), 80)]
+    assert text == [
+        "Conversation  progress.turns, 4 messages",
+        "system     You help.",
+        "user       Where is my lamp?",
+        "           I wait.",
+        'assistant  → lookup {"n": 7}',
+        "           tokens: prompt 1,211, completion 9",
+        "tool       on its way",
+    ]
+    assert conversation_lines([], Folds(), 80) == []
 
 
-def test_a_conversation_within_a_part_of_the_state_is_found() -> None:
-    """An agent keeps it where it likes."""
-    state = value({"progress": {"round": 2, "turns": CHAT[:2]}, "list": [CHAT[:2]]})
-    assert [(one.name, one.total) for one in conversations(state)] == [("progress.turns", 2)]
-
-
-def test_of_a_long_conversation_the_end_is_shown() -> None:
+def test_of_a_long_conversation_the_end_is_shown_and_what_came_before_unfolds() -> None:
     """What was said last is what matters."""
-    state = value({"messages": [{"role": "user", "content": f"word {n}"} for n in range(70)]})
-    text = [line.text for line in conversation_lines(state, Folds(), 80)]
-    assert "… 20 before these" in text
-    assert text[-1].endswith("word 69")
+    found = talk(*(said(f"word {n}") for n in range(40)), before=60)
+    folds = Folds()
+    text = [line.text for line in conversation_lines([found], folds, 80)]
+    assert text[1:3] == ["90 messages before these", "user       word 30"]
+    assert text[-1].endswith("word 39")
+    folds.set("conversation/progress.turns/earlier", True)
+    text = [line.text for line in conversation_lines([found], folds, 80)]
+    assert text[2:4] == ["… 60 messages before them, not told", "user       word 0"]
+
+
+def test_a_long_message_unfolds() -> None:
+    """One that fills the screen would hide all others."""
+    found = talk(said("\n".join(f"line {n}" for n in range(20))))
+    folds = Folds()
+    lines = conversation_lines([found], folds, 80)
+    assert lines[-1].text.strip() == "… 14 lines more: Enter unfolds"
+    folds.set(lines[1].key, True)
+    assert conversation_lines([found], folds, 80)[-1].text.strip() == "line 19"
 
 
 def test_activities_within_each_other_are_a_waterfall() -> None:
