@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from observe.audit.plain import MASK
+from observe.audit.plain import MASK, Rule
 from observe.probe.personal import is_personal, mask_personal
 from observe.probe.wire_base import Command
 from observe.tracing.masking import mask_text, secrecy
@@ -35,8 +35,9 @@ class MaskingRule:
         return masked if self._keeps_personal else mask_personal(masked, self._node)
 
 
-def with_arguments(target: dict[str, Any], command: Command) -> dict[str, Any]:
-    """The target of a record, with what the command was given beside it."""
+def with_arguments(target: dict[str, Any], command: Command, rule: Rule) -> dict[str, Any]:
+    """The target of a record, with what the command was given beside it. A value whose field is called a secret is masked here: the
+    log sees the two apart."""
     arguments = {
         name: part
         for name, part in command.to_wire().items()
@@ -44,7 +45,6 @@ def with_arguments(target: dict[str, Any], command: Command) -> dict[str, Any]:
     }
     path = arguments.get("field")
     if isinstance(path, str) and "value" in arguments:
-        rule = MaskingRule()
         if any(rule.is_secret(part, arguments["value"]) for part in re.split(r"[./]", path)):
             arguments["value"] = MASK
     return target | {"arguments": arguments} if arguments else target

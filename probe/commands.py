@@ -26,9 +26,10 @@ from itertools import islice
 from typing import Any, Final
 
 from observe.audit.log import AuditUnavailable
+from observe.audit.plain import Rule
 from observe.audit.record import Phase, Who
 from observe.probe.attach_records import AttachRecords
-from observe.probe.audit_rule import with_arguments
+from observe.probe.audit_rule import MaskingRule, with_arguments
 from observe.probe.errors import Refusal
 from observe.probe.introduction import local_user
 from observe.probe.keys import KeyHolder
@@ -89,9 +90,11 @@ class CommandGate:
         behalf: Behalf = lambda _key, _expires_at: nullcontext(),
         wall: Callable[[], float] = time.time,
         reason_for: Collection[str] = (),
+        rule: Rule | None = None,
     ) -> None:
-        """`reason_for`: verbs that are refused without a reason; `*` for all."""
+        """`reason_for`: verbs that are refused without a reason; `*` for all. `rule`: by which the log masks, too."""
         self.scribe = scribe
+        self._rule: Rule = rule or MaskingRule()
         self._reason_for = frozenset(reason_for)
         self._incarnation = incarnation
         self._behalf = behalf
@@ -164,7 +167,7 @@ class CommandGate:
                 command_id=command.command_id,
                 who=who,
                 what=verb,
-                target=with_arguments(target, command),
+                target=with_arguments(target, command, self._rule),
                 reason=command.reason,
                 incarnation=command.incarnation,
                 outcome=outcome,

@@ -159,7 +159,7 @@ class Server:
         audited = AuditedRecords(self._scribe, config.incarnation)
         self._feed.on_audited = audited.take
         commands = self._commands = CommandGate(
-            self._scribe, config.incarnation, self._asks.on_behalf, reason_for=config.reason_for
+            self._scribe, config.incarnation, self._asks.on_behalf, reason_for=config.reason_for, rule=rule
         )
         self._governed = GovernedRecords(self._scribe, config.incarnation)
         self._feed.on_governed = self._on_governed

@@ -107,6 +107,11 @@ async def test_personal_data_is_masked_before_it_is_written_unless_it_is_to_be_k
         await client.edit("keeper", "phone", "0170 1234567")
         [_, sent] = await recorded(client, "send")
         assert sent.who.user
+        asked, done = await recorded(client, "edit")
+        assert done.outcome is not None
+        [change] = done.outcome["diff"]
+        assert (asked.target["arguments"]["value"] == "0170 1234567") is keeps
+        assert ("0170" in change["new"], "030" in change["old"]) == (keeps, keeps)
         [opened] = [one async for one in client.audit_records() if one.what == "opened"]
         assert ("personal" in opened.target["rule"]) is not keeps
     text = "".join(path.read_text() for path in audit_directory("shop").glob("*.jsonl"))
