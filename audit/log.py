@@ -22,12 +22,14 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from observe.audit import segments as files
-from observe.audit.errors import AuditUnavailable
+from observe.audit.errors import AuditDelayed, AuditUnavailable
 from observe.audit.keyring import Rotation, Why
 from observe.audit.log_key import LogKey
 from observe.audit.merkle import Peaks, leaf_hash
@@ -38,7 +40,7 @@ from observe.audit.reading import read, read_all
 from observe.audit.record import Phase, Record, Who
 from observe.audit.segments import Segment
 
-__all__ = ["AuditLog", "AuditUnavailable", "read", "read_all"]
+__all__ = ["AuditDelayed", "AuditLog", "AuditUnavailable", "read", "read_all"]
 
 logger = logging.getLogger("observe.audit")
 
@@ -55,11 +57,26 @@ EVERY_RECORDS: Final = 1000
 EVERY_S: Final = 60.0
 """Records that no command waits for are signed together: after so many, or so long."""
 
+MOST_OWED: Final = 1000
+"""Records of what has happened already that are kept in memory while they cannot be written."""
+
 SYNC: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
 
 def no_sync(_descriptor: int) -> None:
     """For a log whose newest records may be lost with the power. Opening it then looks as if its tail had been cut."""
+
+
+@dataclass(slots=True)
+class Gap:
+    """A time in which records could not be written."""
+
+    since: float
+    why: str
+    records: int = 0
+    """Asked for meanwhile."""
+    owed: deque[dict[str, Any]] = field(default_factory=deque)
+    """The fields of those that are still to be written."""
 
 
 class AuditLog:
@@ -110,6 +127,7 @@ class AuditLog:
         self._signed_at = monotonic()
         self._looked_at = float("-inf")
         self._failed = 0
+        self._gap: Gap | None = None
         self._lock = -1
         try:
             self._lock = take(directory)
@@ -146,12 +164,17 @@ class AuditLog:
         outcome: dict[str, Any] | None = None,
         trace: str = "",
         control: bool = True,
+        owed: bool = False,
     ) -> Record:
         """Write one record and wait until it is on the disk: some milliseconds on a disk, none in memory.
 
-        `control`: somebody acts upon it, so a checkpoint covers it at once. Others wait for the next one.
+        Args:
+            control: somebody acts upon it, so a checkpoint covers it at once. Others wait for the next one.
+            owed: it tells what has happened already. When it cannot be written it is kept in memory, and written with the time at
+                which it happened as soon as that can be; `MOST_OWED` at most.
 
         Raises:
+            AuditDelayed: it could not be written now, and will be.
             AuditUnavailable: it could not be written or not be made durable. Nothing of it is left.
         """
         fields: dict[str, Any] = {
@@ -168,11 +191,12 @@ class AuditLog:
         with self._mutex:
             try:
                 self._begin()
+                self._resume()
                 record = self._put(fields, sync=True)
             except AuditUnavailable as error:
-                self.problem = str(error)
+                if self._missed(str(error), fields if owed else None):
+                    raise AuditDelayed(str(error)) from error
                 raise
-            self.problem = ""
             if control or self._peaks.size - self._signed >= EVERY_RECORDS:
                 self._sign()
             return record
@@ -206,10 +230,17 @@ class AuditLog:
             return rotation
 
     def tick(self) -> None:
-        """Sign what has waited for a minute, and remove what has been kept long enough. Call it every second or so."""
+        """Sign what has waited for a minute, remove what has been kept long enough, and see whether a disk that was full is so no more.
+        Call it every second or so."""
         with self._mutex:
             if self._lock < 0 or self._segment is None:
                 return
+            if self._gap is not None:
+                try:
+                    self._begin()
+                    self._resume()
+                except AuditUnavailable:
+                    return
             now = self._monotonic()
             if self._peaks.size > self._signed and now - self._signed_at >= EVERY_S:
                 self._sign()
@@ -290,8 +321,35 @@ class AuditLog:
         except AuditUnavailable:
             raise
         except OSError as error:
-            self._failed += 1
             raise AuditUnavailable(f"the audit log {self.directory} cannot be written: {error}") from error
+
+    def _missed(self, why: str, owed: dict[str, Any] | None) -> bool:
+        """A record could not be written. Returns whether it is kept to be written later."""
+        self._failed += 1
+        if self._gap is None:
+            self._gap = Gap(self._wall(), why)
+            logger.error("%s: what cannot be recorded is not done", why)
+        self._gap.records += 1
+        self.problem = why
+        if owed is None or len(self._gap.owed) >= MOST_OWED or self._lock < 0:
+            return False
+        self._gap.owed.append({"wall": self._wall(), "monotonic": self._monotonic()} | owed)
+        return True
+
+    def _resume(self) -> None:
+        """Once records can be written again, one that tells since when they could not, why, and how many were not; and those that
+        are owed."""
+        gap = self._gap
+        if gap is None:
+            return
+        about = {"since": gap.since, "why": gap.why, "records": gap.records, "owed": len(gap.owed)}
+        self._note("resumed", about, sync=True)
+        while gap.owed:
+            self._put(gap.owed[0], sync=len(gap.owed) == 1)
+            gap.owed.popleft()
+        self._sign()
+        self._gap, self.problem = None, ""
+        logger.warning("the audit log %s is written again", self.directory)
 
     def _next_segment(self) -> None:
         segment = Segment(self.directory, self._peaks.size + 1)
@@ -313,7 +371,7 @@ class AuditLog:
         """Append a record, or leave everything as it was."""
         wall, monotonic = self._wall(), self._monotonic()
         number = self._peaks.size + 1
-        record = Record(seq=number, node=self._node, wall=wall, monotonic=monotonic, **fields)
+        record = Record(**({"wall": wall, "monotonic": monotonic} | fields), seq=number, node=self._node)
         try:
             line = record.line()
             if len(line) >= MAX_LINE_BYTES:
@@ -328,9 +386,9 @@ class AuditLog:
                 raise OSError("the disk took only a part of the record")
             if sync:
                 self._sync(self._records)
-            os.write(self._hashes, hashed)
+            if os.write(self._hashes, hashed) != len(hashed):
+                raise OSError("the disk took only a part of the record's hash")
         except OSError as error:
-            self._failed += 1
             self._undo(before, peaks)
             raise AuditUnavailable(f"the audit log {self.directory} cannot be written: {error}") from error
         self._bytes = before + written

@@ -45,7 +45,7 @@ class Record(BaseModel):
     """The same in the two records of one command."""
     who: Who
     what: str
-    """The verb: `kill`. Of a `noted` record what the log notes: `segment`, `opened`, `repaired`, `removed`, `closed`."""
+    """The verb: `kill`. Of a `noted` record what the log notes: `segment`, `opened`, `repaired`, `resumed`, `removed`, `key`, `closed`."""
     target: dict[str, Any]
     """On what: for an agent `pid`, `name`, `class` and what was asked for as `agent`; what the command was given beside
     that is `arguments`."""

@@ -33,6 +33,7 @@ BAD: Final = frozenset(
         "orphan",
         "loop_lag",
         "crashes",
+        "audit_unavailable",
     }
 )
 """Checks that say that work is lost or nothing runs; of all others, that something is getting there."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from observe.audit.log import AuditUnavailable
+from observe.audit.log import AuditDelayed, AuditUnavailable
 from observe.probe.scribe import Scribe
 
 logger: Final = logging.getLogger("observe.probe")
@@ -53,7 +53,7 @@ class AgentRecords:
         return target
 
     def _written(self, written: object) -> None:
-        if isinstance(written, AuditUnavailable):
+        if isinstance(written, AuditUnavailable) and not isinstance(written, AuditDelayed):
             self.unrecorded += 1
             if not self._is_failing:  # once, and not with every message of a monitored agent
                 logger.error("%s: %s", self.complaint, written)

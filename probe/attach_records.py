@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from observe.audit.log import AuditUnavailable
+from observe.audit.log import AuditDelayed, AuditUnavailable
 from observe.audit.record import Who
 from observe.probe.keys import KeyHolder
 from observe.probe.scribe import Scribe
@@ -149,6 +149,7 @@ class AttachRecords:
         self._scribe.write(
             "completed",
             self._written,
+            owed=True,
             command_id="",
             what="attach",
             reason="",
@@ -158,7 +159,7 @@ class AttachRecords:
         )
 
     def _written(self, written: object) -> None:
-        if isinstance(written, AuditUnavailable):
+        if isinstance(written, AuditUnavailable) and not isinstance(written, AuditDelayed):
             self.unrecorded += 1
             if not self._is_failing:  # once, and not with every attach to a node whose disk is full
                 logger.error("an attach could not be recorded: %s", written)

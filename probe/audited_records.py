@@ -33,6 +33,7 @@ class AuditedRecords(AgentRecords):
         self._scribe.write(
             "completed",
             self._written,
+            owed=True,
             command_id="",
             who=Who(
                 key="", name=f"{frame.name or frame.class_name} (pid {frame.pid})", role="agent", user=""

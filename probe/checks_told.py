@@ -41,6 +41,10 @@ def told_checks() -> list[Check]:
             "drifts", _drift, 0.0,
             "look what has changed for it: its input, its model, its code; `observe contain … monitored` puts all that it does on record",
         ),
+        Check(
+            "audit_unavailable", _unrecorded, 0.0,
+            "what cannot be recorded is not done, so nothing can be changed: free space on that disk or make the file writable; it is tried again every 5 s",
+        ),
         Check("dead_letters", _dead_letters, 0.0, "messages reach nobody: who is addressed has ended, or never was"),
         Check(
             "slow_consumer", SlowConsumers().look, 2.0,
@@ -75,6 +79,11 @@ def _of_concern(picture: Picture, kind: str, check: str, what: str) -> Condition
         count=len(found), pid=frame.pid, filter=worst_pids(pids), evidence=dict(frame.evidence),
         pids=frozenset(pids),
     )  # fmt: skip
+
+
+def _unrecorded(picture: Picture, _now: float) -> Condition | None:
+    why = picture.unrecorded()
+    return Condition(f"actions are refused: {why}") if why else None
 
 
 def _same_call(picture: Picture, _now: float) -> Condition | None:

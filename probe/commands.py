@@ -172,6 +172,7 @@ class CommandGate:
                 incarnation=command.incarnation,
                 outcome=outcome,
                 trace=str((outcome or {}).get("trace", "")),
+                owed=phase != "requested",
             )
 
         who = self._who(holder)  # here and now: the address is that of the request in hand
@@ -218,7 +219,9 @@ class CommandGate:
             def answered(written: object) -> None:
                 if isinstance(written, AuditUnavailable):
                     # It is done and its intent is on record; saying otherwise would be worse.
-                    logger.error("the outcome of %s could not be recorded: %s", command.command_id, written)
+                    logger.error(
+                        "the outcome of %s could not be recorded yet: %s", command.command_id, written
+                    )
                 remembered.answer = answer
                 tell(answer)
 
@@ -238,7 +241,7 @@ class CommandGate:
     def _write_denial(self, problem: Refusal, write: Callable[..., None], then: Callable[[], None]) -> None:
         def denied(written: object) -> None:
             if isinstance(written, AuditUnavailable):
-                logger.error("a denial could not be recorded: %s", written)
+                logger.error("a denial could not be recorded yet: %s", written)
             then()
 
         write("expired" if problem.code == "expired" else "denied", denied, _outcome_of(problem))
@@ -319,6 +322,7 @@ class CommandGate:
             target=target | ({"more_since": times} if times else {}),
             reason="",
             incarnation=self._incarnation,
+            owed=True,
         )
 
     def _who(self, holder: KeyHolder) -> Who:

@@ -111,6 +111,7 @@ class Desk:
         self._clients: dict[bytes, Client] = {}
         self.standing = Standing(allowed=picture.allowed.checks)
         picture.subscribers = self._without_credit
+        picture.unrecorded = lambda: commands.scribe.trouble
         self.bad_frames = 0
         self.more_statistics: Callable[[], dict[str, int]] = dict
         """Further counters, of the server."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 NAMES: Final = (
-    "awaits_approval", "blocks", "budget_nearly_spent", "checkpoint_large", "dead_letters", "deviates", "drifts", "holds_scheduler", "holds_worker",
+    "audit_unavailable", "awaits_approval", "blocks", "budget_nearly_spent", "checkpoint_large", "dead_letters", "deviates", "drifts", "holds_scheduler", "holds_worker",
     "leaks_memory", "leaks_tasks", "long_step", "loop_lag", "mailbox_grows", "one_cause", "orphan", "restart_loop", "same_call",
     "slow_consumer", "stuck", "waiting_cycle",
 )  # fmt: skip

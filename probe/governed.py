@@ -41,6 +41,7 @@ class GovernedRecords(AgentRecords):
         self._scribe.write(
             phase,
             self._written,
+            owed=True,
             command_id=frame.record,
             who=Who(key="", name=frame.policy or "runtime", role="policy", user=""),
             what=f"governed_{frame.what}",

@@ -69,6 +69,8 @@ class Picture:
         """Who waits for whose reply, of those that were asked last."""
         self.subscribers: Callable[[], list[tuple[int, str, int]]] = list
         """Subscriptions without credit: number, whose, and how much was left out of them."""
+        self.unrecorded: Callable[[], str] = str
+        """Why nothing can be put on record at the moment; empty when it can."""
         self.strategies: Strategies = {}
         self.held: Held | None = None
         self.ended: str | None = None
@@ -124,9 +126,9 @@ class Picture:
 
     def take_over(self, other: Picture) -> None:
         """Show what `other` shows, to those who hold this one."""
-        subscribers = self.subscribers
+        subscribers, unrecorded = self.subscribers, self.unrecorded
         vars(self).update(vars(other))
-        self.subscribers = subscribers
+        self.subscribers, self.unrecorded = subscribers, unrecorded
 
     def now_us(self) -> int:
         """Monotonic microseconds for ages; the moment of its end for a node that is gone."""

@@ -68,15 +68,23 @@ class Scribe:
         return "" if self._audit is not None else self._problem
 
     @property
+    def trouble(self) -> str:
+        """Why nothing can be recorded at the moment; empty when it can, as far as was tried."""
+        return self._audit.problem if self._audit is not None else self._problem
+
+    @property
     def checkpoint(self) -> str:
         """The log's newest signed checkpoint, which covers every record that was told to be written."""
         return self._audit.checkpoint if self._audit is not None else ""
 
     def tick(self, now: float) -> None:
         """Let the log do what is due once in a while, on its thread. Call it often."""
-        if self._thread is not None and self._audit is not None and now >= self._tick_at:
-            self._tick_at = now + TICK_S
-            self._todo.put(self._audit.tick)
+        if now < self._tick_at:
+            return
+        self._tick_at = now + TICK_S
+        audit = self.open()
+        if self._thread is not None and audit is not None:
+            self._todo.put(audit.tick)
 
     def open(self) -> AuditLog | None:
         """The log, opened if it can be: a full disk may have been the reason that it could not, and be over."""

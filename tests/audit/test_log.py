@@ -16,7 +16,7 @@ import pytest
 
 from observe.audit import segments as files
 from observe.audit.faults import Kind
-from observe.audit.log import AuditUnavailable, read, read_all
+from observe.audit.log import AuditDelayed, AuditUnavailable, read, read_all
 from observe.audit.merkle import check_consistency
 from observe.audit.notes import Signer, Verifier
 from observe.audit.reading import History
@@ -208,6 +208,88 @@ def test_a_disk_that_fails_is_told_and_not_hidden(tmp_path: Path) -> None:
     log.close()
     assert verify(tmp_path / "audit").exit_code == 0
     assert [record.reason for record in read(tmp_path / "audit")[0]] == ["stuck", "stuck"]
+    [resumed] = [record for record in read_all(tmp_path / "audit")[0] if record.what == "resumed"]
+    assert resumed.target["records"] == 3
+    assert "No space left" in resumed.target["why"]
+
+
+def test_a_disk_that_is_full_no_more_is_found_without_another_record(tmp_path: Path) -> None:
+    """Or the finding would stay until somebody tries something."""
+    broken = False
+
+    def sync(_: int) -> None:
+        if broken:
+            raise OSError(28, "No space left on device")
+
+    log = opened(tmp_path / "audit", sync=sync)
+    append(log)
+    broken = True
+    with pytest.raises(AuditUnavailable):
+        append(log)
+    log.tick()
+    assert "No space left" in log.problem
+    broken = False
+    log.tick()
+    assert log.problem == ""
+    assert log.statistics() == {"records": 4, "unsigned": 0, "failed": 1}  # segment, opened, ours, resumed
+    log.close()
+    assert verify(tmp_path / "audit").exit_code == 0
+
+
+def test_what_has_happened_already_is_written_when_there_is_room_again(tmp_path: Path) -> None:
+    """With the time at which it did: an intent without its outcome would leave open what became of it."""
+    now, broken = 1000.0, False
+
+    def sync(_: int) -> None:
+        if broken:
+            raise OSError(28, "No space left on device")
+
+    log = opened(tmp_path / "audit", sync=sync, wall=lambda: now)
+    append(log, phase="requested", command_id="a")
+    broken = True
+    with pytest.raises(AuditDelayed):
+        append(log, phase="completed", command_id="a", owed=True)
+    now += 60.0
+    with pytest.raises(AuditUnavailable) as refused:
+        append(log, phase="requested", command_id="b")
+    assert not isinstance(refused.value, AuditDelayed)
+    broken = False
+    log.tick()
+    append(log, phase="requested", command_id="c")
+    log.close()
+    records = read_all(tmp_path / "audit")[0]
+    assert [(one.command_id or one.what, one.phase, one.wall) for one in records[2:-1]] == [
+        ("a", "requested", 1000.0),
+        ("resumed", "noted", 1060.0),
+        ("a", "completed", 1000.0),
+        ("c", "requested", 1060.0),
+    ]
+    assert records[3].target["records"] == 2
+    assert records[3].target["owed"] == 1
+    assert verify(tmp_path / "audit").exit_code == 0
+
+
+def test_no_more_than_so_many_records_are_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitored agent goes on while the disk is full."""
+    monkeypatch.setattr("observe.audit.log.MOST_OWED", 3)
+    broken = False
+
+    def sync(_: int) -> None:
+        if broken:
+            raise OSError(28, "No space left on device")
+
+    log = opened(tmp_path / "audit", sync=sync)
+    append(log)
+    broken = True
+    for number in range(5):
+        with pytest.raises(AuditUnavailable) as refused:
+            append(log, owed=True)
+        assert isinstance(refused.value, AuditDelayed) is (number < 3)
+    broken = False
+    log.tick()
+    log.close()
+    assert len(read(tmp_path / "audit")[0]) == 4
+    assert verify(tmp_path / "audit").exit_code == 0
 
 
 def test_a_full_device_is_told(tmp_path: Path) -> None:

@@ -165,6 +165,10 @@ async def test_another_log_is_not_believed(how: str) -> None:
             await client.suspend("keeper")
 
 
+async def findings(client: NodeClient) -> dict[str, str]:
+    return {one.check: one.text for one in (await client.findings()).findings}
+
+
 async def test_while_nothing_can_be_recorded_everything_can_be_looked_at() -> None:
     """And commands are refused with the reason, until it is over."""
     directory = audit_directory("shop")
@@ -177,6 +181,8 @@ async def test_while_nothing_can_be_recorded_everything_can_be_looked_at() -> No
         with pytest.raises(RemoteError, match=r"could not be recorded.*not a directory of ours"):
             await client.suspend("keeper")
         assert (await client.inspect("keeper")).agent["status"] == "idle"
+        told = await eventually(lambda: findings(client))
+        assert "not a directory of ours" in told["audit_unavailable"]
         directory.unlink()
 
         async def suspended() -> bool:
