@@ -44,7 +44,11 @@ def with_arguments(target: dict[str, Any], command: Command, rule: Rule) -> dict
         if name not in _ENVELOPE and target.get(name) != part
     }
     path = arguments.get("field")
-    if isinstance(path, str) and "value" in arguments:
-        if any(rule.is_secret(part, arguments["value"]) for part in re.split(r"[./]", path)):
-            arguments["value"] = MASK
+    if isinstance(path, str) and "value" in arguments and _is_secret(path, arguments["value"], rule):
+        arguments["value"] = MASK
     return target | {"arguments": arguments} if arguments else target
+
+
+def _is_secret(path: str, value: object, rule: Rule) -> bool:
+    """Whether a field is one, or is within one, by the names on its path."""
+    return any(rule.is_secret(part, value) for part in re.split(r"[./]", path))

@@ -86,6 +86,12 @@ def write_seen(node: str, seen: Seen) -> None:
     os.replace(name, path)
 
 
+def known_nodes(name: str) -> list[str]:
+    """The full names of nodes of which something is known, that are meant by this name, with a host or without one."""
+    kept = [path.stem for path in seen_directory().glob("*.json")]
+    return sorted(node for node in kept if name in (node, node.partition("@")[0]))
+
+
 def forget_seen(node: str) -> bool:
     """Let the next log of this node be believed. False when none was known."""
     try:

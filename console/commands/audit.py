@@ -534,11 +534,15 @@ async def _anchor(
 @command.command("forget")
 @click.argument("node")
 def forget(node: str) -> None:
-    """Let another log of NODE be believed (`shop@host`, as the refusal named it): after you began a new one on purpose."""
-    from observe.probe.witness import forget_seen
+    """Let another log of NODE be believed (`shop`, or `shop@host` where several hosts have one): after you began a new one on purpose."""
+    from observe.probe.witness import forget_seen, known_nodes
 
+    known = known_nodes(node)
+    if len(known) == 1:
+        [node] = known
     if not forget_seen(node):
-        complain(f"no checkpoint of {node} is kept", "name it as shop@host")
+        hint = f"one of {', '.join(known)}" if known else "name it as shop@host, as the refusal named it"
+        complain(f"no checkpoint of {node} is kept", hint)
         raise click.exceptions.Exit(REFUSED)
     click.echo(f"the next log of {node} will be believed")
 
