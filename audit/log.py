@@ -48,7 +48,8 @@ SEGMENT_BYTES: Final = 16 << 20
 """Some thirty thousand records: what opening the log has to hash, and what retention removes at once."""
 
 SEGMENT_S: Final = 30 * 86_400.0
-"""A segment is closed after so long even if it is small, or retention would have to keep old records with new ones."""
+"""A segment is closed after so long even if it is small, or retention would have to keep old records with new ones. Where records are
+kept for less than four times this, after a quarter of it."""
 
 KEEP_DAYS: Final = 400
 """Auditors look at a year, and ask about it some weeks later."""
@@ -95,7 +96,12 @@ class AuditLog:
         segment_bytes: int = SEGMENT_BYTES,
         keep_days: float = KEEP_DAYS,
     ) -> None:
-        """Open the log, or make it. `key` is the file of the secret key, beside the directory unless told otherwise.
+        """Open the log, or make it.
+
+        Args:
+            key: the file of the secret key, beside the directory unless told otherwise.
+            segment_bytes: a segment is followed by the next one when it is larger.
+            keep_days: whole segments are removed when their newest record is older.
 
         Raises:
             AuditUnavailable: it cannot be opened, is not ours alone, has another writer, or was tampered with.
@@ -115,6 +121,7 @@ class AuditLog:
         self._key = LogKey(key or directory.with_name(directory.name + ".key"), directory, origin_of(node))
         self._segment_bytes = segment_bytes
         self._keep_s = keep_days * 86_400.0
+        self._segment_s = min(SEGMENT_S, self._keep_s / 4)
         self._mutex = threading.Lock()
         self._peaks = Peaks()
         self._segment: Segment | None = None
@@ -299,7 +306,7 @@ class AuditLog:
         try:
             if self._segment is None or not self._bytes:
                 self._next_segment()
-            elif self._bytes >= self._segment_bytes or self._wall() - self._began_at >= SEGMENT_S:
+            elif self._bytes >= self._segment_bytes or self._wall() - self._began_at >= self._segment_s:
                 if self._is_begun:  # else a key that has yet to be introduced would sign
                     self._sign()
                 self._sync_derived()
@@ -312,7 +319,7 @@ class AuditLog:
                     self._note("repaired", self._repaired)
                     self._repaired = None
                 every = "never" if self._sync is no_sync else "each record"
-                about = {"rule": self._rule.name, "sync": every, "keep_days": int(self._keep_s // 86_400)}
+                about = {"rule": self._rule.name, "sync": every, "keep_days": round(self._keep_s / 86_400, 3)}
                 if self._key.load() is not None:
                     self._introduce_key()
                     about["key"] = self._key.vkey

@@ -69,6 +69,7 @@ class Settings:
     log_keep: int = 2000
     log_level: str = "debug"
     audit_keeps_personal: bool = False
+    audit_keep_days: float = 400.0
 
     def check(self) -> None:
         """Raise ValueError for what makes no sense."""
@@ -86,6 +87,10 @@ class Settings:
             raise ValueError(f"log_keep is a number of records, at most 100,000, not {self.log_keep!r}")
         if self.log_level not in LOG_LEVELS:
             raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
+        if not 1 <= self.audit_keep_days <= 36_525:
+            raise ValueError(
+                f"audit_keep_days must be between 1 and 36,525 days, not {self.audit_keep_days!r}"
+            )
         if not 0 <= self.linger_s <= 86_400:
             raise ValueError(f"linger_s must be between 0 and 86,400 seconds, not {self.linger_s!r}")
 
@@ -128,6 +133,8 @@ class Probe:
         log_level: the least serious that are kept. What the loggers' own levels hold back is never seen: `observe log-level`.
         audit_keeps_personal: whether e-mail addresses, telephone and card numbers and the like stand in the audit log as they are; they
             are masked unless you say so.
+        audit_keep_days: for how many days the audit log keeps its records, at least one; whole segments go when their newest record is
+            older, and the proof stays.
         required: False lets the service go on without a probe when it cannot start; the reason is logged.
 
     Raises:
@@ -155,6 +162,7 @@ class Probe:
         log_keep: int = 2000,
         log_level: str = "debug",
         audit_keeps_personal: bool = False,
+        audit_keep_days: float = 400.0,
         required: bool = True,
     ) -> None:
         self.settings = Settings(
@@ -175,6 +183,7 @@ class Probe:
             log_keep,
             log_level,
             audit_keeps_personal,
+            audit_keep_days,
         )
         self.settings.check()
         self._owns_node = isinstance(node, str)

@@ -103,6 +103,8 @@ class Config(BaseModel):
     keep_bytes: int = 200_000_000
     audit_keeps_personal: bool = False
     """Whether e-mail addresses and the like stand in the audit log."""
+    audit_keep_days: float = 400.0
+    """For how long the audit log keeps its records."""
     audit: str = ""
     """The directory of the audit log; empty: `audit` in the node's directory."""
     words: str = ""

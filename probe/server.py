@@ -152,7 +152,7 @@ class Server:
         self._holder_watch = HolderWatch(self._picture, self._watch, self._asks)
         self._waiting_for = WaitingFor(self._picture, self._asks)
         rule = MaskingRule(self._name, keeps_personal=config.audit_keeps_personal)
-        opener = partial(AuditLog, path, node=self._name, rule=rule)
+        opener = partial(AuditLog, path, node=self._name, rule=rule, keep_days=config.audit_keep_days)
         self._scribe = Scribe(None, opener)
         if self._scribe.open() is None:
             logger.error("%s; every command will be refused", self._scribe.problem)

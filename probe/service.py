@@ -155,6 +155,7 @@ class Service:
                 metrics=settings.metrics,
                 escalations=list(settings.escalations),
                 audit_keeps_personal=settings.audit_keeps_personal,
+                audit_keep_days=settings.audit_keep_days,
                 reason_for=list(settings.reason_for),
                 anchor=settings.anchor,
                 fresh_s=askers.FRESH_S,

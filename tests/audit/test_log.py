@@ -420,6 +420,19 @@ def test_an_old_segment_is_closed_although_it_is_small(tmp_path: Path) -> None:
     assert len(files.segments(tmp_path / "audit")) == 2
 
 
+def test_a_log_that_is_kept_for_a_week_does_not_wait_a_month(tmp_path: Path) -> None:
+    """Its segments are closed the sooner, so that nothing stays for much longer than it was said to."""
+    day = 0.0
+    directory = tmp_path / "audit"
+    log = opened(directory, wall=lambda: day * 86_400, keep_days=8)
+    for day in (0.0, 1.0, 2.5, 4.9, 7.2, 9.8, 11.0):
+        append(log, command_id=f"day {day}")
+    log.close()
+    assert {one.command_id for one in read_all(directory)[0]} >= {"day 4.9", "day 11.0"}
+    assert all(one.wall > 0.9 * 86_400 for one in read_all(directory)[0])
+    assert verify(directory).exit_code == 0
+
+
 def test_records_that_are_old_enough_are_removed_and_the_proof_stays(tmp_path: Path) -> None:
     """The log says what it removed; a checkpoint from before can still be shown to be a part of it."""
     day = 0.0

@@ -101,7 +101,7 @@ async def test_the_log_of_a_node_is_read_and_proven_from_outside() -> None:
 @pytest.mark.parametrize("keeps", [False, True])
 async def test_personal_data_is_masked_before_it_is_written_unless_it_is_to_be_kept(keeps: bool) -> None:
     """By name and by shape, in reasons, messages and differences; never who has acted."""
-    async with shop(audit_keeps_personal=keeps) as client:
+    async with shop(audit_keeps_personal=keeps, audit_keep_days=180) as client:
         message = {"email": "none yet", "card": "4111 1111 1111 1111"}
         await client.act("send", agent="keeper", message=message, reason="for ann@example.com")
         await client.edit("keeper", "phone", "0170 1234567")
@@ -114,6 +114,7 @@ async def test_personal_data_is_masked_before_it_is_written_unless_it_is_to_be_k
         assert ("0170" in change["new"], "030" in change["old"]) == (keeps, keeps)
         [opened] = [one async for one in client.audit_records() if one.what == "opened"]
         assert ("personal" in opened.target["rule"]) is not keeps
+        assert opened.target["keep_days"] == 180
     text = "".join(path.read_text() for path in audit_directory("shop").glob("*.jsonl"))
     found = [one in text for one in ("none yet", "4111 1111", "ann@example.com", "'0170 1234567'")]
     assert found == [keeps] * 4

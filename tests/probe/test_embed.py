@@ -114,6 +114,8 @@ async def test_a_probe_as_a_thread(runtime: Path) -> None:
         {"listen": "ipc:///tmp/x"},
         {"listen": "127.0.0.1:5"},
         {"placement": "elsewhere"},
+        {"audit_keep_days": 0.5},
+        {"audit_keep_days": float("nan")},
         {"linger_s": -1},
         {"linger_s": float("nan")},
         {"budget": 0},
