@@ -27,7 +27,7 @@ def told_checks() -> list[Check]:
         ),
         Check(
             "deviates", _deviates, 0.0,
-            "it does what its policies do not expect: `observe inspect` shows its steps, `observe contain` fences it in",
+            "`sequence` is what it has done before, and the audit log has each such time (`governed_violation`); `observe contain` fences it in",
         ),
         Check(
             "budget_nearly_spent", _spending, 0.0,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-KINDS: Final = ("crash", "finding", "governed", "limit", "node", "restart", "rung")
+from observe.probe.event_kinds import EVENT_KINDS
+
+KINDS: Final = tuple(sorted(set(EVENT_KINDS) - {"spawn", "exit"}))
 """Kinds of event that can be told. Spawns and exits are not: there may be thousands a second."""
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from observe.probe.codec import decode
 from observe.probe.errors import BadFrame
+from observe.probe.event_kinds import EventKind
 from observe.probe.far_feed import FarFeed
 from observe.probe.frames import (
     FEED_FRAMES,
@@ -276,7 +277,7 @@ class Feed:
         self._tell("exit", "ended", rows)
         self._filling.tidy()
 
-    def _tell(self, kind: str, verb: str, rows: NDArray[np.intp]) -> None:
+    def _tell(self, kind: EventKind, verb: str, rows: NDArray[np.intp]) -> None:
         """Make events for these rows, but no more than anybody could be sent."""
         if not self.wants_events:
             self.picture.skip_events(len(rows))

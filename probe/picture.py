@@ -13,6 +13,7 @@ from typing import Any, Final
 from observe.probe.allowed import Allowed
 from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
+from observe.probe.event_kinds import EventKind
 from observe.probe.frames import Config, CrashFrame, HelloFrame
 from observe.probe.introduction import installed_version
 from observe.probe.open_book import OpenBook
@@ -258,7 +259,7 @@ class Picture:
 
     def event(
         self,
-        kind: str,
+        kind: EventKind,
         at: float,
         text: str,
         *,
@@ -272,7 +273,7 @@ class Picture:
 
     def event_item(
         self,
-        kind: str,
+        kind: EventKind,
         at: float,
         text: str,
         *,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -52,6 +51,7 @@ def command(
 
 
 async def _findings(node: str, watch: bool, as_json: bool, timeout_s: float) -> None:
+    from observe.console.finding_text import finding_text
     from observe.console.link import link
     from observe.console.output import document, print_json
 
@@ -65,21 +65,10 @@ async def _findings(node: str, watch: bool, as_json: bool, timeout_s: float) -> 
                 if as_json:
                     print_json(found, lines=watch)
                 else:
-                    _show(found, node)
+                    for finding in found["findings"]:
+                        click.echo("\n".join(finding_text(finding, node)))
+                    if not found["findings"]:
+                        click.echo("no findings", err=True)
             if not watch:
                 return
             await asyncio.sleep(1.0)
-
-
-def _show(found: dict[str, Any], node: str) -> None:
-    from observe.console.format import one_line
-
-    for finding in found["findings"]:
-        click.echo(f"{finding['check']:<19} {one_line(finding['text'])}")
-        if finding["cause"]:
-            click.echo(f"{'':19} because: {one_line(finding['cause'])}")
-        click.echo(f"{'':19} {one_line(finding['advice'])}")
-        if finding["filter"]:
-            click.echo(f"{'':19} show them: observe ps {node} --filter '{finding['filter']}'")
-    if not found["findings"]:
-        click.echo("no findings", err=True)

@@ -7,8 +7,7 @@ import asyncio
 import click
 
 from observe.console.options import json_option, node_argument, timeout_option
-
-KINDS = ("spawn", "exit", "crash", "restart", "finding", "rung", "limit", "node")
+from observe.probe.event_kinds import EVENT_KINDS
 
 
 @click.command("watch")
@@ -16,7 +15,7 @@ KINDS = ("spawn", "exit", "crash", "restart", "finding", "rung", "limit", "node"
 @click.option(
     "--kind",
     "kinds",
-    type=click.Choice(KINDS),
+    type=click.Choice(EVENT_KINDS),
     multiple=True,
     help="Only events of this kind; may stand several times.",
 )
@@ -38,7 +37,7 @@ def command(node: str, kinds: tuple[str, ...], count: int | None, as_json: bool,
     observe watch shop --kind crash --kind restart
     observe watch shop --json | jq -c 'select(.kind == "crash") | [.name, .reason]'
     """
-    asyncio.run(_watch(node, frozenset(kinds or KINDS), count, as_json, timeout_s))
+    asyncio.run(_watch(node, frozenset(kinds), count, as_json, timeout_s))
 
 
 async def _watch(
@@ -55,7 +54,7 @@ async def _watch(
             if push.dropped:
                 click.echo(f"({push.dropped} events were left out here)", err=True)
             for event in document(push.data)["events"]:
-                if event["kind"] not in kinds:
+                if kinds and event["kind"] not in kinds:
                     continue
                 if as_json:
                     print_json(event, lines=True)

@@ -317,6 +317,25 @@ def test_a_killed_agent_comes_back_and_the_events_say_so(shop: Running) -> None:
     assert after[0]["restarts"] >= 1
 
 
+def test_what_is_decided_about_agents_can_be_watched(shop: Running) -> None:
+    with subprocess.Popen(
+        [OBSERVE, "watch", "shop", "--kind", "governed", "--count", "1", "--json"],
+        stdout=subprocess.PIPE, text=True, env=shop.env,
+    ) as events:  # fmt: skip
+        assert events.stdout is not None
+
+        def told() -> bool:
+            # The watch begins a moment after its process does: fence in and let out until it has told of one.
+            for level in ("monitored", "none"):
+                shop.json("contain", "shop", "session-2", level, "--reason", "test")
+            return events.poll() is not None or _is_readable(events.stdout)
+
+        shop.until(told)
+        event = json.loads(events.stdout.readline())
+        assert events.wait(20) == 0
+    assert (event["kind"], event["name"]) == ("governed", "session-2")
+
+
 def test_names_of_nodes_and_agents_complete(shop: Running) -> None:
     """Tab asks the cards, and then the node."""
 
