@@ -30,6 +30,7 @@ from observe.runtime.agent import Agent
 from observe.runtime.calls import Call
 from observe.runtime.errors import ActionRefused, NoSuchAgent, NoSuchTask, RuntimeFault
 from observe.runtime.node import Node
+from observe.runtime.wording import counted
 from observe.tracing.masking import MASK, secrecy
 from observe.tracing.payload import MESSAGE, encode
 
@@ -185,7 +186,10 @@ class Actions:
         if request.get("dry_run") is True:
             facts = {"taken": len(chosen), "queued": agent._o_queued(), "dry_run": True}
             return Acted(
-                True, f"{len(chosen)} of {agent._o_queued()} messages would be taken", agent._o_pid, facts
+                True,
+                f"{len(chosen)} of {counted(agent._o_queued(), 'message')} would be taken",
+                agent._o_pid,
+                facts,
             )
         if request.get("do") == "move":
             return actions.move_messages(self._node, agent, chosen, self._receiver(request.get("to")))

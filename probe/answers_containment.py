@@ -10,6 +10,7 @@ from observe.runtime.containment import CONFIRM_S, Containment
 from observe.runtime.errors import ActionRefused, NoSuchAgent
 from observe.runtime.fences import RANK, Change, Fence, Level
 from observe.runtime.node import Node
+from observe.runtime.wording import counted
 
 
 def contain(node: Node, request: dict[str, Any]) -> Result:
@@ -77,9 +78,9 @@ def _told(containment: Containment, change: Change, text: str, pid: int, cancell
         else f"{text} was {level} already"
     )
     if change.agents != 1:
-        what += f"; {change.agents} agents have another level now"
+        what += f"; other levels now: {counted(change.agents, 'agent')}"
     if cancelled:
-        what += f"; {cancelled} activities were cancelled"
+        what += f"; {'1 activity was' if cancelled == 1 else f'{cancelled:,} activities were'} cancelled"
         facts["cancelled"] = cancelled
     if change.asked:
         what += f"; {len(change.asked)} in worker processes, which keep it"

@@ -10,6 +10,7 @@ from typing import Any, Final
 from observe.probe.describe_names import line
 from observe.runtime.errors import ReloadRefused
 from observe.runtime.node import Node
+from observe.runtime.wording import counted
 
 MAX_NAMES: Final = 200
 MAX_DIFF_LINES: Final = 300
@@ -53,7 +54,7 @@ class Reloads:
         changes = made.changes
         versions = ", ".join(f"{name} {number}" for name, number in made.versions.items())
         verb = "undone: back to" if rollback else "would become" if dry_run else "now"
-        concerned = f"{made.agents:,} agents"
+        concerned = counted(made.agents, "agent")
         what = f"{verb} {versions}; {concerned} concerned"
         what += "" if dry_run else f", {made.migrated:,} migrated"
         if made.workers:  # they have loaded the modules themselves, and what of them nobody here knows

@@ -25,6 +25,7 @@ from observe.runtime.holding import hold, is_between, release
 from observe.runtime.instrument import Instrument
 from observe.runtime.node import Node
 from observe.runtime.supervisor import Supervisor
+from observe.runtime.wording import counted
 
 if TYPE_CHECKING:
     from observe.runtime.children import Child
@@ -85,7 +86,9 @@ def resume(node: Node, agent: Agent) -> Acted:
     if fenced is not None and fenced.level in ("isolated", "suspended"):
         raise ActionRefused(f"{text} is contained ({fenced.level}): lower its containment to let it go on")
     release(agent)
-    return Acted(True, f"{text} goes on, with {facts['queued']} messages waiting", agent._o_pid, facts)
+    return Acted(
+        True, f"{text} goes on, with {counted(facts['queued'], 'message')} waiting", agent._o_pid, facts
+    )
 
 
 # -- Ending and beginning again ----------------------------------------------------------------------------------------
@@ -240,7 +243,7 @@ def drop_messages(node: Node, agent: Agent, chosen: Iterable[int]) -> Acted:
     facts = _queue(agent) | {"taken": len(taken)}
     return Acted(
         True,
-        f"{len(taken)} messages of {agent._o_text()} are dead letters, {facts['queued']} stay",
+        f"dead letters now: {counted(len(taken), 'message')} of {agent._o_text()}; {facts['queued']} stay",
         agent._o_pid,
         facts,
     )
@@ -256,7 +259,7 @@ def move_messages(node: Node, agent: Agent, chosen: Iterable[int], to: Agent) ->
     for message in node.lifecycle.taken_out(agent, places, taken, to):
         hand_over(agent, message, to)
     facts = _queue(agent) | {"taken": len(taken), "to": to._o_pid}
-    what = f"{len(taken)} messages went from {agent._o_text()} to {to._o_text()}, {facts['queued']} stay"
+    what = f"{counted(len(taken), 'message')} went from {agent._o_text()} to {to._o_text()}, {facts['queued']} stay"
     return Acted(True, what, agent._o_pid, facts)
 
 

@@ -38,6 +38,7 @@ from observe.runtime.reload.holding import Held, doing
 from observe.runtime.reload.journal import Journal
 from observe.runtime.reload.loading import load_in_a_thread
 from observe.runtime.supervisor import Supervisor
+from observe.runtime.wording import counted
 
 if TYPE_CHECKING:
     from observe.runtime.node import Node
@@ -172,7 +173,7 @@ class Reloader:
 
     def _report_done(self, told: Reloaded, by: str) -> None:
         versions = ", ".join(f"{name} {number}" for name, number in told.versions.items())
-        self._report(versions, "", f"{told.agents:,} agents, {told.migrated:,} migrated", by)
+        self._report(versions, "", f"{counted(told.agents, 'agent')}, {told.migrated:,} migrated", by)
 
     def _report(self, on: str, verdict: str, why: str, by: str) -> None:
         if by and self._node.instruments.on_governed:
