@@ -65,7 +65,8 @@ class Endpoint:
     url: str
     """Base URL of the API, such as `http://127.0.0.1:8099/v1`."""
     model: str
-    key: str = field(default="none", repr=False)
+    api_key: str = field(default="none", repr=False)
+    """Named so that it is masked wherever the state is shown."""
     timeout_s: float = 3.0
     """For one whole answer."""
     price: tuple[float, float] = (0.0, 0.0)
@@ -78,7 +79,7 @@ class ChatModel:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {endpoint.key}"},
+            headers={"Authorization": f"Bearer {endpoint.api_key}"},
             # Each session waits for one answer at most; no session should wait for another's connection.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
             timeout=endpoint.timeout_s,

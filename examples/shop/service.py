@@ -131,7 +131,7 @@ def endpoint_from(arguments: argparse.Namespace) -> Endpoint:
     return Endpoint(
         os.environ["OPENAI_BASE_URL"],
         os.environ.get("OPENAI_MODEL", "gpt-4o-mini"),
-        key=os.environ["OPENAI_API_KEY"],
+        api_key=os.environ["OPENAI_API_KEY"],
         timeout_s=arguments.model_timeout or 60.0,
     )
 

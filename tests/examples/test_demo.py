@@ -193,5 +193,9 @@ def test_the_environment_can_name_a_real_endpoint(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OPENAI_MODEL", "big")
     assert has_real_endpoint()
     endpoint = endpoint_from(argparse.Namespace(model_url=None, model_timeout=None))
-    assert (endpoint.url, endpoint.model, endpoint.key) == ("https://models.example/v1", "big", "k-secret")
+    assert (endpoint.url, endpoint.model, endpoint.api_key) == (
+        "https://models.example/v1",
+        "big",
+        "k-secret",
+    )
     assert "k-secret" not in repr(endpoint)
