@@ -26,6 +26,8 @@ KEEP_APART: Final = (
 
 def boot_bytes(node: Node, number: int, serial: int, limits: Limits | None) -> bytes:
     """Everything, with its length before it."""
+    # What a worker sends back of a class of the main module names the module as it is called there: see `MainFinder`.
+    sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
     boot = {
         "limits": limits,
         "sys_path": [os.getcwd() if part == "" else part for part in sys.path],

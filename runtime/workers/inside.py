@@ -39,6 +39,7 @@ from observe.runtime.workers.packing import (
     pack,
     pack_error,
     pack_reason,
+    settle,
     unpack,
     unpack_error,
     unpack_reason,
@@ -188,10 +189,7 @@ class Inside(Instrument):
             _, number, ok, data = frame
             told = self._asks.pop(number, None)
             if told is not None and not told.done():
-                if ok:
-                    told.set_result(unpack(data, self.node))
-                else:
-                    told.set_exception(unpack_error(data, self.node))
+                settle(told, ok, data, self.node)
         elif op == "ask":
             self._asked(*frame[1:])
         elif op == "close":

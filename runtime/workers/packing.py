@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import sys
 import traceback
+from asyncio import Future
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -67,7 +68,8 @@ def unpack(data: bytes, node: Node | None) -> Any:
     try:
         return pickle.loads(data)
     except Exception as error:
-        if find_main is not None and b"__main__" in data and find_main():
+        # `__main__`, or `__mp_main__` when another worker has packed it
+        if find_main is not None and b"_main__" in data and find_main():
             return unpack(data, node)
         raise NotSendable("what was sent", f"{type(error).__name__}: {error}") from error
     finally:
@@ -107,6 +109,17 @@ def unpack_error(data: bytes, node: Node | None) -> BaseException:
     if trace:
         error.__cause__ = WorkerTraceback(trace, fingerprint)
     return error
+
+
+def settle(told: Future[Any], ok: bool, data: bytes, node: Node | None) -> None:
+    """Whoever waits gets what the other process has answered, or why that cannot be read here."""
+    try:
+        if ok:
+            told.set_result(unpack(data, node))
+        else:
+            told.set_exception(unpack_error(data, node))
+    except NotSendable as error:
+        told.set_exception(error)
 
 
 def _error_bytes(error: BaseException) -> bytes:

@@ -36,7 +36,7 @@ from observe.runtime.workers.alarm import Alarm
 from observe.runtime.workers.boot import boot_bytes
 from observe.runtime.workers.limits import Limits
 from observe.runtime.workers.link import Frame, Link
-from observe.runtime.workers.packing import pack, pack_reason, unpack, unpack_error, unpack_reason
+from observe.runtime.workers.packing import pack, pack_reason, settle, unpack, unpack_error, unpack_reason
 from observe.runtime.workers.requests import ANSWERS, Answer
 
 if TYPE_CHECKING:
@@ -326,10 +326,7 @@ class WorkerProcess:
             _, number, ok, data = frame
             told = self._asks.pop(number, None)
             if told is not None and not told.done():
-                if ok:
-                    told.set_result(unpack(data, self.node))
-                else:
-                    told.set_exception(unpack_error(data, self.node))
+                settle(told, ok, data, self.node)
         else:
             ANSWERS[op](self, *frame[1:])
 

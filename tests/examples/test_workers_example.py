@@ -30,7 +30,7 @@ def test_the_example_uses_all_its_processes_and_leaves_none() -> None:
             check=False,
         )
         assert (run.returncode, run.stdout) == (0, EXPECTED), run.stderr
-        assert "Traceback" not in run.stderr
+        assert "Traceback" not in run.stderr, run.stderr
         left = []
         for process in psutil.process_iter():
             try:

@@ -34,7 +34,6 @@ from observe.runtime import (
 )
 from observe.runtime.ref import set_carrier
 from observe.runtime.testing import eventually
-from tests.quiet import complaints
 from tests.runtime.worker_agents import Odd, Small
 
 ROOT = Path(__file__).parents[2]
@@ -394,29 +393,51 @@ def test_a_main_module_that_runs_when_it_is_imported_is_told_what_to_do(tmp_path
     assert 'if __name__ == "__main__":' in done.stdout
 
 
-def test_agents_of_the_main_module_are_found(tmp_path: Path) -> None:
+def test_classes_of_the_main_module_are_the_same_in_each_process(tmp_path: Path) -> None:
     script = tmp_path / "service.py"
     script.write_text(
         textwrap.dedent("""
         import asyncio, os
-        from observe.runtime import Agent, Node
+        from dataclasses import dataclass
+        from observe.runtime import Agent, AgentExited, Node
+
+        @dataclass
+        class Where:
+            process: int
+
+        class Wrong(Exception):
+            pass
 
         class Mine(Agent):
             def handle(self, message):
-                return os.getpid()
+                if isinstance(message, Wrong):
+                    raise message
+                return message or Where(os.getpid())
+
+        class Between(Agent):
+            async def handle(self, other):
+                where = await self.node.ref(other).call(None)
+                return await self.node.ref(other).call(where)
 
         async def main():
-            async with Node("mine") as node:
-                ref = await node.spawn(Mine, isolation="process")
-                print(await ref.call("x") != os.getpid())
+            async with Node("mine", intensity=5) as node:
+                ref = await node.spawn(Mine, name="mine", isolation="process", restart="permanent")
+                where = await ref.call(None)
+                print(type(where) is Where, where.process != os.getpid())
+                print(await ref.call(where) == where)
+                between = await node.spawn(Between, isolation="process")
+                print(await between.call("mine") == where)
+                try:
+                    await ref.call(Wrong("of the main module"))
+                except AgentExited as error:
+                    print(type(error.reason.error) is Wrong)
 
         if __name__ == "__main__":
             asyncio.run(main())
         """)
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
-    assert complaints(done.stderr) == ""
+    assert done.stdout == "True True\nTrue\nTrue\nTrue\n"
 
 
 def test_the_example_runs() -> None:
