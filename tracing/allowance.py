@@ -46,7 +46,11 @@ class ReprTooSlow(BaseException):
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """Call `function`, ending its Python code after so many seconds.
+    """Call `function`, ending its Python code after so many seconds, and at the latest after twice as many.
+
+    While it runs, the interpreter may call code that is none of its: a `__del__`, a weak reference's callback, what the garbage
+    collector calls. That must come to its end, so only what has run for half of the time is ended when it is up; what has
+    begun later, when twice the time is.
 
     Under a debugger or a coverage tool, which need the trace function for themselves, nothing ends it.
 
@@ -55,12 +59,20 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     """
     if sys.gettrace() is not None:
         return function()
-    allowance = Allowance(seconds)
+    first_half, allowance, at_the_latest = (Allowance(share * seconds) for share in (0.5, 1, 2))
 
-    def tracer(frame: types.FrameType, event: str, arg: object) -> Any:
+    def begun_early(frame: types.FrameType, event: str, arg: object) -> Any:
         if event != "return" and allowance.is_spent():  # what has returned took its time already
             raise ReprTooSlow
-        return tracer
+        return begun_early
+
+    def begun_late(frame: types.FrameType, event: str, arg: object) -> Any:
+        if event != "return" and at_the_latest.is_spent():
+            raise ReprTooSlow
+        return begun_late
+
+    def tracer(frame: types.FrameType, event: str, arg: object) -> Any:
+        return begun_late(frame, event, arg) if first_half.is_spent() else begun_early
 
     sys.settrace(tracer)
     try:

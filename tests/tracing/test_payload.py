@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import enum
 import functools
+import itertools
 import os
 import pathlib
 import socket
@@ -18,6 +19,7 @@ import threading
 import time
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
@@ -28,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observe.tracing import masking
-from observe.tracing.allowance import within
+from observe.tracing.allowance import ReprTooSlow, within
 from observe.tracing.masking import MASK
 from observe.tracing.payload import Limits, Value, clean_block, encode, encode_fields
 
@@ -495,6 +497,45 @@ def test_within_leaves_no_trace_function_behind() -> None:
     """A forgotten trace function makes the whole service slow."""
     assert within(1.0, lambda: 5) == 5
     assert sys.gettrace() is None
+
+
+def spins() -> None:
+    """For ever, in one call."""
+    while True:
+        pass
+
+
+def counts() -> None:
+    """For ever, in calls of which each is short, on one line."""
+    any(one < 0 for one in itertools.count())
+
+
+@pytest.mark.parametrize("endless", [spins, counts])
+def test_what_takes_too_long_is_ended(endless: Callable[[], None]) -> None:
+    with pytest.raises(ReprTooSlow):
+        within(0.005, endless)
+    assert sys.gettrace() is None
+
+
+def test_what_the_interpreter_calls_meanwhile_comes_to_its_end() -> None:
+    """A destructor that is ended half way leaves a file open, or a lock taken."""
+    begun, ended = [], []
+
+    class Held:
+        def __del__(self) -> None:
+            begun.append(0)
+            for _ in range(200):
+                pass
+            ended.append(0)
+
+    def makes() -> None:
+        while True:
+            Held()
+
+    for _ in range(5):
+        with pytest.raises(ReprTooSlow):
+            within(0.02, makes)
+    assert len(begun) == len(ended) > 5
 
 
 nested = st.recursive(
