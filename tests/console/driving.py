@@ -45,9 +45,9 @@ async def console(
     app.memory = memory
     if control and not readonly:
         app.node.control = Taken("", node.at + CONTROL_S)
+    if theme:
+        app.theme = theme
     async with app.run_test(size=size) as pilot:
-        if theme:
-            app.theme = theme
         driver = Driver(app, node, pilot)
         await driver.until(app.first_paint.is_set)
         await driver.until(lambda: app.node.vitals is not None and app.node.told is not None)
