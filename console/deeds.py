@@ -32,7 +32,7 @@ class Want:
 
     kind: Kind
     ask: str
-    """What a person reads in the empty field."""
+    """What a person reads in the empty field, which has the name beside it: at most 55 letters."""
 
     choices: tuple[str, ...] = ()
     """For `choice`; the first is what is meant when nothing is said."""
@@ -96,7 +96,7 @@ class Deed:
     """It is about the node and not about one agent."""
 
 
-WHICH = Want("messages", "messages", "which: oldest 1, newest 3, containing TEXT, or all")
+WHICH = Want("messages", "messages", "oldest 1, newest 3, containing TEXT, or all")
 
 DEEDS: Final[tuple[Deed, ...]] = (
     Deed(
@@ -122,7 +122,7 @@ DEEDS: Final[tuple[Deed, ...]] = (
         "observe restart shop session-7\n"
         "observe restart shop session-7 --from checkpoint --yes\n"
         "observe restart shop session-7 --from fresh --json | jq .pid",
-        wants=(Want("source", "choice", "from: spec (as its child spec says), checkpoint or fresh",
+        wants=(Want("source", "choice", "spec (as its child spec says), checkpoint or fresh",
                     ("spec", "checkpoint", "fresh"), needed=False),),
         ends=True,
     ),
@@ -156,7 +156,7 @@ DEEDS: Final[tuple[Deed, ...]] = (
         """observe send shop session-7 '{"order": 3}'\n"""
         'observe send shop session-7 work --text --reason "nudge"\n'
         "observe send shop session-7 -- -1",
-        wants=(Want("message", "json", 'the message, in JSON: {"order": 3} or "text"'),),
+        wants=(Want("message", "json", 'in JSON: {"order": 3} or "text"'),),
     ),
     Deed(
         "edit", "edit", "e", "Edit a field…", "Edit a field of its state?", "Edit {agent}", "editing", "edited",
@@ -167,8 +167,8 @@ DEEDS: Final[tuple[Deed, ...]] = (
         'observe edit shop session-7 limits.per_day 20 --yes --reason "asked for by the customer"\n'
         "observe edit shop session-7 tone friendly --text",
         role="admin",
-        wants=(Want("field", "text", "field: limit, or a path below it: limits.per_day"),
-               Want("value", "json", 'its new value, in JSON: 20, true or "text"')),
+        wants=(Want("field", "text", "limit, or a path below it: limits.per_day"),
+               Want("value", "json", 'in JSON: 20, true or "text"')),
         rehearses=True, undo="edit", several=False,
     ),
     Deed(
@@ -187,7 +187,7 @@ DEEDS: Final[tuple[Deed, ...]] = (
         "\b\n"
         "observe move shop session-7 session-8 --all\n"
         "observe move shop session-7 session-8 --newest 100 --yes",
-        wants=(Want("to", "agent", "to whom: a pid or a name"), WHICH), fixed={"do": "move"}, rehearses=True,
+        wants=(Want("to", "agent", "a pid or a name"), WHICH), fixed={"do": "move"}, rehearses=True,
     ),
     Deed(
         "cancel", "cancel_activity", "x", "Cancel an activity…", "Cancel an activity?",
@@ -211,7 +211,7 @@ DEEDS: Final[tuple[Deed, ...]] = (
         "Of two people who must agree, the first lets it wait for the second, who needs another key.\n\n\b\n"
         'observe approve shop session-7 --reason "the customer is known"\n'
         "observe approve shop session-7 12 --yes",
-        wants=(Want("approval", "number", "which, by its number; else the only one", needed=False),),
+        wants=(Want("approval", "number", "its number; else the only one", needed=False),),
     ),
     Deed(
         "refuse", "refuse", "V", "Refuse…", "Refuse what it waits to do?", "Refuse what {agent} waits to do", "refusing", "refused",
@@ -219,7 +219,7 @@ DEEDS: Final[tuple[Deed, ...]] = (
         "\b\n"
         'observe refuse shop session-7 --reason "twice the price"\n'
         "observe refuse shop session-7 12 --yes",
-        wants=(Want("approval", "number", "which, by its number; else the only one", needed=False),),
+        wants=(Want("approval", "number", "its number; else the only one", needed=False),),
     ),
     Deed(
         "contain", "contain", "I", "Contain…", "Contain this agent?", "Make {agent} {level}", "containing", "contained",
@@ -230,11 +230,11 @@ DEEDS: Final[tuple[Deed, ...]] = (
         "observe contain shop session-7 restricted --tools 'model:*,tool:search' --recipients ledger\n"
         "observe contain shop sessions monitored --subtree --yes\n"
         "observe contain shop session-7 none",
-        wants=(Want("level", "choice", "level: none, monitored, restricted, isolated, suspended or killed",
+        wants=(Want("level", "choice", "monitored restricted isolated suspended killed none",
                     ("none", "monitored", "restricted", "isolated", "suspended", "killed")),
-               Want("tools", "list", "of restricted: activities that may begin, such as model:*, tool:search", needed=False),
-               Want("recipients", "list", "of restricted: names or classes to which it may send", needed=False),
-               Want("subtree", "flag", "all below this supervisor, also those to come: yes or no", needed=False),
+               Want("tools", "list", "of restricted: may begin, such as model:*, tool:search", needed=False),
+               Want("recipients", "list", "of restricted: may be sent to, by name or class", needed=False),
+               Want("subtree", "flag", "all below it, also those to come: yes or no", needed=False),
                Want("two_person", "flag", "lowering it takes a second key: yes or no", needed=False)),
     ),
     Deed(
@@ -252,9 +252,9 @@ DEEDS: Final[tuple[Deed, ...]] = (
         'observe log-level shop debug shop.orders --reason "orders get lost"\n'
         "observe log-level shop warning",
         asks=False,
-        wants=(Want("level", "choice", "level: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+        wants=(Want("level", "choice", "DEBUG, INFO, WARNING, ERROR or CRITICAL",
                     ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
-               Want("logger", "text", "logger; else the root logger", needed=False)),
+               Want("logger", "text", "its name; else the root logger", needed=False)),
         on_node=True,
     ),
     Deed(
@@ -290,7 +290,7 @@ def arguments_of(deed: Deed, said: Mapping[str, str]) -> dict[str, Any]:
     for want in deed.wants:
         text = said.get(want.name, "").strip()
         if not text and want.needed:
-            raise ValueError(f"say {want.ask}")
+            raise ValueError(f"say {want.name.replace('_', ' ')}: {want.ask}")
         if want.kind == "json":
             arguments[want.name] = json_value(text)
         elif want.kind == "messages":

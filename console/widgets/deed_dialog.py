@@ -27,7 +27,7 @@ from observe.console.deeds import BY_ID, Deed, arguments_of, do
 from observe.console.format import clip, duration, one_line
 from observe.console.stakes import facts, restart_type
 from observe.console.state import Identity
-from observe.console.widgets.question import YesNo, field_of, said_in
+from observe.console.widgets.question import YesNo, fields_of, said_in
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire import Detail
 from observe.probe.wire_actions import Acted, Change
@@ -103,8 +103,7 @@ class DeedDialog(YesNo[None]):
         box.border_title = deed.title
         with box:
             yield Static(id="facts")
-            for want in deed.wants:
-                yield field_of(want, self._prefilled.get(want.name, ""))
+            yield from fields_of(deed, self._prefilled)
             yield from self.answers(f"Yes, {self._verb} it")
             yield Static(id="steps")
             yield Static(id="hint")

@@ -20,7 +20,7 @@ from observe.console.deeds import Deed, arguments_of, do, question
 from observe.console.format import one_line, plural
 from observe.console.stakes import names, summed
 from observe.console.state import Identity
-from observe.console.widgets.question import Question, field_of, said_in
+from observe.console.widgets.question import Question, fields_of, said_in
 from observe.probe.errors import AttachError
 from observe.probe.wire import Detail
 
@@ -63,8 +63,7 @@ class DeedsDialog(Question[None]):
         with box:
             yield Static(id="who")
             yield Static(id="outcome")
-            for want in self.deed.wants:
-                yield field_of(want, self._prefilled.get(want.name, ""))
+            yield from fields_of(self.deed, self._prefilled)
             yield Input(placeholder=f"type {self._name} to {self._verb} them", id="name", compact=True)
             yield Static(id="hint")
 

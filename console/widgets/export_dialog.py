@@ -23,7 +23,7 @@ class ExportDialog(Question[str]):
     def __init__(
         self, name: str, write: Callable[[Path], int],
         title: str = "Write what is on the screen into a file",
-        hint: str = "its end says what: .json .csv the list, .txt .svg the screen    Enter writes",
+        hint: str = "by its end: .json .csv the list, .txt .svg the screen    Enter writes",
     ) -> None:  # fmt: skip
         super().__init__()
         self._title, self._hint = title, hint

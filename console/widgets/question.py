@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.suggester import SuggestFromList
+from textual.widgets import Button, Input, Label, Static
 
 from observe.console.columns import Piece
-from observe.console.deeds import Deed, Want
+from observe.console.deeds import Deed
 from observe.console.tones import tones_of
 
 Answer = TypeVar("Answer")
@@ -26,13 +27,17 @@ class Question(ModalScreen[Answer], Generic[Answer]):
     DEFAULT_CSS = """
     Question { align: center middle; }
     Question > Vertical {
-        width: 72; max-width: 96%; height: auto; max-height: 100%; background: $panel; border: round $error;
+        width: 76; max-width: 96%; height: auto; max-height: 100%; background: $panel; border: round $error;
         padding: 0 2; border-title-color: $error; border-title-style: bold;
     }
     Question > Vertical.careful { border: round $warning; border-title-color: $warning; }
     Question Static { width: 100%; height: auto; }
     Question Input, Question Input:focus { height: 1; border: none; padding: 0 1; width: 1fr; background: $surface; }
     Question Input { margin: 0 0 1 0; }
+    Question .fields { height: auto; margin: 0 0 1 0; }
+    Question .fields Horizontal { height: 1; margin: 0; }
+    Question .fields Label { width: 13; color: $text-muted; }
+    Question .fields Input { margin: 0; }
     """
     BINDINGS: ClassVar = [Binding("escape", "leave", "Leave")]
 
@@ -60,7 +65,7 @@ class YesNo(Question[Answer]):
 
     DEFAULT_CSS = """
     YesNo #facts { margin: 1 0; }
-    YesNo Horizontal { height: 1; margin: 0 0 1 0; }
+    YesNo #buttons { height: 1; margin: 0 0 1 0; }
     YesNo Button { min-width: 12; margin: 0 2 0 0; background: $surface; color: $foreground; }
     YesNo Button:focus, YesNo #yes:focus {
         background: $primary; color: $background; text-style: bold !important; background-tint: transparent;
@@ -114,9 +119,17 @@ class YesNo(Question[Answer]):
         self.submitted(event.input)
 
 
-def field_of(want: Want, prefilled: str = "") -> Input:
-    """The field in which a person says what a deed wants to know."""
-    return Input(prefilled, placeholder=want.ask, id=f"want-{want.name}", compact=True, select_on_focus=False)
+def fields_of(deed: Deed, prefilled: Mapping[str, str]) -> ComposeResult:
+    """The fields in which a person says what a deed wants to know, each with its name. The right arrow completes a choice."""
+    if not deed.wants:
+        return
+    with Vertical(classes="fields"):
+        for want in deed.wants:
+            known = SuggestFromList(want.choices, case_sensitive=False) if want.choices else None
+            with Horizontal():
+                yield Label(want.name.replace("_", " "))
+                yield Input(prefilled.get(want.name, ""), placeholder=want.ask, id=f"want-{want.name}", suggester=known,
+                            compact=True, select_on_focus=False)  # fmt: skip
 
 
 def said_in(screen: ModalScreen[Answer], deed: Deed) -> dict[str, str]:

@@ -104,7 +104,7 @@ DIALOGS: tuple[tuple[str, type[Screen[Any]], str, Ready], ...] = (
     ("kill", DeedDialog, "K", lambda driver: driver.shows("permanent")),
     ("send", DeedDialog, "i", lambda driver: driver.shows("0 messages wait")),
     ("contain", DeedDialog, "I", lambda driver: driver.shows("0 messages wait")),
-    ("drop", DeedDialog, "d", lambda driver: driver.shows("which: oldest 1") and driver.shows("0 messages wait")),
+    ("drop", DeedDialog, "d", lambda driver: driver.shows("oldest 1, newest 3") and driver.shows("0 messages wait")),
     ("log-level", DeedDialog, "D", lambda driver: driver.shows("Set the level of a logger?")),
     ("trace", TraceDialog, "Y", lambda driver: driver.shows("Listen to agents")),
     ("edit", DeedDialog, "enter e", lambda driver: driver.shows("Edit a field of its state?") and driver.shows("0 messages wait")),
