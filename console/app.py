@@ -67,6 +67,7 @@ class ObserveApp(ActingApp):
         self._recall()
         self.show_node()
         self.show_opening()
+        self.page.poller.wake()  # it has asked already, when there was nobody to ask
         if message.node.way:
             self.say(message.node.way)
 

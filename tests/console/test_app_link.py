@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 
 from observe.console.app import ObserveApp, run_console
+from observe.console.pages.names import NamesScreen
 from observe.probe.cards import RUNTIME_DIRECTORY_VARIABLE
 from observe.probe.errors import AttachError, NodeUnreachable, NoSuchNode, RemoteError
 from observe.probe.wire import Frame, Held
 from tests.console.driving import app_on, console
 from tests.console.fake_node import FakeNode
+
+
+async def test_the_page_one_begins_with_is_there_as_soon_as_the_node_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not wait for the time at which it would have asked anew."""
+    monkeypatch.setattr(NamesScreen, "interval_s", 3600.0)
+    async with console(screen="names") as driver:
+        assert driver.shows("session-0")
 
 
 async def test_a_lost_connection_is_said_and_the_last_picture_stays() -> None:
