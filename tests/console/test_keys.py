@@ -132,6 +132,14 @@ def test_the_help_names_every_action_of_its_page_and_every_column(page: Page) ->
     assert "Its share of a core now" in text
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_part_of_the_help_has_a_heading(page: Page) -> None:
+    """Those of the page's own keys are the first, and say what page it is."""
+    headings = [line.text.strip() for line in help_lines(page, "admin", 200) if line.heading]
+    assert all(headings)
+    assert headings[0] != "Everywhere"
+
+
 def test_the_help_says_what_one_may_not_do() -> None:
     """Rather than hiding it: one learns whom to ask."""
     text = "\n".join(line.text for line in help_lines("agents", "viewer", 200))
