@@ -177,6 +177,7 @@ class ObserveApp(ActingApp):
         """Freeze this screen, or let it go on."""
         view = self.table_view
         view.paused_at = monotonic() if view.paused_at is None else None
+        self.say("")  # a long message would hide that it stands still
         if view.paused_at is None:
             self.attachment.rows.wake()
             self.page.poller.wake()

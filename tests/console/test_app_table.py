@@ -187,6 +187,14 @@ async def test_a_filter_that_the_node_refuses_is_explained_in_words() -> None:
         assert driver.app.status_bar.said == "", "what can be read is not complained of"
 
 
+async def test_a_long_message_does_not_hide_that_the_view_stands_still() -> None:
+    """Whoever pauses just after something was said sees it at once."""
+    async with console() as driver:
+        driver.app.say("12,345 bytes written to a file " + "with a long name " * 9)
+        await driver.press("P")
+        assert driver.shows("PAUSED")
+
+
 async def test_a_paused_view_does_not_change() -> None:
     """To read what would scroll away; the node goes on."""
     async with console() as driver:
