@@ -47,7 +47,7 @@ from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import ChangeApproach, Escalate, Failure, Ladder, Park, Restore, Retry, Rung
 from observe.runtime.letters import DeadLetter
 from observe.runtime.moments import no_preempt
-from observe.runtime.node import Node, NodeVitals
+from observe.runtime.node import Node
 from observe.runtime.parking import Parked
 from observe.runtime.plan import every
 from observe.runtime.preemptible import preemptible
@@ -56,6 +56,7 @@ from observe.runtime.scheduler import current_agent
 from observe.runtime.stores import MemoryStore, Record, SQLiteStore, Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
+from observe.runtime.vitals import NodeVitals
 from observe.runtime.workers.limits import Limits
 
 __all__ = [

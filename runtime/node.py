@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
-import re
 import secrets
-import socket
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
@@ -22,24 +17,25 @@ from observe.runtime.calls import Call
 from observe.runtime.children import Child, ChildSpec, Isolation, Restart
 from observe.runtime.clock import wall_s
 from observe.runtime.control import Control
-from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault, StoreFault
+from observe.runtime.errors import AgentExited, NodeDown, NoSuchAgent, RuntimeFault
 from observe.runtime.exits import KILLED, SHUTDOWN, ExitReason
 from observe.runtime.findings import Findings
 from observe.runtime.frozen import Preemption
 from observe.runtime.groups import Groups
-from observe.runtime.growth import RARE_FULL_GC, Growth
 from observe.runtime.instrument import Instruments
 from observe.runtime.letters import DeadLetter, DeadLetters, Why
 from observe.runtime.lifecycle import Lifecycle
+from observe.runtime.node_options import NodeOptions, name_and_host
+from observe.runtime.node_resources import NodeResources
 from observe.runtime.parking import Parking
-from observe.runtime.preempt import Preempter
 from observe.runtime.ref import NamedRef, Ref
 from observe.runtime.scheduler import Scheduler
 from observe.runtime.stores import Store
 from observe.runtime.supervisor import Supervisor
 from observe.runtime.supervisor_ref import SupervisorRef
 from observe.runtime.tasks import Tasks
-from observe.runtime.watchdog import LIMIT_S, Watchdog
+from observe.runtime.vitals import NodeVitals
+from observe.runtime.watchdog import LIMIT_S
 
 if TYPE_CHECKING:
     from observe.runtime.approvals import Approvals
@@ -54,33 +50,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("observe.runtime")
 
-NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII | re.IGNORECASE)
-"""What a node may be called. The name becomes part of a file name, so no separators."""
-
 STOP_TIMEOUT_S: Final = 10.0
 """How long `Node.stop` waits for the tree to end in order before it kills what is left."""
 
 S = TypeVar("S", bound=Supervisor)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeVitals:
-    """The node's counters at one moment. Totals count from the node's start."""
-
-    agents: int
-    """Agents alive."""
-    handled: int
-    """Messages handled, in total."""
-    run_queue: int
-    """Agents waiting for a slice. Above zero for long: the scheduler has more to do than it can."""
-    busy_us: int
-    """Microseconds spent in agents' slices, in total."""
-    spawned: int
-    exited: int
-    crashes: int
-    restarts: int
-    dead_letters: int
-    """Messages that reached nobody, in total."""
 
 
 class Node:
@@ -129,28 +102,19 @@ class Node:
         tasks: bool = False,
         policies: Sequence[Policy] | str | os.PathLike[str] | None = None,
     ) -> None:
-        if type(workers) is not int or not 0 <= workers <= 256:
-            raise ValueError(f"workers is a number of processes from 0 to 256, not {workers!r}")
-        self._worker_count = workers
-        if preempt_tasks and not preempt:
-            raise ValueError(
-                "preempt_tasks is for a node that preempts\n"
-                "  wrong: Node(preempt_tasks=True)\n"
-                "  right: Node(preempt=True, preempt_tasks=True)"
-            )
-        if watchdog_s is not None and not watchdog_s > 0:
-            raise ValueError(
-                f"watchdog_s must be more than 0 seconds, or None for no watchdog, not {watchdog_s!r}"
-            )
-        short, _, host = name.partition("@")
-        if not NAME_PATTERN.fullmatch(short):
-            raise ValueError(
-                f"{short!r} cannot be a node's name: use 1 to 63 letters, digits, '-', '_' and '.', "
-                "beginning with a letter or digit"
-            )
-        self.short_name = short
-        self.host = host or socket.gethostname()
-        self.name = f"{short}@{self.host}"
+        self._options = NodeOptions(
+            intensity=intensity,
+            period_s=period_s,
+            watchdog_s=watchdog_s,
+            preemption=Preemption() if preempt is True else preempt or None,
+            preempt_tasks=preempt_tasks,
+            rare_full_gc=rare_full_gc,
+            workers=workers,
+            watch=watch,
+            tasks=tasks,
+        )
+        self.short_name, self.host = name_and_host(name)
+        self.name = f"{self.short_name}@{self.host}"
         """The node's full name, `shop@host`."""
         self.incarnation = secrets.token_hex(8)
         """Unique to this run of the node: what was meant for an earlier one is refused."""
@@ -164,23 +128,16 @@ class Node:
         self.instruments = Instruments()
         self.letters = DeadLetters()
         """The newest messages that reached nobody."""
-        self._root_options = {"intensity": intensity, "period_s": period_s}
         self._scheduler: Scheduler | None = None
         self._lifecycle: Lifecycle | None = None
         self._root: Supervisor | None = None
-        self._watchdog: Watchdog | None = None
-        self._watchdog_s = watchdog_s
-        self._rare_full_gc = rare_full_gc
-        self._gc_thresholds: tuple[int, int, int] | None = None
-        self._preemption = Preemption() if preempt is True else preempt or None
+        self._resources: NodeResources | None = None
         self.findings = Findings(self.instruments)
         """What the node has found wrong with itself."""
         self._stopped: Future[ExitReason] | None = None
         self.control = Control(self)
         self.tasks = Tasks(self)
         """The asyncio tasks of the event loop, agents' or not."""
-        self._record_tasks = tasks
-        self._preempt_tasks = preempt_tasks
         self._reloader: Reloader | None = None
         self.governing: Governing | None = None
         """What agents may do; None while nobody governs anything. `govern()` makes it."""
@@ -191,7 +148,6 @@ class Node:
             from observe.runtime.policy_set import NodePolicies  # not for a node that never governs
 
             self.policies = NodePolicies(self, policies)
-        self._watch = watch
         self._watching: Watching | None = None
 
     # -- Start and stop
@@ -210,16 +166,15 @@ class Node:
         await self._open()
         if self.policies is not None:
             await self._begin_policies(self.policies)
-        if self._worker_count:
+        if self._options.workers:
             self._open_workers().start()
-        spec = ChildSpec(
-            Supervisor, kwargs=self._root_options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S
-        )
+        options = {"intensity": self._options.intensity, "period_s": self._options.period_s}
+        spec = ChildSpec(Supervisor, kwargs=options, id="root", name="root", shutdown_s=STOP_TIMEOUT_S)
         started = self.lifecycle.start(Child(spec, "root", None))
         root = started if isinstance(started, Agent) else await started
         assert isinstance(root, Supervisor)
         self._root = root
-        if self._watch:
+        if self._options.watch:
             from observe.runtime.reload.watching import Watching
 
             self._watching = Watching(self)
@@ -236,34 +191,12 @@ class Node:
     async def _open(self) -> None:
         """Everything that is there before the first agent."""
         loop = asyncio.get_running_loop()
-        if self._rare_full_gc:
-            self._gc_thresholds = gc.get_threshold()
-            gc.set_threshold(*self._gc_thresholds[:2], RARE_FULL_GC)
         self.started_at = wall_s()
-        self._scheduler = self._make_scheduler(loop)
-        self._lifecycle = self._make_lifecycle(self._scheduler)
-        self._scheduler.lifecycle = self._lifecycle
-        if self._rare_full_gc is None:
-            self._lifecycle.growth = Growth(self._scheduler, self._lifecycle.agents)
+        self._scheduler = scheduler = self._make_scheduler(loop)
+        self._lifecycle = scheduler.lifecycle = self._make_lifecycle(scheduler)
         self._stopped = loop.create_future()
-        self.tasks.open(record=self._record_tasks, preempt=self._preempt_tasks)
-        if self._preemption is not None:
-            Preempter(self._scheduler, self._preemption).open()
-        self._scheduler.interrupter.open()
-        if self.store is not None:
-            try:
-                await self.store.open()
-                await self.parked.recall()
-            except BaseException:
-                self._scheduler.close()
-                self.tasks.close()
-                self._restore_gc()
-                with suppress(StoreFault):
-                    await self.store.close()
-                raise
-        if self._watchdog_s is not None:
-            self._watchdog = Watchdog(self._scheduler, self.findings, self._watchdog_s)
-            self._watchdog.start()
+        self._resources = NodeResources(self, scheduler, self._lifecycle, self._options)
+        await self._resources.open()
 
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End all agents, children in the reverse order of their start. What has not ended in time is killed."""
@@ -292,28 +225,10 @@ class Node:
 
     async def _close(self) -> None:
         """Nobody runs (any more): let go of everything."""
-        assert self._scheduler is not None
+        assert self._resources is not None
         if self.governing is not None:
             self.governing.close()
-        self._scheduler.close()
-        self.tasks.close()
-        self._restore_gc()
-        if self.store is not None:
-            try:
-                await self.store.close()  # what the agents' ends had to save is on record then
-            except StoreFault as fault:
-                logger.error("node %s: %s", self.name, fault)
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        await asyncio.sleep(0)  # the spare task ends at the event loop's next turn
-
-    def _restore_gc(self) -> None:
-        if self._lifecycle is not None and self._lifecycle.growth is not None:
-            self._lifecycle.growth.close()
-            self._lifecycle.growth = None
-        if self._gc_thresholds is not None:
-            gc.set_threshold(*self._gc_thresholds)
-            self._gc_thresholds = None
+        await self._resources.close()
 
     async def wait_stopped(self) -> ExitReason:
         """Wait until the root supervisor has ended, and say why: `shutdown` by `stop`, or because it gave up."""
@@ -340,7 +255,7 @@ class Node:
 
         lifecycle = self.lifecycle
         if lifecycle.workers is None:
-            lifecycle.workers = Workers(self, self._worker_count)
+            lifecycle.workers = Workers(self, self._options.workers)
         return lifecycle.workers
 
     def _class_for(self, child: Child) -> type[Agent]:

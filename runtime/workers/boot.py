@@ -42,8 +42,8 @@ def boot_bytes(node: Node, number: int, serial: int, limits: Limits | None) -> b
             "name": node.name,
             "incarnation": node.incarnation,
             "started_at": node.started_at,
-            "watchdog_s": node._watchdog_s,
-            "preempt": node._preemption,
+            "watchdog_s": node._options.watchdog_s,
+            "preempt": node._options.preemption,
             "has_store": node.store is not None,
         },
     }
