@@ -46,7 +46,7 @@ from observe.probe.frames import (
     VitalsFrame,
     WorkersFrame,
 )
-from observe.probe.governed import NEWS, said
+from observe.probe.governed import NEWS, policy_of, said
 from observe.probe.picture import Picture
 from observe.probe.streams import BUFFERED_EVENTS
 from observe.probe.table import Malformed, Table
@@ -242,7 +242,9 @@ class Feed:
             return
         if frame.verdict or frame.what in NEWS:  # what monitored agents do is for the record alone
             facts = self._named(self.picture.table, frame.pid)
-            self.picture.event("governed", frame.at, said(frame), pid=frame.pid, reason=frame.policy, **facts)
+            self.picture.event(
+                "governed", frame.at, said(frame), pid=frame.pid, reason=policy_of(frame), **facts
+            )
         self.on_governed(frame)
 
     def _begin(self, hello: HelloFrame) -> None:

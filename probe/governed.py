@@ -15,6 +15,12 @@ from observe.probe.frames import GovernedFrame
 NEWS: Final = frozenset({"cap", "containment", "policies", "reload", "violation"})
 """What is an event without a verdict as well."""
 
+MONITORED: Final = frozenset({"begin", "end", "handled", "send"})
+"""What a monitored agent does, of which nothing was decided."""
+
+ABOUT_WHO: Final = frozenset({"rule", "by_key", "by_name", "by_role"})
+"""Facts of who has decided; they have fields of their own in the record."""
+
 PHASES: Final[dict[str, Phase]] = {"deny": "denied", "failed": "failed"}
 
 MOST_A_SECOND: Final = 500
@@ -37,13 +43,13 @@ class GovernedRecords(AgentRecords):
         phase: Phase = PHASES.get(frame.verdict, "completed")
         if frame.what == "approval":  # asked and decided belong together, as the records of one command do
             phase = "requested" if frame.verdict in ("approve", "escalate") else phase
-        outcome = {"verdict": frame.verdict, "policy": frame.policy} | frame.facts
+        who, outcome = _who(frame), _outcome(frame)
         self._scribe.write(
             phase,
             self._written,
             owed=True,
             command_id=frame.record,
-            who=Who(key="", name=frame.policy or "runtime", role="policy", user=""),
+            who=who,
             what=f"governed_{frame.what}",
             target=target,
             reason=frame.reason,
@@ -52,6 +58,30 @@ class GovernedRecords(AgentRecords):
             trace=frame.trace,
             control=False,
         )
+
+
+def policy_of(frame: GovernedFrame) -> str:
+    """The policy that has decided, or because of which somebody was asked."""
+    return frame.facts.get("rule", frame.policy)
+
+
+def _who(frame: GovernedFrame) -> Who:
+    """The person who has decided, the policy, or the agent that does something while it is monitored."""
+    facts = frame.facts
+    if "by_role" in facts:
+        return Who(key=facts.get("by_key", ""), name=facts.get("by_name", ""), role=facts["by_role"], user="")
+    if frame.what in MONITORED and not frame.verdict:
+        agent = f"{frame.name or frame.class_name} (pid {frame.pid})"
+        return Who(key="", name=agent, role="agent", user="")
+    return Who(key="", name=policy_of(frame) or frame.policy or "runtime", role="policy", user="")
+
+
+def _outcome(frame: GovernedFrame) -> dict[str, str]:
+    facts = {name: text for name, text in frame.facts.items() if name not in ABOUT_WHO}
+    outcome = {"verdict": frame.verdict, "policy": policy_of(frame)} | facts
+    if policy_of(frame) != frame.policy:
+        outcome["by"] = frame.policy
+    return outcome
 
 
 def said(frame: GovernedFrame) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from observe.runtime.approvals_decided import Decided, Outcome, Past, plain
 from observe.runtime.clock import now_ns, wall_s
 from observe.runtime.errors import ActionRefused, ApprovalRefused
-from observe.runtime.governing import ALLOW, APPROVAL_S, Attempt, Decision, deny
+from observe.runtime.governing import ALLOW, APPROVAL_S, RULE, Attempt, Decision, deny
 
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity
@@ -281,7 +281,7 @@ class Approvals:
         one = self._find(agent, number)
         where = f"{one.name} of {agent._o_text()}"
         if not granted:
-            self._tell(one, "deny", reason, str(person))
+            self._tell(one, "deny", reason, str(person), person)
             self._keep(one, "refused", False, str(person), reason)
             why = f"{person} has refused it" + (f": {reason}" if reason else "")
             one.answer.set_result(deny(why, str(person), refusal(agent, one.name, why, str(person))))
@@ -297,10 +297,12 @@ class Approvals:
             )
         one.granted_by[person.key] = str(person)
         if one.needed > 0:
-            self._tell(one, "approve", f"granted by {person}, and waits for a second person", str(person))
+            self._tell(
+                one, "approve", f"granted by {person}, and waits for a second person", str(person), person
+            )
             return f"{where} waits for a second person, with another key"
         names = " and ".join(one.granted_by.values())
-        self._tell(one, "allow", reason, names)
+        self._tell(one, "allow", reason, names, person)
         self._keep(one, "granted", True, names, reason)
         one.answer.set_result(Decision("allow", reason, names))
         return f"{where} was granted"
@@ -318,8 +320,14 @@ class Approvals:
             raise ActionRefused(f"{agent._o_text()} waits for several approvals: say which of {several}")
         return found[0]
 
-    def _tell(self, one: Waiting, verdict: str, reason: str, policy: str) -> None:
-        self._governing.report(one.agent, "approval", f"{one.name} ({one.number})", verdict, reason, policy)
+    def _tell(
+        self, one: Waiting, verdict: str, reason: str, policy: str, person: Person | None = None
+    ) -> None:
+        facts = {} if policy == one.policy else {RULE: one.policy}
+        if person is not None:
+            facts |= {"by_key": person.key, "by_name": person.name, "by_role": person.role}
+        on = f"{one.name} ({one.number})"
+        self._governing.report(one.agent, "approval", on, verdict, reason, policy, facts)
 
     def _keep(self, one: Waiting, outcome: Outcome, is_allowed: bool, by: str, reason: str) -> None:
         agent = one.agent

@@ -80,6 +80,9 @@ class Decision:
     recipients: tuple[str, ...] | None = None
 
 
+RULE: Final = "rule"
+"""Of what somebody else than a policy has decided, such as a person: in the facts, the policy because of which they were asked."""
+
 ALLOW: Final = Decision("allow")
 """Nothing is said against it."""
 
@@ -374,7 +377,8 @@ class Governing:
         if decision.verdict == "deny":
             self._count_denied(policy or decision.policy)
         if decision.policy or decision.verdict != "allow":
-            self.tell(attempt.agent, attempt.kind, attempt.name, decision)
+            asked = {RULE: policy} if policy and policy != decision.policy else None
+            self.tell(attempt.agent, attempt.kind, attempt.name, decision, asked)
         if decision.verdict == "deny":
             raise self._error(attempt, decision)
 
@@ -421,9 +425,11 @@ class Governing:
 
     # -- The record
 
-    def tell(self, agent: Agent, what: str, on: str, decision: Decision) -> None:
+    def tell(
+        self, agent: Agent, what: str, on: str, decision: Decision, facts: Mapping[str, str] | None = None
+    ) -> None:
         """Let instruments know what was decided."""
-        self.report(agent, what, on, decision.verdict, decision.reason, decision.policy)
+        self.report(agent, what, on, decision.verdict, decision.reason, decision.policy, facts)
 
     def report(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from observe.probe.wire import Branch, Query
 from observe.probe.wire_actions import ContainArgs
 from observe.runtime import Agent, ChildSpec, Denied, Node, Supervisor
 from observe.runtime.fences import LEVELS
+from observe.runtime.policies import Rule
 from tests.probe.live import eventually, private_runtime
+
+REFUNDS = Rule("refunds", "approve", "tool:refund", reason="more than we give away")
 
 
 class Clerk(Agent):
@@ -40,7 +44,7 @@ async def node(tmp_path: Path) -> AsyncIterator[tuple[Node, NodeClient, Path]]:
     with pytest.MonkeyPatch.context() as patch, private_runtime(patch):
         children = [ChildSpec(Clerk, name=f"clerk-{n}") for n in range(3)]
         async with (
-            Node("office") as made,
+            Node("office", policies=[REFUNDS]) as made,
             Probe(made, placement="thread", audit=tmp_path / "audit", tick_s=0.02),
         ):
             await made.spawn(Supervisor, children, name="clerks")
@@ -123,7 +127,8 @@ async def test_everything_that_a_monitored_agent_does_is_on_record(
     await runtime.ref("clerk-2").call("tool:any")
 
     async def whats() -> list[str]:
-        return [one.what for one in read(audit)[0] if one.what.startswith("governed_")]
+        whats = [one.what for one in read(audit)[0] if one.what.startswith("governed_")]
+        return [what for what in whats if what != "governed_policies"]
 
     assert await eventually(whats, lambda found: len(found) == 4) == [
         "governed_containment",
@@ -131,6 +136,52 @@ async def test_everything_that_a_monitored_agent_does_is_on_record(
         "governed_end",
         "governed_handled",
     ]
+
+
+async def test_the_record_of_what_a_monitored_agent_does_says_that_it_was_the_agent(
+    node: tuple[Node, NodeClient, Path],
+) -> None:
+    runtime, client, audit = node
+    await client.contain("clerk-2", "monitored")
+    await runtime.ref("clerk-2").call("tool:any")
+
+    async def begun() -> list[Record]:
+        return records(audit, "governed_begin")
+
+    [one] = await eventually(begun, bool)
+    assert (one.who.name.partition(" (")[0], one.who.role) == ("clerk-2", "agent")
+
+
+@pytest.mark.parametrize("grants", [True, False])
+async def test_who_has_decided_and_the_rule_that_wanted_it_are_both_on_record(
+    node: tuple[Node, NodeClient, Path], grants: bool
+) -> None:
+    """Of the approval the person, with their key; of the activity the rule; and owners of the rule are told of both."""
+    runtime, client, audit = node
+    watch = await client.watch_events()
+    answer = asyncio.ensure_future(runtime.ref("clerk-0").call("tool:refund", timeout=60))
+    await eventually(client.approvals, lambda found: found.total == 1)
+    await (client.approve if grants else client.refuse)("clerk-0", reason="known")
+    assert ("refused" in str(await answer)) is not grants
+
+    async def told() -> list[Record]:
+        return records(audit, "governed_approval", "governed_activity")
+
+    asked, decided, activity = await eventually(told, lambda found: len(found) == 3)
+    outcomes = [one.outcome or {} for one in (asked, decided, activity)]
+    assert [one["policy"] for one in outcomes] == ["refunds"] * 3
+    assert (asked.who.name, asked.who.role) == ("refunds", "policy")
+    [command, _] = records(audit, "approve" if grants else "refuse")
+    assert decided.who.key == command.who.key != ""
+    assert (decided.who.role, decided.reason) == (command.who.role, "known")
+    assert (activity.who.role, outcomes[2]["verdict"]) == ("policy", "allow" if grants else "deny")
+    assert outcomes[2]["by"] == f"{command.who.role} {command.who.name}"
+    reasons = []
+    async for push in watch:
+        reasons += [event.reason for event in push.data.events if event.kind == "governed"]
+        if len(reasons) >= 3:
+            break
+    assert reasons == ["refunds"] * 3
 
 
 async def test_one_key_does_not_lower_what_takes_two(node: tuple[Node, NodeClient, Path]) -> None:
