@@ -22,25 +22,22 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from observe.audit import segments as files
 from observe.audit.errors import AuditDelayed, AuditUnavailable
+from observe.audit.gap import Gap
 from observe.audit.keyring import Rotation, Why
 from observe.audit.log_key import LogKey
 from observe.audit.merkle import Peaks, leaf_hash
 from observe.audit.notes import origin_of
+from observe.audit.open_segment import SYNC, OpenSegment, no_sync
 from observe.audit.opening import MAX_LINE_BYTES, stand, take
 from observe.audit.plain import NoRule, Rule, plain
-from observe.audit.reading import read, read_all
 from observe.audit.record import Phase, Record, Who
 from observe.audit.segments import Segment
-
-__all__ = ["AuditDelayed", "AuditLog", "AuditUnavailable", "read", "read_all"]
 
 logger = logging.getLogger("observe.audit")
 
@@ -57,27 +54,6 @@ KEEP_DAYS: Final = 400
 EVERY_RECORDS: Final = 1000
 EVERY_S: Final = 60.0
 """Records that no command waits for are signed together: after so many, or so long."""
-
-MOST_OWED: Final = 1000
-"""Records of what has happened already that are kept in memory while they cannot be written."""
-
-SYNC: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
-
-
-def no_sync(_descriptor: int) -> None:
-    """For a log whose newest records may be lost with the power. Opening it then looks as if its tail had been cut."""
-
-
-@dataclass(slots=True)
-class Gap:
-    """A time in which records could not be written."""
-
-    since: float
-    why: str
-    records: int = 0
-    """Asked for meanwhile."""
-    owed: deque[dict[str, Any]] = field(default_factory=deque)
-    """The fields of those that are still to be written."""
 
 
 class AuditLog:
@@ -124,10 +100,9 @@ class AuditLog:
         self._segment_s = min(SEGMENT_S, self._keep_s / 4)
         self._mutex = threading.Lock()
         self._peaks = Peaks()
-        self._segment: Segment | None = None
+        self._open: OpenSegment | None = None
+        """What is written to; None before the first record, and after the end."""
         self._began_at = 0.0
-        self._bytes = 0
-        self._records = self._hashes = self._notes = -1
         self._is_begun = False
         self._repaired: dict[str, Any] | None = None
         self._signed = 0
@@ -240,7 +215,7 @@ class AuditLog:
         """Sign what has waited for a minute, remove what has been kept long enough, and see whether a disk that was full is so no more.
         Call it every second or so."""
         with self._mutex:
-            if self._lock < 0 or self._segment is None:
+            if self._lock < 0 or self._open is None:
                 return
             if self._gap is not None:
                 try:
@@ -264,10 +239,10 @@ class AuditLog:
             if self._lock < 0:
                 return
             try:
-                if self._is_begun:
+                if self._is_begun and self._open is not None:
                     self._note("closed", {}, sync=True)
                     self._sign()
-                    self._sync_derived()
+                    self._open.sync_derived()
             except OSError as error:
                 logger.error("the audit log %s could not be closed in order: %s", self.directory, error)
             self._let_go()
@@ -279,23 +254,13 @@ class AuditLog:
         self._peaks, self._began_at, self._repaired = here.peaks, here.began_at, here.repaired
         self._signed, self.checkpoint, self.vkey = here.signed, here.checkpoint, here.vkey
         if here.segment is not None:
-            self._open(here.segment)
+            self._go_on_in(here.segment)
 
-    def _open(self, segment: Segment) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        opened: list[int] = []
-        try:
-            for path in (segment.records, segment.hashes, segment.notes):
-                opened.append(os.open(path, flags, 0o600))
-                os.fchmod(opened[-1], 0o600)
-        except OSError:
-            for descriptor in opened:
-                os.close(descriptor)
-            raise
-        self._close_files()
-        self._records, self._hashes, self._notes = opened
-        self._segment = segment
-        self._bytes = os.fstat(self._records).st_size
+    def _go_on_in(self, segment: Segment) -> None:
+        opened = OpenSegment(segment, self._sync)
+        if self._open is not None:
+            self._open.close()
+        self._open = opened
 
     # -- writing --------------------------------------------------------------------------------------------------------
 
@@ -304,14 +269,14 @@ class AuditLog:
         if self._lock < 0:
             raise AuditUnavailable(f"the audit log {self.directory} is closed")
         try:
-            if self._segment is None or not self._bytes:
+            last = self._open
+            if last is None or not last.size_bytes:
                 self._next_segment()
-            elif self._bytes >= self._segment_bytes or self._wall() - self._began_at >= self._segment_s:
+            elif last.size_bytes >= self._segment_bytes or self._wall() - self._began_at >= self._segment_s:
                 if self._is_begun:  # else a key that has yet to be introduced would sign
                     self._sign()
-                self._sync_derived()
-                os.fchmod(self._records, 0o440)
-                os.fchmod(self._hashes, 0o440)
+                last.sync_derived()
+                last.seal()
                 self._next_segment()
                 self._remove_old()
             if not self._is_begun:
@@ -336,9 +301,9 @@ class AuditLog:
         if self._gap is None:
             self._gap = Gap(self._wall(), why)
             logger.error("%s: what cannot be recorded is not done", why)
-        self._gap.records += 1
+        self._gap.missed()
         self.problem = why
-        if owed is None or len(self._gap.owed) >= MOST_OWED or self._lock < 0:
+        if owed is None or not self._gap.has_room or self._lock < 0:
             return False
         self._gap.owed.append({"wall": self._wall(), "monotonic": self._monotonic()} | owed)
         return True
@@ -349,8 +314,7 @@ class AuditLog:
         gap = self._gap
         if gap is None:
             return
-        about = {"since": gap.since, "why": gap.why, "records": gap.records, "owed": len(gap.owed)}
-        self._note("resumed", about, sync=True)
+        self._note("resumed", gap.about(), sync=True)
         while gap.owed:
             self._put(gap.owed[0], sync=len(gap.owed) == 1)
             gap.owed.popleft()
@@ -360,7 +324,7 @@ class AuditLog:
 
     def _next_segment(self) -> None:
         segment = Segment(self.directory, self._peaks.size + 1)
-        self._open(segment)
+        self._go_on_in(segment)
         self._began_at = self._wall()
         peaks = self._peaks
         encoded = [base64.b64encode(one).decode() for one in peaks.hashes]
@@ -386,28 +350,19 @@ class AuditLog:
                 line = record.line()
         except (ValueError, TypeError) as error:
             raise AuditUnavailable(f"the record has no form in JSON: {error}") from error
-        before, peaks, hashed = self._bytes, self._peaks.copy(), leaf_hash(line)
+        assert self._open is not None
+        hashed = leaf_hash(line)
         try:
-            written = os.write(self._records, line + b"\n")
-            if written != len(line) + 1:
-                raise OSError("the disk took only a part of the record")
-            if sync:
-                self._sync(self._records)
-            if os.write(self._hashes, hashed) != len(hashed):
-                raise OSError("the disk took only a part of the record's hash")
+            self._open.add(line, hashed, sync=sync)
         except OSError as error:
-            self._undo(before, peaks)
+            self._undo(self._open)
             raise AuditUnavailable(f"the audit log {self.directory} cannot be written: {error}") from error
-        self._bytes = before + written
         self._peaks.add(hashed)
         return record
 
-    def _undo(self, size_bytes: int, peaks: Peaks) -> None:
-        self._peaks = peaks
-        assert self._segment is not None
+    def _undo(self, current: OpenSegment) -> None:
         try:
-            os.ftruncate(self._records, size_bytes)
-            os.ftruncate(self._hashes, (peaks.size - self._segment.first + 1) * 32)
+            current.cut(self._peaks.size)
         except OSError as error:  # the next one to open it cuts off what is left
             logger.error("half a record could not be taken back from %s: %s", self.directory, error)
             self._let_go()
@@ -437,26 +392,19 @@ class AuditLog:
         self.checkpoint = note = signer.sign(self._peaks.size, self._peaks.root(), also=self._key.former)
         self._key.former = None
         self._signed, self._signed_at = self._peaks.size, self._monotonic()
-        data = note.encode() + b"\n"
-        end = os.lseek(self._notes, 0, os.SEEK_END)
+        assert self._open is not None
         try:
-            if os.write(self._notes, data) != len(data):
-                raise OSError("the disk took only a part of the checkpoint")
+            self._open.add_note(note)
         except OSError as error:
             logger.error("a checkpoint of %s could not be kept: %s", self.directory, error)
-            os.ftruncate(self._notes, end)
-
-    def _sync_derived(self) -> None:
-        for descriptor in (self._hashes, self._notes):
-            self._sync(descriptor)
 
     # -- retention ------------------------------------------------------------------------------------------------------
 
     def _remove_old(self) -> None:
         """Remove the records of whole segments that are old enough. Their hashes stay, and with them every proof."""
-        assert self._segment is not None
+        assert self._open is not None
         for segment in files.segments(self.directory):
-            if segment.first == self._segment.first:
+            if segment.first == self._open.segment.first:
                 return
             if not segment.records.exists():
                 continue
@@ -471,14 +419,10 @@ class AuditLog:
 
     # -- the end --------------------------------------------------------------------------------------------------------
 
-    def _close_files(self) -> None:
-        for descriptor in (self._records, self._hashes, self._notes):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._records = self._hashes = self._notes = -1
-
     def _let_go(self) -> None:
-        self._close_files()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Result, at_least, median
-from observe.audit.log import SYNC, AuditLog, no_sync
+from observe.audit.log import AuditLog
+from observe.audit.open_segment import SYNC, no_sync
 from observe.audit.record import Who
 from observe.audit.verify import verify
 from observe.probe.audit_rule import MaskingRule

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from observe.audit.log import AuditDelayed, AuditUnavailable
+from observe.audit.errors import AuditDelayed, AuditUnavailable
 from observe.probe.scribe import Scribe
 
 logger: Final = logging.getLogger("observe.probe")

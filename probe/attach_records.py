@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from observe.audit.log import AuditDelayed, AuditUnavailable
+from observe.audit.errors import AuditDelayed, AuditUnavailable
 from observe.audit.record import Who
 from observe.probe.keys import KeyHolder
 from observe.probe.scribe import Scribe

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from observe.audit import segments as files
+from observe.audit.errors import AuditUnavailable
 from observe.audit.faults import Fault, Kind
 from observe.audit.keyring import Keyring, Rotation, read_rotation, rotations_of
-from observe.audit.log import AuditLog, AuditUnavailable
+from observe.audit.log import AuditLog
 from observe.audit.merkle import Peaks, leaf_hash
 from observe.audit.notes import BadNote, Verifier, WrongKey, read_notes
 from observe.audit.reading import History

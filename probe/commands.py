@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from observe.audit.log import AuditUnavailable
+from observe.audit.errors import AuditUnavailable
 from observe.audit.plain import Rule
 from observe.audit.record import Phase, Who
 from observe.probe.attach_records import AttachRecords

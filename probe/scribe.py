@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from observe.audit.log import AuditLog, AuditUnavailable
+from observe.audit.errors import AuditUnavailable
+from observe.audit.log import AuditLog
 from observe.audit.record import Phase, Record
 
 MAX_WAITING: Final = 1000

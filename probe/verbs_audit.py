@@ -9,8 +9,8 @@ import time
 from functools import partial
 from typing import Final
 
+from observe.audit.errors import AuditUnavailable
 from observe.audit.keyring import Rotation, rotations_of
-from observe.audit.log import AuditUnavailable
 from observe.audit.reading import History
 from observe.audit.segments import is_log
 from observe.probe.audit_keys import rotated_to

@@ -39,7 +39,7 @@ def rotate_key(where: str, compromised: bool, reason: str, as_json: bool, timeou
 async def _rotate(
     where: str, why: Literal["routine", "compromised"], reason: str, as_json: bool, timeout_s: float
 ) -> None:
-    from observe.audit.log import AuditUnavailable
+    from observe.audit.errors import AuditUnavailable
     from observe.console.commands.audit import opened
     from observe.console.output import print_json
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from observe.audit import segments as files
-from observe.audit.log import AuditLog, no_sync
+from observe.audit.log import AuditLog
 from observe.audit.merkle import Peaks, leaf_hash
 from observe.audit.notes import Signer, Verifier, origin_of
+from observe.audit.open_segment import no_sync
 from observe.audit.record import Record, Who
 
 WHO = Who(key="0123456789abcdef", name="ann", role="operator", user="ann")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from observe.audit import segments as files
+from observe.audit.errors import AuditUnavailable
 from observe.audit.faults import Kind
 from observe.audit.keyring import Keyring, read_rotation, rotations_of, state_rotation
-from observe.audit.log import AuditUnavailable
 from observe.audit.notes import BadNote, Signer, Verifier, WrongKey, read_note, read_notes
 from observe.audit.reading import read_all
 from observe.audit.verify import verify

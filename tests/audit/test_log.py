@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from observe.audit import segments as files
+from observe.audit.errors import AuditDelayed, AuditUnavailable
 from observe.audit.faults import Kind
-from observe.audit.log import AuditDelayed, AuditUnavailable, read, read_all
 from observe.audit.merkle import check_consistency
 from observe.audit.notes import Signer, Verifier
-from observe.audit.reading import History
+from observe.audit.reading import History, read, read_all
 from observe.audit.verify import verify
 from tests.audit.logs import NODE, WHO, Attacker, append, filled, key_of, opened
 
@@ -271,7 +271,7 @@ def test_what_has_happened_already_is_written_when_there_is_room_again(tmp_path:
 
 def test_no_more_than_so_many_records_are_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A monitored agent goes on while the disk is full."""
-    monkeypatch.setattr("observe.audit.log.MOST_OWED", 3)
+    monkeypatch.setattr("observe.audit.gap.MOST_OWED", 3)
     broken = False
 
     def sync(_: int) -> None:
@@ -298,7 +298,8 @@ def test_a_full_device_is_told(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit")
     append(log)
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, log._records)
+    assert log._open is not None
+    os.dup2(full, log._open._records)
     os.close(full)
     with pytest.raises(AuditUnavailable, match="cannot be written"):
         append(log)

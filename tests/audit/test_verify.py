@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from observe.audit.errors import AuditUnavailable
 from observe.audit.faults import Fault, Kind
-from observe.audit.log import AuditLog, AuditUnavailable
+from observe.audit.log import AuditLog
 from observe.audit.notes import BadNote, Signer, origin_of
 from observe.audit.verify import verify
 from tests.audit.logs import NODE, Attacker, append, filled, key_of, opened

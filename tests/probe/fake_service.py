@@ -24,7 +24,7 @@ from typing import Any, Self
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 import zmq
 
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.audit.record import Record
 from observe.probe.cards import Card, read_card
 from observe.probe.desk import MEANS_NOTHING

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.audit.record import Record
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import RemoteError

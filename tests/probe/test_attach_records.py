@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from observe.audit.export import sentence
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.audit.record import Record, Who
 from observe.probe import Probe, connect
 from observe.probe.attach_records import EACH, MOST_SOURCES, PERIOD_S, AttachRecords

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from observe.audit.log import AuditUnavailable
+from observe.audit.errors import AuditUnavailable
 from observe.audit.record import Record
 from observe.probe import Probe, connect
 from observe.probe.audited_records import MOST_A_SECOND, AuditedRecords

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
 from observe.probe.wire import Event

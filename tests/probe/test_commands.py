@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import pytest
 
-from observe.audit.log import AuditLog, read
+from observe.audit.log import AuditLog
+from observe.audit.reading import read
 from observe.probe.commands import DENIALS_PER_MINUTE, KEPT_S, MAX_REMEMBERED, VIEW_S, CommandGate
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder, new_key_pair

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.probe import Probe
 from observe.probe.client import connect
 from observe.runtime import Node

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.audit.record import Record
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect

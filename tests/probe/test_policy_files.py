@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from observe.audit.log import read as read_log
+from observe.audit.reading import read as read_log
 from observe.probe import Probe
 from observe.probe.client import connect
 from observe.probe.errors import RemoteError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from observe.audit.log import read
+from observe.audit.reading import read
 from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
 from observe.probe.wire import Query
