@@ -276,6 +276,12 @@ def question(deed: Deed, agent: str, arguments: Mapping[str, Any]) -> str:
     return deed.question.format_map({"activity": "the innermost activity", **_said(named), "agent": agent})
 
 
+def question_of_several(deed: Deed, agents: str) -> str:
+    """What the console asks about several agents, `3 agents`: before anything else has been said."""
+    one = "this agent"
+    return deed.title.replace(one, agents) if one in deed.title else f"{question(deed, agents, {})}?"
+
+
 def _said(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
 

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from observe.console.attachment import Attachment
 from observe.console.columns import Piece
-from observe.console.deeds import Deed, arguments_of, do, question
+from observe.console.deeds import Deed, arguments_of, do, question_of_several
 from observe.console.format import one_line, plural
 from observe.console.stakes import names, summed
 from observe.console.state import Identity
@@ -59,7 +59,7 @@ class DeedsDialog(Question[None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="" if self.deed.ends else "careful")
-        box.border_title = f"{question(self.deed, plural(len(self.agents), 'agent'), {})}?"
+        box.border_title = question_of_several(self.deed, plural(len(self.agents), "agent"))
         with box:
             yield Static(id="who")
             yield Static(id="outcome")
