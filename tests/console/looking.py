@@ -81,9 +81,12 @@ async def press(driver: Driver, keys: str) -> None:
         )
         taken = asyncio.Event()
         app.call_later(taken.set)
-        await taken.wait()
-        while app.has_keys or any(one.is_running and one.group in BRIEF for one in app.workers):  # noqa: ASYNC110  what is waited for has no event
-            await asyncio.sleep(0.002)
+        while app.is_running and (not taken.is_set() or app.has_keys or _is_busy(driver)):  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+def _is_busy(driver: Driver) -> bool:
+    return any(one.is_running and one.group in BRIEF for one in driver.app.workers)
 
 
 async def comes(driver: Driver, condition: Callable[[], object]) -> bool:
@@ -222,3 +225,8 @@ def moment(driver: Driver) -> object:
 def played(name: str) -> Look:
     """How the recording is played."""
     return lambda driver: getattr(driver.app.replay, name)  # type: ignore[attr-defined]  # the console on a recording
+
+
+def screen(driver: Driver) -> str:
+    """What is on it, for whoever reads why a test has failed."""
+    return "\n".join([":", *driver.screen()])

@@ -36,6 +36,7 @@ from tests.console.looking import (
     page,
     played,
     press,
+    screen,
     shows,
     table,
     times_asked,
@@ -316,11 +317,6 @@ async def _press_in_row(driver: Driver, of: str, name: str, key: str) -> None:
     )
     assert has_come, f"{name}: {key} makes it {row.look(driver)!r}, not {row.becomes!r}{screen(driver)}"
     await press(driver, row.undo)
-
-
-def screen(driver: Driver) -> str:
-    """What is on it, for whoever reads why a test has failed."""
-    return "\n".join([":", *driver.screen()])
 
 
 async def _press_all(driver: Driver, on: Page) -> None:
