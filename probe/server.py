@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 
 from observe.audit.log import AuditLog
+from observe.probe.admission import Admission
 from observe.probe.asks import Answer, Asks
 from observe.probe.audit_rule import MaskingRule
 from observe.probe.audited_records import AuditedRecords
-from observe.probe.cards import Card, NodeLock, card_path, write_card
+from observe.probe.cards import NodeLock
 from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate
 from observe.probe.coroner import Coroner
@@ -40,23 +40,20 @@ from observe.probe.frames import Config, GovernedFrame
 from observe.probe.governed import GovernedRecords
 from observe.probe.greetings import Greetings
 from observe.probe.holder_watch import HolderWatch
-from observe.probe.introduction import local_user
-from observe.probe.keyfiles import AuthorisedKeys
-from observe.probe.keys import KeyHolder, KeyRing, zap_client
 from observe.probe.listening import Listener
 from observe.probe.node_watch import NodeWatch
 from observe.probe.orphans import Orphans
 from observe.probe.outgoing import Full, Outgoing
-from observe.probe.own_use import OwnUse
-from observe.probe.picture import Picture, monotonic_us
-from observe.probe.recording import DEATH, EVENTS, FRAME, SAMPLE
+from observe.probe.own_card import OwnCard
+from observe.probe.picture import Picture
+from observe.probe.recording import DEATH, EVENTS, FRAME
 from observe.probe.recordings import Recordings
+from observe.probe.sampling import SAMPLE_S, Sampler
 from observe.probe.scribe import Scribe
-from observe.probe.sockets import bind_zap, connect_control, connect_feed, prepare_router
+from observe.probe.sockets import connect_control, connect_feed, prepare_router
 from observe.probe.streams import EventItem, Streams
 from observe.probe.turned_away import TurnedAway
 from observe.probe.waiting import WaitingFor
-from observe.probe.wire import PROTOCOL_VERSIONS
 
 if TYPE_CHECKING:
     from observe.probe.metrics_out import MetricsLink
@@ -66,7 +63,6 @@ logger = logging.getLogger("observe.probe")
 TURN_S: Final = 0.1
 """At least so often the loop looks at the words, which no event announces."""
 
-SAMPLE_S: Final = 1.0
 FEED_SHARE: Final = 500
 CLIENT_SHARE: Final = 100
 CONTROL_SHARE: Final = 100
@@ -74,9 +70,6 @@ CONTROL_SHARE: Final = 100
 
 CLIENT_SHARE_S: Final = 0.05
 """Seconds for the requests of clients in one turn: a query of a million agents takes some tens of milliseconds."""
-
-KEYS_S: Final = 0.2
-"""How often the authorised keys are looked at, so that a revoked one loses its session within a second."""
 
 SETTLE_S: Final = 1.0
 """How long the last records may take to reach the disk before the process ends. The service waits two seconds for it."""
@@ -100,14 +93,13 @@ class Server:
         """Where clients find it; set by `open`."""
         self._lock = lock
         self._directory = Path(config.directory)
-        self._card_is_written = False
+        self._card = OwnCard(config, self._directory)
         self._stopping = False
         self._end_at: float | None = None
         """Monotonic seconds at which a probe whose node has died stops lingering."""
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._router: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        self._zap: zmq.Socket[bytes] = self._context.socket(zmq.REP)
         self._feed_socket: zmq.Socket[bytes] = self._context.socket(zmq.PULL)
         self._far = FarSocket("")
         self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
@@ -119,9 +111,6 @@ class Server:
             config.dump_signal,
             config.scheduler_thread,
         )
-        self._keys = KeyRing(_holders(config))
-        self._authorised = AuthorisedKeys(Path(config.keys), logger.error) if config.keys else None
-        self._keys_at = 0.0
         self._look_at = 0.0
         self._streams = Streams()
         self._applying = False
@@ -132,7 +121,6 @@ class Server:
             lambda text: self._picture.event("node", time.time(), text),
             path := Path(config.audit) if config.audit else self._directory / "audit",
         )  # fmt: skip
-        self._own_use = OwnUse(is_thread=config.pid == os.getpid())
         self._feed = Feed(self._picture)
         self._feed.on_trace = lambda frame: self._streams.publish_trace(
             frame.session, frame.events, frame.dropped
@@ -147,7 +135,9 @@ class Server:
         )
         self._recordings = Recordings(config, self._streams, self._picture, self._feed)
         self._coroner = Coroner(self._picture, self._watch, self._directory, stacks)
+        self._sampler = Sampler(self._picture, self._watch, self._coroner, self._recordings)
         self._turned_away = TurnedAway(lambda text: self._picture.event("node", time.time(), text))
+        self._admission = Admission(config, self._context, self._turned_away)
         self._listener = Listener(self._router, config.listen, config.port)
         self._holder_watch = HolderWatch(self._picture, self._watch, self._asks)
         self._waiting_for = WaitingFor(self._picture, self._asks)
@@ -165,7 +155,7 @@ class Server:
         self._feed.on_governed = self._on_governed
         self._desk = Desk(
             self._picture,
-            self._keys,
+            self._admission.keys,
             self._streams,
             commands,
             self._asks,
@@ -199,14 +189,14 @@ class Server:
         """
         self._read_authorised(time.monotonic())
         router = self._router
-        bind_zap(self._zap)
+        self._admission.open()
         prepare_router(router, self.config)
         self._monitor = self._turned_away.watch(router)
         self._listener.bind()
         self.endpoint = self._listener.endpoint
         connect_feed(self._feed_socket, self.config)
         connect_control(self._control, self.config)
-        for socket in (router, self._zap, self._feed_socket, self._control, self._monitor):
+        for socket in (router, self._admission.socket, self._feed_socket, self._control, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
         self._far = FarSocket(self.config.workers)
         if self.config.workers:
@@ -215,37 +205,15 @@ class Server:
         pidfd = self._watch.fileno()
         if pidfd is not None:
             self._poller.register(pidfd, zmq.POLLIN)
-        self._write_card("up")
+        self._card.write(self.endpoint, self._picture.info(), "up")
         fields = {"endpoint": self.endpoint, "public_key": self.config.server_public}
         self._asks.ask("ready", fields, _ignore, time.monotonic())
-
-    def _write_card(self, state: str) -> None:
-        config, info = self.config, self._picture.info()
-        card = Card(
-            name=config.node,
-            host=config.host,
-            pid=config.pid,
-            probe_pid=info.probe_pid,
-            incarnation=config.incarnation,
-            endpoint=self.endpoint,
-            server_public_key=config.server_public,
-            client_public_key=config.client_public,
-            client_secret_key=config.client_secret,
-            started_at=info.started_at,
-            version=info.version,
-            protocol_versions=list(PROTOCOL_VERSIONS),
-            state="dead" if state == "dead" else "up",
-        )
-        write_card(card, self._directory)
-        self._card_is_written = True
 
     def close(self) -> None:
         """Remove the card, say the last words to clients, let go of the name. Doing so twice has no effect."""
         if self._router.closed:
             return
-        if self._card_is_written:
-            card_path(self._directory).unlink(missing_ok=True)
-            self._card_is_written = False
+        self._card.remove()
         self._recordings.close()
         self._orphans.close()
         self._asks.end(Refusal("node_timeout", "the probe ended before the node answered", "attach again"))
@@ -259,7 +227,7 @@ class Server:
         self._far.close()
         self._picture.processes.close()
         self._router.close(linger=FLUSH_MS)
-        for socket in (self._zap, self._feed_socket, self._control):
+        for socket in (self._admission.socket, self._feed_socket, self._control):
             socket.close(linger=0)
         self._context.term()  # waits for the router's last messages, no longer than its linger
         self._watch.close()
@@ -287,11 +255,11 @@ class Server:
             )
             ready = dict(self._poller.poll(math.ceil(wait_s * 1000)))
             now = time.monotonic()
-            if now >= self._keys_at:
+            if now >= self._admission.look_at:
                 self._read_authorised(now)
             self._listener.retry(now)
-            if self._zap in ready:
-                self._take_zap(now)
+            if self._admission.socket in ready:
+                self._admission.answer(now, CLIENT_SHARE)
             if self._monitor in ready:
                 self._turned_away.receive(now, CLIENT_SHARE)
             self._feed.wants_events = self._streams.wants_events
@@ -328,24 +296,9 @@ class Server:
                 self._stopping = True
 
     def _read_authorised(self, now: float) -> None:
-        """Accept whom the file names, and nobody else any more, in an open session either."""
-        self._keys_at = now + KEYS_S
-        holders = self._authorised.changed() if self._authorised is not None else None
-        if holders is not None:
-            self._keys.replace([*_holders(self.config), *holders])
+        """Who may in no more loses an open session as well."""
+        if self._admission.look(now):
             self._desk.end_sessions_of_others()
-
-    def _take_zap(self, now: float) -> None:
-        for _ in range(CLIENT_SHARE):
-            try:
-                request = self._zap.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            reply = self._keys.zap_reply(request)
-            if reply[2] != b"200":
-                who, address = zap_client(request)
-                self._turned_away.refused_key(who, address, reply[3].decode(), now)
-            self._zap.send_multipart(reply)
 
     def _take_feed(self) -> None:
         if (copying := self._recordings.copying) is not None:
@@ -469,7 +422,7 @@ class Server:
                 self._end("dead", f"{self._name} died: process {self.config.pid} ", died=True)
                 self._end_at = now + self.config.linger_s
                 try:
-                    self._write_card("dead")
+                    self._card.write(self.endpoint, picture.info(), "dead")
                 except OSError as error:  # the card of before still finds us
                     logger.error("the card of the dead node cannot be written: %s", error)
             return
@@ -502,25 +455,11 @@ class Server:
             subscription.due_at = 0.0
 
     def _sample(self) -> None:
-        picture = self._picture
-        measured = self._watch.measure()
-        if measured is not None:
-            picture.vitals.memory, picture.vitals.cpu = measured
-            self._coroner.look()
-        picture.processes.measure()
-        picture.vitals.probe_cpu = self._own_use.measure(time.monotonic())
-        picture.table.rotate(monotonic_us())
-        picture.table.strings.prepare()
-        at = picture.wall(monotonic_us())
-        picture.vitals.sample(at, picture.state, len(picture.table), picture.held)
-        if self._recordings:
-            held = picture.held.to_wire() if picture.held is not None else None
-            facts = {"memory": picture.vitals.memory, "cpu": picture.vitals.cpu, "held": held}
-            self._recordings.note(SAMPLE, encode(facts))
+        at = self._sampler.sample()
         self._waiting_for.look(time.monotonic())
         if self._metrics is not None and self._feed.is_greeted:
             self._metrics.look(time.monotonic())
-        self._desk.standing.look(picture, time.monotonic(), at)
+        self._desk.standing.look(self._picture, time.monotonic(), at)
         self._orders.look()
 
     def _on_governed(self, frame: GovernedFrame) -> None:
@@ -530,11 +469,6 @@ class Server:
     @property
     def _name(self) -> str:
         return f"{self.config.node}@{self.config.host}"
-
-
-def _holders(config: Config) -> list[KeyHolder]:
-    card = KeyHolder(local_user(), config.client_public, "admin")
-    return [card, *(KeyHolder(one.name, one.public_key, one.role) for one in config.clients)]
 
 
 def _address(frame: zmq.Frame) -> str:
