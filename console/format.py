@@ -201,6 +201,11 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def moment(at: float, now: float) -> str:
+    """A moment in the past, in words: 14:03:07 (2m10s ago)."""
+    return f"{clock(at)} ({ago(max(0.0, now - at))})"
+
+
 def plural(number: int, noun: str, nouns: str | None = None) -> str:
     """A count with its noun: `1 agent`, `2 agents`, `1,024 agents`."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

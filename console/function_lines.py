@@ -56,7 +56,7 @@ async def follow(
     """Show calls as they end, until the session does."""
     from pydantic import ValidationError
 
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.link import link
 
     name = function.partition(":")[2].rpartition(".")[2]
@@ -76,6 +76,6 @@ async def follow(
                         out.write(json.dumps(call.to_wire(), ensure_ascii=False) + "\n")
                         out.flush()
                     if style != "json":
-                        render.show(line(call, name))
+                        terminal.show(line(call, name))
         left_out = f"; {trace.dropped:,} more were left out" if trace.dropped else ""
         click.echo(f"{seen:,} calls ({trace.ended or 'interrupted'}){left_out}", err=True)

@@ -21,21 +21,25 @@ async def show_fleet(
     asked: Nodes, query: Query, pause_s: float | None, as_json: bool, timeout_s: float, width: int | None
 ) -> None:
     """The first agents of all nodes together; again and again with a pause between two pictures."""
-    from observe.console import render
+    from observe.console import render_agents, terminal
     from observe.console.output import print_json
     from observe.probe.fleet import Fleet
 
     async with Fleet(await asked.find(timeout_s), timeout_s=timeout_s) as fleet:
-        with render.Screen(enabled=pause_s is not None and not as_json) as screen:
+        with terminal.Screen(enabled=pause_s is not None and not as_json) as screen:
             while True:
                 page = await fleet.agents(query)
                 if as_json:
                     print_json(_content(fleet.nodes, page), lines=pause_s is not None)
                 elif pause_s is not None:
                     rows = page.rows[: screen.height - 3] if screen.height else page.rows
-                    screen.update(render.agents(page.columns, rows, width=screen.width, keep=_kept(query)))
+                    screen.update(
+                        render_agents.agents(page.columns, rows, width=screen.width, keep=_kept(query))
+                    )
                 else:
-                    render.show(render.agents(page.columns, page.rows, width=width, keep=_kept(query)))
+                    terminal.show(
+                        render_agents.agents(page.columns, page.rows, width=width, keep=_kept(query))
+                    )
                     answered = len(fleet.nodes) - len(page.missing)
                     click.echo(f"{len(page.rows):,} of {page.matched:,} agents on {answered} nodes", err=True)
                 if pause_s is None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from observe.console.format import duration, one_line
 from observe.console.output import Document
-from observe.console.render import frames, plain_table
+from observe.console.render_parts import frames, plain_table
 
 STATE_STYLES: Final = {"running": "green", "ready": "cyan", "frozen": "yellow"}
 

@@ -35,12 +35,12 @@ def command(node: str, past: bool, watch: bool, interval_s: float, as_json: bool
 async def _approvals(node: str, past: bool, pause_s: float | None, as_json: bool, timeout_s: float) -> None:
     from rich.text import Text
 
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.link import link
     from observe.console.output import document, print_json
 
     async with link(node, timeout_s) as client:
-        with render.Screen(enabled=pause_s is not None and not as_json) as screen:
+        with terminal.Screen(enabled=pause_s is not None and not as_json) as screen:
             while True:
                 found = document(await client.approvals())
                 if as_json:

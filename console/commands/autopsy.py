@@ -59,19 +59,19 @@ def command(target: str, limit: int, last_s: float, as_json: bool, timeout_s: fl
 
         print_json(document(deaths))
     elif deaths.deaths:
-        from observe.console import render
+        from observe.console import terminal
         from observe.console.autopsy_lines import death
         from observe.console.output import document
 
         for one in deaths.deaths:
-            render.show(death(document(one)))
+            terminal.show(death(document(one)))
     if not deaths.deaths:
         click.echo(f"No death of {target} is on record.", err=True)
         raise click.exceptions.Exit(1)
 
 
 def _past(path: Path, last_s: float, as_json: bool) -> None:
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.autopsy_lines import autopsy
     from observe.console.output import document, print_json
     from observe.probe.past import Past
@@ -80,7 +80,7 @@ def _past(path: Path, last_s: float, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        render.show(autopsy(found))
+        terminal.show(autopsy(found))
 
 
 async def _deaths(node: str, limit: int, timeout_s: float) -> Deaths:

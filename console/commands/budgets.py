@@ -61,12 +61,12 @@ async def _budgets(node: str, bounds: dict[str, Any], over_s: float, as_json: bo
     if as_json:
         print_json({"node": name, **document(page)})
         return
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.budget_lines import heading_pieces, spent_lines
     from observe.console.format import money, short_count
     from observe.console.lines import Folds
 
-    width = render.console().width if sys.stdout.isatty() else PIPE_WIDTH
+    width = terminal.console().width if sys.stdout.isatty() else PIPE_WIDTH
     if page.lines:
         click.echo(
             "".join(part for part, _ in heading_pieces(bounds["sort"], width, bounds["by"]))[2:].rstrip()[

@@ -54,11 +54,11 @@ async def _code(node: str, module: str, changed: bool, as_json: bool, timeout_s:
 def _show(found: LoadedCode) -> None:
     from rich.text import Text
 
-    from observe.console import render
+    from observe.console import render_parts, terminal
     from observe.console.code_lines import classes_text, state_text
     from observe.console.format import one_line, plural
 
-    table = render.plain_table()
+    table = render_parts.plain_table()
     for heading in ("module", "version", "lines", "on the disk", "agents"):
         table.add_column(heading, justify="right" if heading in ("version", "lines") else "left")
     for one in found.modules:
@@ -69,7 +69,7 @@ def _show(found: LoadedCode) -> None:
             Text(state_text(one)),
             Text(classes_text(one)),
         )
-    render.show(table)
+    terminal.show(table)
     click.echo(f"{plural(found.total, 'module')}, {found.changed:,} changed on the disk", err=True)
     if found.undoable:
         click.echo(

@@ -42,8 +42,8 @@ async def _crashes(node: str, limit: int, tracebacks: bool, as_json: bool, timeo
     if as_json:
         print_json(crashes)
         return
-    from observe.console import render
+    from observe.console import render_crashes, terminal
 
     if crashes["crashes"]:
-        render.show(render.crashes(crashes["crashes"], tracebacks))
+        terminal.show(render_crashes.crashes(crashes["crashes"], tracebacks))
     click.echo(f"{len(crashes['crashes'])} of {crashes['total']} crashes", err=True)

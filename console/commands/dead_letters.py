@@ -92,11 +92,11 @@ async def _one(node: str, letter: int, as_json: bool, timeout_s: float) -> None:
     if as_json:
         print_json(document(found[0]))
         return
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.letter_lines import detail_lines
     from observe.console.lines import Folds
 
-    width = render.console().width if sys.stdout.isatty() else 200
+    width = terminal.console().width if sys.stdout.isatty() else 200
     for line in detail_lines(found[0], Folds(), width, found[0].at):
         if line.key != "title":
             click.echo("  " * line.depth + line.text.rstrip())

@@ -50,10 +50,10 @@ async def _groups(
     if as_json:
         print_json({"node": name, **document(found)})
         return
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.group_lines import group_lines, heading_pieces
 
-    width = render.console().width if sys.stdout.isatty() else PIPE_WIDTH
+    width = terminal.console().width if sys.stdout.isatty() else PIPE_WIDTH
     click.echo("".join(part for part, _ in heading_pieces(by, sort, width))[2:].rstrip()[:width])
     for line in group_lines(found.lines, by, sort, width):
         click.echo(line.text.rstrip()[:width])

@@ -50,6 +50,6 @@ async def _inspect(
     if as_json:
         print_json(detail)
         return
-    from observe.console import render
+    from observe.console import render_detail, terminal
 
-    render.show(render.detail(detail))
+    terminal.show(render_detail.detail(detail))

@@ -84,9 +84,9 @@ async def _log(node: str, bounds: dict[str, Any], follow: bool, as_json: bool, t
 def _print(record: Any) -> None:
     from rich.text import Text
 
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.log_lines import plain_lines
 
     styles = {"bad": "red", "warn": "yellow", "dim": "dim"}
     for text, tone in plain_lines(record):
-        render.show(Text(text, styles.get(tone, "")))
+        terminal.show(Text(text, styles.get(tone, "")))

@@ -46,11 +46,11 @@ async def _names(node: str, text: str, limit: int, as_json: bool, timeout_s: flo
     if as_json:
         print_json({"node": name, **document(page)})
         return
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.lines import Folds
     from observe.console.name_lines import name_lines
 
-    width = render.console().width if sys.stdout.isatty() else PIPE_WIDTH
+    width = terminal.console().width if sys.stdout.isatty() else PIPE_WIDTH
     folds = Folds({f"group/{group.name}": True for group in page.groups})
     for line in name_lines(page, folds, width):
         click.echo(("  " * line.depth + line.text).rstrip()[:width])

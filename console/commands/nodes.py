@@ -48,10 +48,10 @@ def command(file: Path | None, names: tuple[str, ...], as_json: bool, timeout_s:
 
         print_json({"nodes": nodes})
         return
-    from observe.console import render
+    from observe.console import render, terminal
 
     if nodes:
-        render.show(render.nodes(nodes))
+        terminal.show(render.nodes(nodes))
     else:
         click.echo("No node of yours runs on this machine; `observe demo` starts one to look at.", err=True)
     for node in nodes:

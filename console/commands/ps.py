@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,8 @@ def command(
 
 
 async def _once(node: str, query: Query, as_json: bool, timeout_s: float, *, chosen: bool) -> None:
-    from observe.console import render
+    from observe.console import render_agents, terminal
+    from observe.console.format import moment
     from observe.console.link import link
     from observe.console.output import print_json
 
@@ -161,10 +163,12 @@ async def _once(node: str, query: Query, as_json: bool, timeout_s: float, *, cho
     if as_json:
         print_json(content)
     else:
-        render.show(render.agents(page.columns, page.rows, width=_width(chosen), keep=_kept(query, chosen)))
+        terminal.show(
+            render_agents.agents(page.columns, page.rows, width=_width(chosen), keep=_kept(query, chosen))
+        )
         shown = f"{len(page.rows):,} of {page.matched:,}"
         of_all = f" that match, of {page.total:,}" if query.filter else ""
-        when = "" if info.state in ("up", "held") else f", at {render.moment(page.at)}"
+        when = "" if info.state in ("up", "held") else f", at {moment(page.at, time.time())}"
         click.echo(f"{shown}{of_all} agents on {info.name}{when}", err=True)
         if info.state == "held":
             click.echo(f"Its scheduler is held; `observe vitals {info.name}` says by whom.", err=True)
@@ -173,13 +177,13 @@ async def _once(node: str, query: Query, as_json: bool, timeout_s: float, *, cho
 async def _watch(
     node: str, query: Query, interval_s: float, as_json: bool, timeout_s: float, *, chosen: bool
 ) -> None:
-    from observe.console import render
+    from observe.console import render_agents, terminal
     from observe.console.link import link, note_state
     from observe.console.output import print_json
 
     async with link(node, timeout_s, columns=(query.sort, *(query.columns or ()))) as client:
         watch = await client.watch_agents(query, interval_s=interval_s)
-        with render.Screen(enabled=not as_json) as screen:
+        with terminal.Screen(enabled=not as_json) as screen:
             async for push in watch:
                 page = push.data
                 state = (await client.vitals()).state
@@ -188,7 +192,9 @@ async def _watch(
                 else:
                     rows = page.rows[: screen.height - 3] if screen.height else page.rows
                     width = None if chosen else screen.width
-                    screen.update(render.agents(page.columns, rows, width=width, keep=_kept(query, chosen)))
+                    screen.update(
+                        render_agents.agents(page.columns, rows, width=width, keep=_kept(query, chosen))
+                    )
                 if note_state(client.info.name, state):
                     return
 
@@ -201,9 +207,9 @@ def _kept(query: Query, chosen: bool) -> tuple[str, ...]:
 def _width(chosen: bool) -> int | None:
     """Cells for a table on this terminal; None where none may be left out: in a pipe, and of columns that somebody
     has asked for."""
-    from observe.console import render
+    from observe.console import terminal
 
-    return None if chosen or not sys.stdout.isatty() else render.console().width
+    return None if chosen or not sys.stdout.isatty() else terminal.console().width
 
 
 def _content(name: str, state: str, page: Any) -> dict[str, Any]:

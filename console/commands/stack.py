@@ -35,6 +35,6 @@ async def _stack(node: str, agent: int | str, as_json: bool, timeout_s: float) -
     if as_json:
         print_json(stack)
         return
-    from observe.console import render
+    from observe.console import render, terminal
 
-    render.show(render.stack(stack))
+    terminal.show(render.stack(stack))

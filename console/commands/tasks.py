@@ -89,10 +89,10 @@ async def _list(
     if as_json:
         print_json(page)
         return
-    from observe.console import render, render_tasks
+    from observe.console import render_tasks, terminal
 
     if page["tasks"]:
-        render.show(render_tasks.tasks(page["tasks"]))
+        terminal.show(render_tasks.tasks(page["tasks"]))
     of_all = f" that match, of {page['total']:,}" if text else ""
     click.echo(f"{len(page['tasks']):,} of {page['matched']:,}{of_all} tasks on {name}", err=True)
     if page["left_out"]:
@@ -112,9 +112,9 @@ async def _one(node: str, task: int, as_json: bool, timeout_s: float) -> None:
     if as_json:
         print_json(detail)
         return
-    from observe.console import render, render_tasks
+    from observe.console import render_tasks, terminal
 
-    render.show(render_tasks.task(detail))
+    terminal.show(render_tasks.task(detail))
 
 
 def _cancel(node: str, task: int, reason: str, manner: Manner) -> None:

@@ -157,17 +157,17 @@ def _show(path: Path, style: str, output: Path | None, trace_id: str) -> None:
         events = waterfall.of_trace(events, trace_id)
     with opened(output) as out:
         if style == "rich":
-            from observe.console import render
+            from observe.console import terminal
             from observe.console.trace_lines import line
 
             for event in events:
-                render.show(line(event))
+                terminal.show(line(event))
         else:
             out.write(_document(style, str(first.get("node", "")), events))
 
 
 def _show_recording(path: Path, style: str, output: Path | None, trace_id: str) -> None:
-    from observe.console import render, waterfall
+    from observe.console import terminal, waterfall
     from observe.console.taped_lines import waterfalls
     from observe.probe.taped_traces import read_traces
 
@@ -187,7 +187,7 @@ def _show_recording(path: Path, style: str, output: Path | None, trace_id: str) 
         click.echo("No span was open for half a second, and no trace session ran.", err=True)
     if output is None:
         for line in lines:
-            render.show(line)
+            terminal.show(line)
         return
     with opened(output) as out:
         out.writelines(f"{line.plain}\n" for line in lines)
@@ -245,10 +245,10 @@ async def _follow(trace: Trace, node: str, selector: str, output: Path | None, s
 
 
 def _shower() -> Any:
-    from observe.console import render
+    from observe.console import terminal
     from observe.console.trace_lines import line
 
-    return lambda event: render.show(line(event))
+    return lambda event: terminal.show(line(event))
 
 
 def _document(style: str, node: str, events: list[TraceEvent]) -> str:
@@ -271,6 +271,6 @@ def _document(style: str, node: str, events: list[TraceEvent]) -> str:
 
 
 def _width() -> int:
-    from observe.console import render
+    from observe.console import terminal
 
-    return render.console().width if sys.stdout.isatty() else PIPE_CELLS
+    return terminal.console().width if sys.stdout.isatty() else PIPE_CELLS

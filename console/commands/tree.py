@@ -48,6 +48,6 @@ async def _tree(
     if as_json:
         print_json(branch)
         return
-    from observe.console import render
+    from observe.console import render, terminal
 
-    render.show(render.tree(branch))
+    terminal.show(render.tree(branch))

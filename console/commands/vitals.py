@@ -50,19 +50,19 @@ async def _vitals(node: str, history_s: float, as_json: bool, timeout_s: float) 
     if as_json:
         print_json(vitals)
         return
-    from observe.console import render
+    from observe.console import render, terminal
 
-    render.show(render.vitals(name, vitals))
+    terminal.show(render.vitals(name, vitals))
 
 
 async def _watch(node: str, interval_s: float, as_json: bool, timeout_s: float) -> None:
-    from observe.console import render
+    from observe.console import render, terminal
     from observe.console.link import link, note_state
     from observe.console.output import document, print_json
 
     async with link(node, timeout_s) as client:
         watch = await client.watch_vitals(interval_s=interval_s)
-        with render.Screen(enabled=not as_json) as screen:
+        with terminal.Screen(enabled=not as_json) as screen:
             async for push in watch:
                 vitals = document(push.data)
                 if as_json:

@@ -43,7 +43,7 @@ def command(node: str, kinds: tuple[str, ...], count: int | None, as_json: bool,
 async def _watch(
     node: str, kinds: frozenset[str], count: int | None, as_json: bool, timeout_s: float
 ) -> None:
-    from observe.console import render
+    from observe.console import render, terminal
     from observe.console.link import link
     from observe.console.output import document, print_json
 
@@ -59,7 +59,7 @@ async def _watch(
                 if as_json:
                     print_json(event, lines=True)
                 else:
-                    render.show(render.event(event))
+                    terminal.show(render.event(event))
                 if left is not None:
                     left -= 1
                     if left == 0:
