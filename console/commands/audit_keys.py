@@ -7,12 +7,13 @@ from typing import Literal
 
 import click
 
+from observe.console.commands.audit_where import opened, where_argument
 from observe.console.exits import REFUSED, complain
-from observe.console.options import NodeName, json_option, timeout_option
+from observe.console.options import json_option, timeout_option
 
 
 @click.command("rotate-key")
-@click.argument("where", metavar="WHERE", type=NodeName())
+@where_argument
 @click.option(
     "--compromised",
     is_flag=True,
@@ -40,7 +41,6 @@ async def _rotate(
     where: str, why: Literal["routine", "compromised"], reason: str, as_json: bool, timeout_s: float
 ) -> None:
     from observe.audit.errors import AuditUnavailable
-    from observe.console.commands.audit import opened
     from observe.console.output import print_json
 
     async with opened(where, timeout_s) as log:
