@@ -87,7 +87,7 @@ class Deed:
     """The agent ends: what goes with it is told before, and who comes after it afterwards."""
 
     undo: str = ""
-    """The deed that undoes it; for `edit` it is itself, with the value from before."""
+    """The deed that undoes it; where that is itself, with what was there before (`observe.console.undoing`)."""
 
     several: bool = True
     """Whether it can be done to all marked agents."""
@@ -236,6 +236,7 @@ DEEDS: Final[tuple[Deed, ...]] = (
                Want("recipients", "list", "of restricted: may be sent to, by name or class", needed=False),
                Want("subtree", "flag", "all below it, also those to come: yes or no", needed=False),
                Want("two_person", "flag", "lowering it takes a second key: yes or no", needed=False)),
+        undo="contain",
     ),
     Deed(
         "reset-budget", "reset_budget", "B", "Reset the budget…", "Let its budget begin anew?",
@@ -252,10 +253,10 @@ DEEDS: Final[tuple[Deed, ...]] = (
         'observe log-level shop debug shop.orders --reason "orders get lost"\n'
         "observe log-level shop warning",
         asks=False,
-        wants=(Want("level", "choice", "DEBUG, INFO, WARNING, ERROR or CRITICAL",
-                    ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+        wants=(Want("level", "choice", "DEBUG INFO WARNING ERROR CRITICAL; NOTSET: as above it",
+                    ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET")),
                Want("logger", "text", "its name; else the root logger", needed=False)),
-        on_node=True,
+        undo="log-level", on_node=True,
     ),
     Deed(
         "gc", "collect_garbage", "M", "Collect garbage…", "Collect garbage now?", "Collect garbage", "collecting",

@@ -90,7 +90,7 @@ class ContainArgs(AgentCommand):
 class LogLevelArgs(Command):
     logger: str = Field(default="", max_length=256)
     """Empty for the root logger."""
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"]
 
 
 class CollectGarbageArgs(Command):

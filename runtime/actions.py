@@ -36,7 +36,8 @@ Source = Literal["spec", "checkpoint", "fresh"]
 RUNG_S: Final = 1.0
 """How long the next rung is waited for. Shorter than the wait for an answer, so that whoever asked learns of it."""
 
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET")
+"""Of a logger; the last: that of the one above it."""
 
 
 @dataclass(slots=True)

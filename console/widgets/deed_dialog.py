@@ -7,9 +7,7 @@ observed; what can be undone is one key away while the dialog is open.
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -23,10 +21,11 @@ from textual.widgets import Input, Static
 from observe.console.approval_lines import question_facts
 from observe.console.attachment import Attachment, Poller
 from observe.console.columns import PID, Piece, Row
-from observe.console.deeds import BY_ID, Deed, arguments_of, do
+from observe.console.deeds import Deed, arguments_of, do
 from observe.console.format import clip, duration, one_line
 from observe.console.stakes import facts, restart_type
 from observe.console.state import Identity
+from observe.console.undoing import undoing
 from observe.console.widgets.question import YesNo, fields_of, said_in
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.wire import Detail
@@ -264,7 +263,7 @@ class DeedDialog(YesNo[None]):
         self.steps += _differences(outcome)
         self.stage = "done" if outcome.done else "over"
         if deed is self.deed:
-            self._undo = _undoing(deed, arguments, outcome)
+            self._undo = undoing(deed, arguments, outcome)
         self._attachment.rows.wake()
         if outcome.done and deed.ends and agent is not None:
             await self._find_successor(agent, began)
@@ -302,22 +301,3 @@ def _differences(outcome: Outcome) -> list[Step]:
         Step(" ", f"{one_line(change.path)}: {one_line(change.old)} → {one_line(change.new)}", "text")
         for change in _changes(outcome)[:5]
     ]
-
-
-def _undoing(
-    deed: Deed, arguments: Mapping[str, Any], outcome: Outcome
-) -> tuple[Deed, dict[str, Any]] | None:
-    """What undoes it. An edit only where the value from before is a plain one, as it is told as text."""
-    if not outcome.done or not deed.undo:
-        return None
-    if deed.id != "edit":
-        return BY_ID[deed.undo], {}
-    changes = _changes(outcome)
-    if len(changes) != 1:
-        return None
-    try:
-        before = ast.literal_eval(changes[0].old)
-        json.dumps(before)
-    except (ValueError, SyntaxError, TypeError):
-        return None
-    return deed, {"field": arguments["field"], "value": before}

@@ -458,6 +458,10 @@ class FakeNode(FakePages):
                 done=True, what=f"{verb} would change {who}", pid=row["pid"], dry_run=True, diff=self.diff
             )
         self.acted.append((verb, arguments))
+        if verb == "contain":
+            facts = {"before": row["containment"], "level": arguments["level"], "agents": 1}
+            self.set(row["pid"], containment=arguments["level"])
+            return Acted(done=True, what=f"{who} is {arguments['level']}", pid=row["pid"], facts=facts)
         if verb in ("suspend", "resume"):
             self.set(row["pid"], status="suspended" if verb == "suspend" else "idle")
         if verb in ("stop", "restart"):

@@ -64,6 +64,18 @@ async def test_a_field_is_edited_from_its_line_with_the_difference_first() -> No
         assert node.acted[1][1]["value"] == 3
 
 
+async def test_whoever_was_fenced_in_by_mistake_is_let_out_with_one_key() -> None:
+    async with console() as driver:
+        await on_session_1(driver)
+        await driver.press("I", *"isolated", "tab", "tab", "tab", "tab", "tab", "y")
+        await driver.until(lambda: driver.shows("Contain this agent?"))
+        await driver.press("y")
+        await driver.until(lambda: driver.shows("session-1 #4 is isolated") and driver.shows("u undoes it"))
+        await driver.press("u")
+        await driver.until(lambda: driver.shows("session-1 #4 is none"))
+        assert [arguments["level"] for _, arguments in driver.node.acted] == ["isolated", "none"]
+
+
 async def test_what_cannot_be_read_is_not_sent() -> None:
     """The dialog says what is wrong and stays."""
     async with console() as driver:

@@ -114,7 +114,8 @@ async def test_inspect_state_that_cannot_be_encoded(standing: LiveService) -> No
         assert part(state, "lock").text.startswith("<unlocked")
         assert part(part(state, "cycle"), "self").cut is True
         assert part(state, "raises").error == "RuntimeError: no repr today"
-        assert part(state, "huge").cut is True
+        huge = part(state, "huge")
+        assert huge.cut or "took too long" in (huge.error or "")  # on a machine that is slow enough
         assert part(state, "api_key").masked is True
         assert "hunter22" not in detail.model_dump_json()
         assert part(state, "numbers").more == 999_975
@@ -145,6 +146,7 @@ async def test_messages_that_pile_up_are_seen(service: LiveService) -> None:
     """A mailbox grows while its agent waits: it gets no slice, and must still be looked at."""
     service.do("cast", "waiter-0", 1000)
     async with attached() as node:
+        await eventually(lambda: row(node, "waiter-0"), lambda found: found.get("status") == "waiting")
         for count in (1, 5):
             for _ in range(count):
                 service.do("cast", "waiter-0", "count")
