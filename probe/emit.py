@@ -49,7 +49,7 @@ from observe.runtime.children import Child
 from observe.runtime.errors import BudgetExceeded
 from observe.runtime.exits import Crash, ExitReason
 from observe.runtime.findings import Finding
-from observe.runtime.governing import Governed
+from observe.runtime.governed import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.ladder import Failure, Rung
 from observe.runtime.node import Node

@@ -23,8 +23,8 @@ from observe.probe.finding_names import NAMES
 from observe.probe.policy_yaml import Document, Unreadable
 from observe.runtime.caps import WARN_AT, Cap, CapEffect
 from observe.runtime.conformance import Machine
+from observe.runtime.decisions import APPROVAL_S
 from observe.runtime.errors import PoliciesRefused, PolicyFault
-from observe.runtime.governing import APPROVAL_S
 from observe.runtime.policies import Effect, Level, OnFinding, Rule
 from observe.runtime.policy_set import PolicySet, version_of
 

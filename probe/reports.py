@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from observe.runtime.children import Child
     from observe.runtime.errors import BudgetExceeded
     from observe.runtime.findings import Finding
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.ladder import Failure, Rung
     from observe.runtime.node import Node
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from observe.runtime.approvals_decided import Decided, Outcome, Past, plain
 from observe.runtime.clock import now_ns, wall_s
+from observe.runtime.decisions import ALLOW, APPROVAL_S, RULE, Attempt, Decision, deny
 from observe.runtime.errors import ActionRefused, ApprovalRefused
-from observe.runtime.governing import ALLOW, APPROVAL_S, RULE, Attempt, Decision, deny
 
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity

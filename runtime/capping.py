@@ -18,8 +18,8 @@ from observe.runtime.caps import Cap
 from observe.runtime.charges import Charge, Place, Spent, StepListener
 from observe.runtime.clock import wall_s
 from observe.runtime.containment import contain_at_least
+from observe.runtime.decisions import ALLOW, Attempt, Decision, deny
 from observe.runtime.errors import ActionRefused
-from observe.runtime.governing import ALLOW, Attempt, Decision, deny
 from observe.runtime.instrument import Instrument
 from observe.runtime.taps import tap, untap
 

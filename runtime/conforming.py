@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from observe.runtime.clock import now_ns
 from observe.runtime.conformance import Compiled, Kind, Machine, Program
 from observe.runtime.containment import contain_at_least
+from observe.runtime.decisions import ALLOW, Attempt, Decision, deny
 from observe.runtime.errors import ActionRefused
-from observe.runtime.governing import ALLOW, Attempt, Decision, deny
 from observe.runtime.instrument import Instrument
 from observe.runtime.taps import Handled, Tap, tap, untap
 

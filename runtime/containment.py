@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 from observe.runtime.agent import EXITED, STARTING, Agent
 from observe.runtime.clock import now_ns
 from observe.runtime.containment_far import order_above, send_fences
+from observe.runtime.decisions import ALLOW, Attempt, Decision, deny
 from observe.runtime.errors import ActionRefused, Contained
 from observe.runtime.exits import ExitReason
 from observe.runtime.fences import (
@@ -44,7 +45,6 @@ from observe.runtime.fences import (
     Pending,
     Watcher,
 )
-from observe.runtime.governing import ALLOW, Attempt, Decision, deny
 from observe.runtime.holding import hold, release
 from observe.runtime.instrument import Instrument
 from observe.runtime.taps import tap, untap

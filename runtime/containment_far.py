@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from observe.runtime.agent import Agent
     from observe.runtime.fences import Fence, Level
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.node import Node
 
 MOST_A_SECOND: Final = 500

@@ -11,16 +11,13 @@ started beside itself, which speak for nobody.
 
 from __future__ import annotations
 
-import itertools
-import logging
-import re
 from asyncio import TimerHandle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from observe.runtime.clock import wall_s
+from observe.runtime.decisions import ALLOW, RULE, Approver, Attempt, Decision, Judge, deny
 from observe.runtime.errors import ActionRefused, Denied
+from observe.runtime.governed import report
 from observe.runtime.ref import set_guard
 
 if TYPE_CHECKING:
@@ -32,173 +29,12 @@ if TYPE_CHECKING:
     from observe.runtime.conformance import Machine
     from observe.runtime.conforming import Conforming
     from observe.runtime.containment import Containment
-    from observe.runtime.fences import Level
     from observe.runtime.node import Node
     from observe.runtime.policies import Policies
 
-logger = logging.getLogger("observe.runtime")
 
 REVIEW_S: Final = 1.0
 """How often open activities are judged again while a judge depends on the time of day."""
-
-APPROVAL_S: Final = 300.0
-"""How long an approval is waited for unless its rule says otherwise."""
-
-_APPROVAL: Final = re.compile(r"\((\d+)\)$")
-"""At the end of what an approval is about: `tool:refund (12)`. Its records, asked and decided, belong together."""
-
-_process = ""
-_numbers: Final = itertools.count(1)
-"""Of what was decided in this process."""
-
-Verdict = Literal["allow", "deny", "approve", "contain"]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a judge says of an attempt. Use `ALLOW`, `deny` and `need_approval`."""
-
-    verdict: Verdict
-    reason: str = ""
-    """For people."""
-    policy: str = ""
-    """The name of the policy that has decided; empty where none had anything to say."""
-    approvers: tuple[str, ...] = ()
-    """Of `approve`: the roles or names of keys that may grant it; empty for any operator."""
-    timeout_s: float = APPROVAL_S
-    on_timeout: Literal["deny", "allow"] = "deny"
-    """What it means that nobody has answered."""
-    error: Denied | None = None
-    """Raised in place of a `Denied` of the usual kind."""
-    two_person: bool = False
-    """Of `approve`: it takes two people with different keys."""
-    escalate: tuple[tuple[float, str], ...] = ()
-    """Of `approve`: who is told when nobody has answered after so many seconds."""
-    level: Level | None = None
-    """Of `contain`: to which the agent is fenced in; then its containment decides."""
-    tools: tuple[str, ...] | None = None
-    recipients: tuple[str, ...] | None = None
-
-
-RULE: Final = "rule"
-"""Of what somebody else than a policy has decided, such as a person: in the facts, the policy because of which they were asked."""
-
-ALLOW: Final = Decision("allow")
-"""Nothing is said against it."""
-
-
-def deny(reason: str, policy: str, error: Denied | None = None) -> Decision:
-    """It must not be done."""
-    return Decision("deny", reason, policy, error=error)
-
-
-def need_approval(
-    policy: str,
-    reason: str = "",
-    approvers: tuple[str, ...] = (),
-    timeout_s: float = APPROVAL_S,
-    on_timeout: Literal["deny", "allow"] = "deny",
-    two_person: bool = False,
-    escalate: tuple[tuple[float, str], ...] = (),
-) -> Decision:
-    """It waits until a person has agreed."""
-    return Decision("approve", reason, policy, approvers, timeout_s, on_timeout, None, two_person, escalate)
-
-
-class Attempt:
-    """What an agent is about to do, or is doing."""
-
-    __slots__ = ("activity", "agent", "is_open", "message", "target")
-
-    def __init__(
-        self,
-        agent: Agent,
-        activity: Activity | None = None,
-        target: Agent | None = None,
-        message: Any = None,
-        is_open: bool = False,
-    ) -> None:
-        self.agent = agent
-        self.is_open = is_open
-        """The activity has begun already, and is looked at again."""
-        self.activity = activity
-        """None for a send."""
-        self.target = target
-        """Of a send: whom it is for."""
-        self.message = message
-
-    @property
-    def kind(self) -> Literal["activity", "send"]:
-        """An activity, or a message to somebody."""
-        return "activity" if self.activity is not None else "send"
-
-    @property
-    def name(self) -> str:
-        """The activity's name; the recipient's, or its class where it has none."""
-        if self.activity is not None:
-            return self.activity.name
-        assert self.target is not None
-        return self.target._o_child.name or type(self.target).__name__
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        """Of an activity: its attributes, and the arguments of the decorated function, those without a name by their place: `0`.
-        Of a send: the message, if it is a dict, else `{"message": ...}`."""
-        if self.activity is not None:
-            return self.activity.said
-        return self.message if isinstance(self.message, dict) else {"message": self.message}
-
-    @property
-    def text(self) -> str:
-        """For people: `tool:refund`, `a message to ledger`."""
-        return self.name if self.activity is not None else f"a message to {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Governed:
-    """Something that was decided about an agent. For the record."""
-
-    at: float
-    """Unix time."""
-    pid: int
-    name: str | None
-    class_name: str
-    what: str
-    """`activity`, `send`, `containment`, `violation`, `cap`, `approval`, `policies` and `reload` (of the node: pid 0); or of an agent that is monitored what it does: `begin`, `end`, `handled`."""
-    on: str
-    """The activity, the recipient, the level."""
-    verdict: str
-    """`allow`, `deny`, `approve`; empty where nothing was decided."""
-    reason: str
-    policy: str
-    """Which policy has decided; of containment who has ordered it."""
-    record: str = ""
-    """The `command_id` of its records in the audit log."""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """Of a violation: `expected`, `actual`, `state` and `sequence`; of a cap: `limit`, `used`, `allowed`, `per` and `key`."""
-    trace: str = ""
-    span: str = ""
-    """Where an agent of a worker process was in its trace, as that process knows; of others whoever records it looks itself."""
-
-
-class Judge(Protocol):
-    """Something that decides what agents may do."""
-
-    sees_sends: bool
-    """Whether it has anything to say about messages. While anybody has, each send of an agent is judged."""
-    depends_on_time: bool
-    """Whether it may say something else later, though nothing has changed."""
-
-    def judge(self, attempt: Attempt) -> Decision:
-        """Decide. On the scheduler's thread, in the middle of a step: quick, and without calling agents."""
-
-
-class Approver(Protocol):
-    """Asks a person."""
-
-    async def approve(self, attempt: Attempt, decision: Decision) -> Decision:
-        """Wait for an answer, in the agent's step. Returns `allow` or `deny` with the reason, and in `policy` who has decided. Cancelled when
-        the step is."""
 
 
 class Governing:
@@ -443,48 +279,6 @@ class Governing:
     ) -> None:
         """The same, in words; without an agent, of the node itself."""
         report(self.node, agent, what, on, verdict, reason, policy, facts)
-
-
-def report(
-    node: Node,
-    agent: Agent | None,
-    what: str,
-    on: str,
-    verdict: str,
-    reason: str,
-    policy: str,
-    facts: Mapping[str, str] | None = None,
-) -> None:
-    """Let instruments know; also of a node on which nothing is governed."""
-    hooks = node.instruments.on_governed
-    if hooks:
-        event = Governed(
-            at=wall_s(),
-            pid=0 if agent is None else agent._o_pid,
-            name=None if agent is None else agent._o_child.name,
-            class_name="" if agent is None else type(agent).__name__,
-            what=what,
-            on=on,
-            verdict=verdict,
-            reason=reason,
-            policy=policy,
-            record=record_of(what, on),
-            facts=facts or {},
-        )
-        for hook in hooks:
-            hook(event)
-
-
-def record_of(what: str, on: str) -> str:
-    """The `command_id` of its records in the audit log."""
-    asked = _APPROVAL.search(on) if what == "approval" else None
-    return f"approval-{asked[1]}" if asked else f"governed-{_process}{next(_numbers)}"
-
-
-def tell_apart(serial: int) -> None:
-    """In a worker process: its records are called otherwise than those of the others."""
-    global _process
-    _process = f"w{serial}-"
 
 
 def guard_send(target: Agent, message: Any) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from observe.runtime.errors import BudgetExceeded
     from observe.runtime.exits import Crash, ExitReason
     from observe.runtime.findings import Finding
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.ladder import Failure, Rung
     from observe.runtime.reload.reloader import Reloaded
     from observe.runtime.workers.process import WorkerProcess

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, get_args
 
 from observe.runtime.clock import wall_s
-from observe.runtime.governing import ALLOW, APPROVAL_S, Attempt, Decision, deny, need_approval
+from observe.runtime.decisions import ALLOW, APPROVAL_S, Attempt, Decision, deny, need_approval
 
 Effect = Literal["allow", "deny", "approve", "contain"]
 EFFECTS: Final[tuple[Effect, ...]] = get_args(Effect)

@@ -22,7 +22,7 @@ from observe.runtime.policies import Policies, Rule
 if TYPE_CHECKING:
     from observe.runtime.caps import Cap
     from observe.runtime.conformance import Machine
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.node import Node
     from observe.runtime.workers.process import WorkerProcess
 

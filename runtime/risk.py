@@ -24,7 +24,7 @@ from observe.runtime.ladder import ChangeApproach
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity
     from observe.runtime.agent import Agent
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.node import Node
 
 HALF: Final[Mapping[str, float]] = {

@@ -12,7 +12,7 @@ from observe.tracing.masking import mask_text
 
 if TYPE_CHECKING:
     from observe.runtime import Agent, ExitReason, Node
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.reload.reloader import Reloaded
     from observe.tracing.message_spans import MessageSpans
 

@@ -177,7 +177,7 @@ class Reloader:
 
     def _report(self, on: str, verdict: str, why: str, by: str) -> None:
         if by and self._node.instruments.on_governed:
-            from observe.runtime.governing import report  # most nodes reload nothing
+            from observe.runtime.governed import report  # most nodes reload nothing
 
             report(self._node, None, "reload", on, verdict, why, by)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from observe.runtime.approvals import Approval, Approvals, Waiting, refusal
 from observe.runtime.approvals_decided import plain
+from observe.runtime.decisions import Decision, deny
 from observe.runtime.errors import ApprovalRefused
-from observe.runtime.governing import Decision, deny
 
 if TYPE_CHECKING:
     from observe.runtime.activity import Activity

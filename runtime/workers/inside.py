@@ -30,7 +30,7 @@ from observe.runtime.containment_far import Sieve
 from observe.runtime.errors import BudgetExceeded, InitFailed, MailboxFull, NotSendable
 from observe.runtime.exits import SHUTDOWN, Crash, ExitReason
 from observe.runtime.findings import Finding
-from observe.runtime.governing import Governed, tell_apart
+from observe.runtime.governed import Governed, tell_apart
 from observe.runtime.instrument import Instrument
 from observe.runtime.mailbox import has_room
 from observe.runtime.workers.alarm import raise_alarm

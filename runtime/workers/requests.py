@@ -22,7 +22,7 @@ from observe.runtime.workers.remote_end import readable
 if TYPE_CHECKING:
     from observe.runtime.exits import ExitReason
     from observe.runtime.findings import Finding
-    from observe.runtime.governing import Governed
+    from observe.runtime.governed import Governed
     from observe.runtime.node import Node
     from observe.runtime.ref import Ref
     from observe.runtime.workers.process import WorkerProcess

@@ -17,8 +17,8 @@ from observe.audit.record import Record
 from observe.console.cli import main
 from observe.probe import Probe, connect
 from observe.runtime import Agent, Node
+from observe.runtime.decisions import ALLOW, Attempt, Decision, deny
 from observe.runtime.errors import Denied
-from observe.runtime.governing import ALLOW, Attempt, Decision, deny
 from observe.tracing import setup
 from observe.tracing.far import _OF
 from tests.probe.live import eventually, private_runtime, until

@@ -22,7 +22,8 @@ from observe.runtime import (
 )
 from observe.runtime.approvals import Person
 from observe.runtime.approvals_decided import KEPT, plain
-from observe.runtime.governing import ALLOW, Attempt, Decision, Governed, deny, need_approval
+from observe.runtime.decisions import ALLOW, Attempt, Decision, deny, need_approval
+from observe.runtime.governed import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.testing import eventually
 

@@ -20,7 +20,7 @@ from observe.runtime import (
 )
 from observe.runtime.actions import reset_budget
 from observe.runtime.caps import Cap
-from observe.runtime.governing import Governed
+from observe.runtime.governed import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.policies import Rule
 from observe.runtime.testing import eventually

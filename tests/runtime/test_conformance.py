@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from observe.runtime import Agent, Denied, Node
 from observe.runtime.approvals import Person
 from observe.runtime.conformance import VIOLATION, Compiled, Machine, Program, read_pattern
-from observe.runtime.governing import Governed
+from observe.runtime.governed import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.policies import Rule
 from observe.runtime.testing import eventually

@@ -27,7 +27,7 @@ from observe.runtime import (
 )
 from observe.runtime.containment_far import MOST_A_SECOND, Sieve
 from observe.runtime.fences import LEVELS, Fence, Level
-from observe.runtime.governing import Governed
+from observe.runtime.governed import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.testing import eventually, settled
 

@@ -10,7 +10,7 @@ import pytest
 
 from observe.runtime import Agent, Contained, Denied, Node
 from observe.runtime.errors import PoliciesRefused
-from observe.runtime.governing import Governed
+from observe.runtime.governed import Governed
 from observe.runtime.instrument import Instrument
 from observe.runtime.policies import Rule
 from observe.runtime.testing import eventually

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from observe.runtime import Agent, Node
-from observe.runtime.governing import ALLOW, Attempt, Decision
+from observe.runtime.decisions import ALLOW, Attempt, Decision
 from tests.runtime.preempting import Echo, preempting_node, spin
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # its other method uses the same signal
