@@ -153,5 +153,6 @@ async def _post(
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotAnchored(f"{url} cannot be reached: {error or type(error).__name__}") from error
     if not answer.is_success and answer.status_code not in accepted:
-        raise NotAnchored(f"{url} answered {answer.status_code}: {answer.text.strip()[:200]}")
+        text = answer.text.strip()[:200]
+        raise NotAnchored(f"{url} answered {answer.status_code}{': ' if text else ''}{text}")
     return answer.status_code, answer.text

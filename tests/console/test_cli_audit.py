@@ -300,6 +300,19 @@ def test_a_checkpoint_is_anchored_with_a_file_a_command_a_webhook_and_a_collecto
         assert observe("anchor", log, "--witness", url)[0] == 1
 
 
+def test_one_place_that_fails_does_not_keep_a_checkpoint_from_the_others(log: Path, tmp_path: Path) -> None:
+    """And it is said which has it."""
+    with receiver(500) as (url, _), receiver() as (other, got):
+        status, out, err = observe(
+            "anchor", log, "--file", tmp_path / "kept", "--webhook", url, "--otlp", other
+        )
+    assert (status, out, len(got)) == (1, "", 1)
+    assert f"{url} answered 500" in err
+    assert f"16 records anchored in {tmp_path}/kept" in err
+    assert f"16 records anchored with the collector {other}" in err
+    assert (tmp_path / "kept").read_text().count("observe/") == 2  # the origin, and the name of the key
+
+
 # -- from a node ---------------------------------------------------------------------------------------------------------
 
 
