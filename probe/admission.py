@@ -9,7 +9,7 @@ from typing import Final
 
 import zmq
 
-from observe.probe.frames import Config
+from observe.probe.config import Config
 from observe.probe.introduction import local_user
 from observe.probe.keyfiles import AuthorisedKeys
 from observe.probe.keys import KeyHolder, KeyRing, zap_client

@@ -16,8 +16,8 @@ import zmq
 
 from observe.probe.cards import private_directory
 from observe.probe.codec import encode
+from observe.probe.config import Config
 from observe.probe.errors import NameTaken, UnsafeDirectory
-from observe.probe.frames import Config
 from observe.probe.launch import DECLINED_STATUS
 from observe.probe.place import claim
 from observe.probe.server import Server

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from observe.probe.cards import Card, card_path, write_card
-from observe.probe.frames import Config
+from observe.probe.config import Config
 from observe.probe.wire import PROTOCOL_VERSIONS, NodeInfo
 
 

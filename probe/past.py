@@ -11,11 +11,12 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from observe.probe.codec import decode
+from observe.probe.config import Config
 from observe.probe.coroner import open_spans_of
 from observe.probe.deaths import BusyAgent, Death, OpenSpanTold
 from observe.probe.errors import BadFrame
 from observe.probe.feed import Feed, read_frame
-from observe.probe.frames import Config, CrashFrame
+from observe.probe.frames import CrashFrame
 from observe.probe.key_job import KEYFRAME_LIMIT_BYTES
 from observe.probe.keyframe import restore
 from observe.probe.picture import MAX_CRASHES, Picture

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from observe.probe.allowed import Allowed
+from observe.probe.config import Config
 from observe.probe.doings import Doings
 from observe.probe.errors import Refusal
 from observe.probe.event_kinds import EventKind
-from observe.probe.frames import Config, CrashFrame, HelloFrame
+from observe.probe.frames import CrashFrame, HelloFrame
 from observe.probe.introduction import installed_version
 from observe.probe.open_book import OpenBook
 from observe.probe.processes import Processes

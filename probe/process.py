@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from observe.probe.cards import check_node_name, private_directory
 from observe.probe.codec import encode
+from observe.probe.config import Config
 from observe.probe.errors import NameTaken, UnsafeDirectory
-from observe.probe.frames import Config
 from observe.probe.place import claim
 from observe.probe.server import Server
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from observe.probe import keyframe
+from observe.probe.config import Config
 from observe.probe.feed import Feed
-from observe.probe.frames import Config
 from observe.probe.key_job import KeyJob
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.recorder import Recorder

@@ -29,6 +29,7 @@ from observe.probe.audited_records import AuditedRecords
 from observe.probe.cards import NodeLock
 from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate
+from observe.probe.config import Config
 from observe.probe.coroner import Coroner
 from observe.probe.courier import Outward
 from observe.probe.desk import Desk
@@ -36,7 +37,7 @@ from observe.probe.errors import BadFrame, Refusal
 from observe.probe.far_socket import FarSocket
 from observe.probe.feed import Feed
 from observe.probe.finding_orders import FindingOrders
-from observe.probe.frames import Config, GovernedFrame
+from observe.probe.frames import GovernedFrame
 from observe.probe.governed import GovernedRecords
 from observe.probe.greetings import Greetings
 from observe.probe.holder_watch import HolderWatch

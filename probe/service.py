@@ -29,12 +29,12 @@ from observe.probe import askers
 from observe.probe.addresses import is_private
 from observe.probe.answers import Answers
 from observe.probe.cards import node_directory
+from observe.probe.config import Config, check_commands
 from observe.probe.dump_signal import StackDump
 from observe.probe.embed import NodeNameTaken, ProbeNotStarted, Settings
 from observe.probe.emit import Emitter
 from observe.probe.errors import UnsafeDirectory
 from observe.probe.far_begin import FarFeeds
-from observe.probe.frames import Config, check_commands
 from observe.probe.keyfiles import NODE_KEY, BadKeyFile, config_directory, make_key_pair, read_authorised
 from observe.probe.keys import new_key_pair
 from observe.probe.launch import Launcher, Launches

@@ -7,7 +7,7 @@ from typing import Final
 import zmq
 
 from observe.probe.codec import REPLY_LIMIT_BYTES
-from observe.probe.frames import Config
+from observe.probe.config import Config
 from observe.probe.keys import ZAP_DOMAIN
 
 MAX_MESSAGE_BYTES: Final = 2 << 20

@@ -22,10 +22,10 @@ from observe.audit.log import AuditLog
 from observe.probe.asks import Asks
 from observe.probe.codec import decode, encode, encode_for_client
 from observe.probe.commands import CommandGate
+from observe.probe.config import Config
 from observe.probe.deaths import Deaths
 from observe.probe.desk import Desk
 from observe.probe.feed import Feed
-from observe.probe.frames import Config
 from observe.probe.keys import RANK, KeyHolder, KeyRing, new_key_pair
 from observe.probe.picture import Picture
 from observe.probe.scribe import Scribe

@@ -12,10 +12,10 @@ import pytest
 from observe.probe.asks import LATE_S, MAX_PENDING, Answer, Asks
 from observe.probe.codec import REPLY_LIMIT_BYTES, decode, encode, encode_for_client
 from observe.probe.commands import CommandGate
+from observe.probe.config import Config
 from observe.probe.deaths import Deaths
 from observe.probe.desk import MAX_CLIENTS, SILENT_S, Desk
 from observe.probe.errors import Refusal
-from observe.probe.frames import Config
 from observe.probe.keys import KeyHolder, KeyRing, new_key_pair
 from observe.probe.picture import Picture
 from observe.probe.scribe import Scribe

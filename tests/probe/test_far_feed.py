@@ -17,8 +17,8 @@ from observe.probe import Probe
 from observe.probe.cards import Card, read_card
 from observe.probe.client import NodeClient, connect
 from observe.probe.codec import encode
+from observe.probe.config import Config
 from observe.probe.feed import Feed
-from observe.probe.frames import Config
 from observe.probe.keyframe import restore, take
 from observe.probe.picture import Picture
 from observe.probe.strings import MOST_INTERNED, Strings

@@ -12,8 +12,9 @@ import pytest
 
 from observe.probe.client import connect
 from observe.probe.condition import Check, Condition
+from observe.probe.config import Config
 from observe.probe.diagnosis import checks
-from observe.probe.frames import Config, CrashFrame
+from observe.probe.frames import CrashFrame
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.standing import Standing
 from observe.probe.verbs_findings import StandingFinding
