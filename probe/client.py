@@ -15,17 +15,18 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import wire, wire_traces
+from observe.probe import wire
 from observe.probe.attaching import attach
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
+from observe.probe.client_agents import AgentsClient
 from observe.probe.client_audit import AuditClient
 from observe.probe.client_code import CodeClient
 from observe.probe.client_console import ConsoleClient
@@ -33,17 +34,13 @@ from observe.probe.client_looks import LooksClient
 from observe.probe.client_policies import PoliciesClient
 from observe.probe.client_reload import ReloadClient
 from observe.probe.client_tasks import TasksClient
-from observe.probe.deaths import Deaths
+from observe.probe.client_vitals import VitalsClient
+from observe.probe.client_watches import WatchesClient
 from observe.probe.errors import AttachError, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, Result, lost, nonsense
 from observe.probe.remote import Reachable
 from observe.probe.resolving import Sought, find, resolve
-from observe.probe.tracing_client import Trace
-from observe.probe.verbs_findings import StandingFindings
 from observe.probe.watching import Watch, WatchPush
-from observe.probe.wire_approvals import ApprovalsArgs, WaitingApprovals
-from observe.probe.wire_consoles import Consoles
-from observe.probe.wire_workers import WorkerList
 
 if TYPE_CHECKING:
     from observe.probe.witness import Witness
@@ -105,6 +102,9 @@ def _client_of_recording(node: str | Sought | Card) -> NodeClient | None:
 
 
 class NodeClient(
+    AgentsClient,
+    VitalsClient,
+    WatchesClient,
     ActionsClient,
     AuditClient,
     PoliciesClient,
@@ -181,146 +181,7 @@ class NodeClient(
     ) -> None:
         await self.close()
 
-    # -- verbs ------------------------------------------------------------------------------------------------------
-
-    async def ping(self) -> float:
-        """How long the probe takes to answer, in seconds."""
-        began = time.perf_counter()
-        await self._ask("ping", wire.NoArgs(), wire.Pong)
-        return time.perf_counter() - began
-
-    async def vitals(self, history_s: float = 0.0) -> wire.Vitals:
-        """The node's vital signs, with their history over so many seconds."""
-        return await self._ask("vitals", wire.VitalsArgs(history_s=history_s), wire.Vitals)
-
-    async def agents(self, query: wire.Query | None = None, **fields: Any) -> wire.Page:
-        """A window of the agents table: of a query, or of a query's fields, as in `agents(sort="mailbox", limit=5)`.
-
-        Raises:
-            ValueError: a field is unknown or out of range (pydantic's ValidationError).
-        """
-        asked = query or wire.Query()
-        if fields:
-            asked = wire.Query.model_validate(asked.to_wire() | fields)
-        return await self._ask("agents", asked, wire.Page)
-
-    async def inspect(self, agent: int | str, max_items: int = 100, *, locals: bool = False) -> wire.Detail:  # noqa: A002  # the protocol's word
-        """Everything about one agent, by pid or name; with `locals`, the local variables of its last crash as well."""
-        args = wire.InspectArgs(agent=agent, max_items=max_items, locals=locals)
-        return await self._ask("inspect", args, wire.Detail)
-
-    async def stack(self, agent: int | str) -> wire.Stack:
-        """Where the agent is in its code."""
-        return await self._ask("stack", wire.StackArgs(agent=agent), wire.Stack)
-
-    async def tree(
-        self, root: int | str | None = None, depth: int = 8, max_children: int = 50
-    ) -> wire.Branch:
-        """The supervision tree below an agent, or all of it."""
-        args = wire.TreeArgs(root=root, depth=depth, max_children=max_children)
-        return await self._ask("tree", args, wire.Branch)
-
-    async def crashes(self, limit: int = 50) -> wire.Crashes:
-        """The newest crashes."""
-        return await self._ask("crashes", wire.CrashesArgs(limit=limit), wire.Crashes)
-
-    async def deaths(self, limit: int = 1) -> Deaths:
-        """The newest reports of this node's deaths, also of incarnations before this one."""
-        return await self._ask("deaths", wire.DeathsArgs(limit=limit), Deaths)
-
-    async def findings(self) -> StandingFindings:
-        """What the node has diagnosed of itself and is not over."""
-        return await self._ask("findings", wire.NoArgs(), StandingFindings)
-
-    async def consoles(self) -> Consoles:
-        """Who is attached, what they watch, and what was left out for them. This client is one of them."""
-        return await self._ask("consoles", wire.NoArgs(), Consoles)
-
-    async def approvals(self) -> WaitingApprovals:
-        """What waits for a person; `approve` and `refuse` answer it."""
-        return await self._ask("approvals", ApprovalsArgs(), WaitingApprovals)
-
-    async def workers(self) -> WorkerList:
-        """The node's worker processes, those of single agents among them."""
-        return await self._ask("workers", wire.NoArgs(), WorkerList)
-
-    async def kill(self, agent: int | str, reason: str = "") -> wire.Outcome:
-        """End an agent; its supervisor decides what follows.
-
-        The command names the incarnation that we know and expires: it never reaches a restarted node by mistake.
-        """
-        args = wire.KillArgs(agent=agent, reason=reason, **self._command_fields())
-        return await self._ask("kill", args, wire.Outcome)
-
-    def _command_fields(self) -> dict[str, Any]:
-        return {
-            "incarnation": self.info.incarnation,
-            "expires_at": time.time() + self._clock_ahead_s + COMMAND_LIFE_S,
-            "command_id": secrets.token_hex(16),
-        }
-
     # -- watches ----------------------------------------------------------------------------------------------------
-
-    async def watch_agents(
-        self, query: wire.Query | None = None, interval_s: float = 0.5
-    ) -> Watch[wire.Page]:
-        """The window of the agents table again and again; a slow reader gets the newest and skips the rest."""
-        args = wire.WatchArgs(what="agents", query=query or wire.Query(), interval_s=interval_s)
-        return await self._watch(Watch(self, args, wire.Page.from_wire))
-
-    async def watch_vitals(self, interval_s: float = 1.0) -> Watch[wire.Vitals]:
-        """The vital signs again and again."""
-        args = wire.WatchArgs(what="vitals", interval_s=interval_s)
-        return await self._watch(Watch(self, args, wire.Vitals.from_wire))
-
-    async def watch_events(self, interval_s: float = 0.25) -> Watch[wire.Events]:
-        """What happens on the node from here on, in batches; `dropped` counts what a slow reader missed."""
-        args = wire.WatchArgs(what="events", interval_s=interval_s, credit=8)
-        return await self._watch(Watch(self, args, wire.Events.from_wire))
-
-    async def watch_tape(self) -> Watch[wire.TapePiece]:
-        """The node's recording from here on, piece by piece: `observe.probe.taping.record` puts it into a file."""
-        args = wire.WatchArgs(what="tape", interval_s=0.05, credit=16)
-        return await self._watch(Watch(self, args, wire.TapePiece.from_wire))
-
-    async def events(self) -> AsyncIterator[wire.Event]:
-        """What happens on the node from here on, one by one. `watch_events` tells how many a slow reader missed."""
-        watch = await self.watch_events()
-        try:
-            async for push in watch:
-                for event in push.data.events:
-                    yield event
-        finally:
-            await watch.close()
-
-    async def trace(
-        self,
-        selector: str,
-        *,
-        events: list[wire_traces.Kind] | None = None,
-        where: str = "",
-        count: int = 1000,
-        for_s: float = 10.0,
-        rate: float = 1000.0,
-        reason: str = "",
-    ) -> Trace:
-        """Listen to chosen agents, within bounds. The session ends with the node's last event, or when it is closed.
-
-        Args:
-            selector: `cart-*`, `42`, `class:Session`, `under:carts`, `group:prices`, `finding:stuck`, ...
-            events: kinds of event; None for all but `state` and `schedule`.
-            where: a condition, such as `message.kind == "refund" and took_ms > 50`.
-        """
-        args = wire_traces.TraceArgs(
-            selector=selector, events=events, where=where, max=count, for_s=for_s, rate=rate, reason=reason,
-            **self._command_fields(),
-        )  # fmt: skip
-        trace = Trace(self)
-        started = await self._ask(
-            "trace", args, wire_traces.TraceStarted, lambda result: self._adopt(trace, result)
-        )
-        trace.agents = started.agents
-        return trace
 
     async def _watch(self, watch: Watch[T]) -> Watch[T]:
         await self._ask("watch", watch.args, wire.Subscription, lambda result: self._adopt(watch, result))
@@ -346,6 +207,13 @@ class NodeClient(
             watch._finish(error)
 
     # -- requests ---------------------------------------------------------------------------------------------------
+
+    def _command_fields(self) -> dict[str, Any]:
+        return {
+            "incarnation": self.info.incarnation,
+            "expires_at": time.time() + self._clock_ahead_s + COMMAND_LIFE_S,
+            "command_id": secrets.token_hex(16),
+        }
 
     async def _ask(
         self,

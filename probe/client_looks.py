@@ -1,10 +1,12 @@
-"""The client's methods that have the service look something up: its log, its dead letters; and send one of those again."""
+"""The client's methods that have the service look something up: its log, its dead letters, what waits for a person; and send a dead letter
+again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from observe.probe.wire_actions import Acted
+from observe.probe.wire_approvals import ApprovalsArgs, WaitingApprovals
 from observe.probe.wire_base import Told
 from observe.probe.wire_budgets import BudgetPage, BudgetsArgs, BudgetsBy, BudgetsSort
 from observe.probe.wire_letters import DeadLetterPage, DeadLettersArgs, ResendArgs
@@ -62,3 +64,7 @@ class LooksClient:
     async def names(self, *, text: str = "", limit: int = 100) -> NamesPage:
         """Process groups with their members, and registered names with the agents that have them."""
         return await self._ask("names", NamesArgs(text=text, limit=limit), NamesPage)
+
+    async def approvals(self) -> WaitingApprovals:
+        """What waits for a person; `approve` and `refuse` answer it."""
+        return await self._ask("approvals", ApprovalsArgs(), WaitingApprovals)
