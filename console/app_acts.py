@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from observe.console.app_places import PlacesApp
-from observe.console.control import CONTROL_S, Taken
+from observe.console.control import CONTROL_S, NOT_YET, Taken
 from observe.console.deeds import BY_ID, DEEDS, Deed, do
 from observe.console.format import clock, plural
 from observe.console.keys import find, permitted
@@ -36,6 +36,8 @@ class ActingApp(PlacesApp):
         node = self.node
         if node.readonly:
             self.say("attached read-only: leave out --read-only to take control", "warn")
+        elif not node.role:
+            self.say(NOT_YET, "warn")
         elif not permitted(_LEAST, node.role, readonly=False):
             self.say(f"your key has the role {node.role}; acting takes operator", "warn")
         elif not node.only_looks:

@@ -8,6 +8,8 @@ from observe.console.columns import Piece
 from observe.console.format import duration
 from observe.console.keys import Action, permitted
 
+NOT_YET = "not attached yet: what your key allows is known in a moment"
+
 CONTROL_S = 900.0
 """Seconds for which control is taken: long enough to act on what was found, too short to be left open overnight."""
 
@@ -37,7 +39,7 @@ class Hand(Protocol):
 
     @property
     def role(self) -> str:
-        """What the key allows; of several nodes the best, and each of them decides for itself."""
+        """What the key allows; of several nodes the best, and each of them decides for itself. Empty before we are attached."""
         ...
 
     @property
@@ -58,13 +60,15 @@ class Hand(Protocol):
         if self.readonly:
             return ("read-only", "dim")
         if self.control is None or self.only_looks:
-            return (f"{self.role}, view", "dim")
+            return (f"{self.role}, view" if self.role else "view", "dim")
         return (f"CONTROL {duration(self.control.until - self.clock())}", "warn")
 
     def why_not(self, action: Action, doing: str = "this", role: str = "") -> str:
         """Why an action may not be done now; empty when it may. `doing` is what to call it; `role` is held where it is done,
         when that is one of several nodes."""
         role = role or self.role
+        if not role and not self.readonly:
+            return NOT_YET
         if not self.readonly and not permitted(action, role, readonly=False):
             return f"your key has the role {role}; {doing} takes {action.role}"
         return "" if permitted(action, role, readonly=self.only_looks) else self.barred

@@ -102,7 +102,7 @@ class FleetView(Hand):
     def role(self) -> str:
         """The best that we have on any node; each node decides for itself."""
         held = [sight.role for sight in self.watch.sights.values() if sight.role in ROLES]
-        return max(held, key=lambda role: ROLES.index(role), default="viewer")
+        return max(held, key=lambda role: ROLES.index(role), default="")
 
     def query(self) -> Query:
         """What every node is asked for."""

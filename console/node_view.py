@@ -63,7 +63,7 @@ class NodeView(Hand):
     clock: Callable[[], float] = time
     """This machine's clock."""
 
-    role: str = "viewer"
+    role: str = ""
     link: LinkState = "connecting"
     link_text: str = ""
     link_since: float = 0.0

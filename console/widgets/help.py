@@ -79,7 +79,7 @@ def help_lines(
     for name, section in pages:
         title(section)
         for action in on_page(name):
-            has_role = permitted(action, role, readonly=False)
+            has_role = not role or permitted(action, role, readonly=False)
             if barred and has_role and not permitted(action, role, readonly=True) and not told:
                 entry("", f"What is faint may not be done now ({barred}).", "text", 0)
                 told = True

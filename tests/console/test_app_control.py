@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Self
+
 from observe.console.control import CONTROL_S
-from tests.console.driving import Driver, console
+from tests.console.driving import SMALL, Driver, app_on, console
 from tests.console.fake_node import FakeNode
 
 
@@ -91,3 +94,26 @@ async def test_read_only_and_viewers_are_told_why_not() -> None:
     async with console(FakeNode(role="viewer"), control=False) as driver:
         await driver.press("W")
         assert driver.shows("your key has the role viewer; acting takes operator")
+
+
+class Slow(FakeNode):
+    """Attaching to it takes until a test lets it."""
+
+    async def __aenter__(self) -> Self:
+        self.asked = asyncio.Event()
+        await self.asked.wait()
+        return await super().__aenter__()
+
+
+async def test_before_the_node_has_answered_nobody_is_said_to_have_too_small_a_role() -> None:
+    node = Slow(role="admin")
+    app = app_on(node)
+    async with app.run_test(size=SMALL) as pilot:
+        driver = Driver(app, node, pilot)
+        for key in ("W", "K"):
+            await driver.press(key)
+            await driver.until(lambda: driver.shows("not attached yet"))
+        node.asked.set()
+        await driver.until(lambda: driver.shows("admin, view"))
+        await driver.press("W")
+        await driver.until(lambda: driver.shows("Take control of shop@localhost?"))
