@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Final
@@ -127,14 +127,25 @@ class FleetView(Hand):
 def node_heading(width: int) -> list[Piece]:
     """The headings above `node_lines`."""
     name = _name_cells(width)
-    titles = [pad(sign.title, sign.cells, right=True) for sign in SIGNS]
+    titles = [pad(sign.title, sign.cells, right=True) for sign in _fitting(width)]
     titles.insert(3, pad("find", 5, right=True))
     return [("  " + pad("node", name) + " " + pad("state", 12) + " " + " ".join(titles), "dim")]
 
 
+def _cells_of(signs: Sequence[Sign]) -> int:
+    return 2 + 1 + 12 + 1 + sum(sign.cells + 1 for sign in signs) + 6
+
+
+def _fitting(width: int) -> Sequence[Sign]:
+    """The signs for which there is room; the last ones go first."""
+    signs: Sequence[Sign] = SIGNS
+    while len(signs) > 1 and NODE_CELLS + _cells_of(signs) > width:
+        signs = signs[:-1]
+    return signs
+
+
 def _name_cells(width: int) -> int:
-    rest = 2 + 1 + 12 + sum(sign.cells + 1 for sign in SIGNS) + 6
-    return max(NODE_CELLS, min(40, width - rest))
+    return max(NODE_CELLS, min(40, width - _cells_of(SIGNS)))
 
 
 def node_lines(watch: FleetWatch, width: int, now: float | None = None) -> list[Line]:
@@ -156,7 +167,9 @@ def _node_line(sight: Sight, width: int, now: float) -> Line:
     ]
     signs = sight.vitals
     if sight.is_there and signs is not None:
-        cells = [(pad(sign.text(signs), sign.cells, right=True), sign.tone(signs)) for sign in SIGNS]
+        cells = [
+            (pad(sign.text(signs), sign.cells, right=True), sign.tone(signs)) for sign in _fitting(width)
+        ]
         number = len(sight.findings)
         cells.insert(3, (pad(str(number), 5, right=True), "warn" if number else "faint"))
         pieces += [(text + " ", tone) for text, tone in cells]

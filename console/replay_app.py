@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -25,46 +28,45 @@ from observe.probe.errors import AttachError, ProbeError
 from observe.probe.replay import NOTHING_IS_DONE, SPEEDS, Replay, moment
 
 BAR_CELLS: Final = 30
+LEAST_BAR_CELLS: Final = 8
 REDRAW_S: Final = 0.25
 
 
-def _cell(replay: Replay, at: float) -> int:
+def _cell(replay: Replay, at: float, cells: int) -> int:
     length = max(replay.end - replay.start, 1e-6)
-    return max(0, min(round((at - replay.start) / length * (BAR_CELLS - 1)), BAR_CELLS - 1))
+    return max(0, min(round((at - replay.start) / length * (cells - 1)), cells - 1))
 
 
-def cells_with_crashes(replay: Replay) -> frozenset[int]:
-    """Where on the line something crashed."""
-    return frozenset(_cell(replay, crash.wall_us / 1e6) for crash in replay.past.crashes)
+def cells_with_crashes(replay: Replay, cells: int) -> frozenset[int]:
+    """Where on the line of so many cells something crashed."""
+    return frozenset(_cell(replay, crash.wall_us / 1e6, cells) for crash in replay.past.crashes)
 
 
-def replay_pieces(replay: Replay, crashed: frozenset[int]) -> list[Piece]:
-    """The line that says where in the recording one is; `crashed` are the cells in which something crashed."""
+def replay_pieces(replay: Replay, crashed: Callable[[int], frozenset[int]], width: int) -> list[Piece]:
+    """What says where in the recording one is, with a line that has the rest of the width; `crashed` says in which of so many cells
+    something crashed."""
     state = (
         ("■ end", "warn") if replay.is_over else ("‖ paused", "warn") if replay.is_paused else ("▶", "good")
     )
     length = max(replay.end - replay.start, 1e-6)
-    marks = ["╪" if cell in crashed else "─" for cell in range(BAR_CELLS)]
-    marks[_cell(replay, replay.at)] = "●"
-    pieces: list[Piece] = [
+    before: list[Piece] = [
         (" RECORDING ", "title"),
         (f"{state[0]}  ", state[1]),
         (f"{replay.speed:g}x  ", "text"),
         (f"{clock(replay.start)} ", "dim"),
-        ("".join(marks), "spark"),
+    ]
+    after: list[Piece] = [
         (f" {clock(replay.end)}  ", "dim"),
         (f"{duration(replay.at - replay.start)} of {duration(length)}  ", "text"),
     ]
-    if replay.past.damage:
-        pieces.append(
-            (
-                f"damaged in {len(replay.past.damage)} places  "
-                if len(replay.past.damage) > 1
-                else "damaged  ",
-                "bad",
-            )
-        )
-    return pieces
+    damaged = len(replay.past.damage)
+    if damaged:
+        after.append((f"damaged in {damaged} places  " if damaged > 1 else "damaged  ", "bad"))
+    rest = width - sum(cell_len(text) for text, _ in (*before, *after))
+    cells = max(LEAST_BAR_CELLS, min(rest, BAR_CELLS))
+    marks = ["╪" if cell in crashed(cells) else "─" for cell in range(cells)]
+    marks[_cell(replay, replay.at, cells)] = "●"
+    return [*before, ("".join(marks), "spark"), *after]
 
 
 class GoToDialog(ModalScreen[str | None]):
@@ -112,7 +114,7 @@ class ReplayApp(ObserveApp):
         )
         self.replay = replay
         self.also = ("replay",)
-        self._crashed = cells_with_crashes(replay)
+        self._crashed = cache(partial(cells_with_crashes, replay))
         self.bar = PieceLines(1, "warn")
 
     def compose(self) -> ComposeResult:
@@ -127,7 +129,7 @@ class ReplayApp(ObserveApp):
             self.say(f"{damage}; it is played up to there", "bad")
 
     def _show_bar(self) -> None:
-        self.bar.show(replay_pieces(self.replay, self._crashed))
+        self.bar.show(replay_pieces(self.replay, self._crashed, self.size.width))
 
     @property
     def barred(self) -> str:

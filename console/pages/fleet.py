@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import time
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -124,7 +123,9 @@ class NodesPage(LinesPage):
         width, watch = self.lines.text_width, self.view.watch
         self.headings.show(node_heading(width))
         found = watch.findings()
-        self.show([*node_lines(watch, width), Line("gap", ()), *finding_lines(found, width, time())])
+        self.show(
+            [*node_lines(watch, width), Line("gap", ()), *finding_lines(found, width, self.view.clock())]
+        )
 
     def where(self) -> list[Piece]:
         """Which node the line is about."""
@@ -215,12 +216,14 @@ class FleetAgentsPage(LinesPage):
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
         if self.filter_bar.is_open:
+            self.filter_bar.offer()
             self._ask_anew(event.value)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         self.lines.focus()
+        self.filter_bar.remove_class("offering")
         if not self.view.filter:
             self.filter_bar.close()
 

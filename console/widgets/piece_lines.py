@@ -37,5 +37,8 @@ class PieceLines(Widget):
         pieces = self._lines[y] if y < len(self._lines) else []
         segments = [Segment(text, tones.style(tone, self._ground)) for text, tone in pieces]
         used = sum(cell_len(text) for text, _ in pieces)
+        if used > width > 0 and cell_len("".join(text for text, _ in pieces).rstrip()) > width:
+            cut = Strip(segments, used).crop(0, width - 1)
+            return Strip([*cut, Segment("…", tones.style("faint", self._ground))], width)
         segments.append(Segment(" " * max(0, width - used), tones.style("text", self._ground)))
         return Strip(segments).adjust_cell_length(width, tones.style("text", self._ground))
