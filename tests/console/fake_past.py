@@ -26,11 +26,12 @@ SECONDS = 120
 
 
 class FakeFleet(Fleet):
-    """Nodes in memory, all of them attached."""
+    """Nodes in memory that are attached, and such as cannot be, with the reason."""
 
-    def __init__(self, nodes: Mapping[str, FakeNode]) -> None:
-        super().__init__(list(nodes))
+    def __init__(self, nodes: Mapping[str, FakeNode], lost: Mapping[str, str]) -> None:
+        super().__init__([*nodes, *lost])
         self._clients = cast("dict[str, NodeClient]", dict(nodes))
+        self._troubles |= lost
 
     async def __aenter__(self) -> Self:
         for tried in self._tried.values():
@@ -45,15 +46,16 @@ async def fleet_console(
     screen: FleetScreen = "nodes",
     size: tuple[int, int] = SMALL,
     theme: str = "",
+    lost: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Driver]:
     """The console on several nodes, with control taken, after each has told how it is."""
-    async with FakeFleet(nodes) as fleet, FleetWatch(fleet) as watch:
+    async with FakeFleet(nodes, lost or {}) as fleet, FleetWatch(fleet) as watch:
         view = FleetView(watch, control=Taken("", AT + CONTROL_S), clock=lambda: AT)
         app = FleetApp(fleet, view, screen=screen)
+        app.theme = theme or app.theme
         async with app.run_test(size=size) as pilot:
-            app.theme = theme or app.theme
             driver = Driver(cast(Any, app), next(iter(nodes.values())), pilot)
-            await driver.until(lambda: all(sight.vitals for sight in watch.sights.values()))
+            await driver.until(lambda: all(sight.state != "connecting" for sight in watch.sights.values()))
             await driver.until(lambda: screen == "nodes" or view.page is not None)
             app.refresh_fleet()
             await driver.settle()
@@ -90,8 +92,8 @@ async def replay_console(
 ) -> AsyncIterator[Driver]:
     """The console on a recording that stands still at its beginning."""
     app = ReplayApp(FakeReplay(node), screen=screen)
+    app.theme = theme or app.theme
     async with app.run_test(size=size) as pilot:
-        app.theme = theme or app.theme
         driver = Driver(app, node, pilot)
         await driver.until(app.first_paint.is_set)
         yield driver

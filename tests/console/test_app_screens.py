@@ -188,7 +188,7 @@ def held_by_nobody() -> Held:
 
 
 def test_no_screen_is_left_out() -> None:
-    """Whoever adds a page or a dialog adds its picture. The nodes of a fleet are in `test_fleet_app.py`."""
+    """Whoever adds a page or a dialog adds its picture. A fleet and a recording are in `test_past_screens.py`."""
     assert set(get_args(PageName)) <= {name for name, _, _ in (*PAGES, *ASKED)}
     for module in pkgutil.walk_packages(observe.console.__path__, "observe.console."):
         if not module.name.endswith("__main__"):
@@ -212,17 +212,6 @@ async def test_whoever_switches_has_no_line_left_in_the_colours_of_before() -> N
         await driver.until(lambda: driver.app.theme == LIGHT)
         switched = picture(driver.app)
     assert switched == (await seen_on(overview, troubled(), "80x24", LIGHT))["overview"]
-
-
-async def test_screen_of_the_question_for_a_time() -> None:
-    """It is asked on a recording, whose times are others with each recording."""
-    pictures = []
-    for theme in (DARK, LIGHT):
-        async with console(troubled(), theme=theme) as driver:
-            driver.app.push_screen(GoToDialog())
-            await driver.until(lambda: driver.shows("-90s from the end"))  # waited for here
-            pictures.append(picture(driver.app))
-    assert_snapshot("go-to-80x24", *pictures)
 
 
 @pytest.mark.parametrize("state", ["held", "dead", "lost"])
