@@ -89,7 +89,7 @@ def _children_s() -> float:
 async def first_page_s() -> float:
     """Seconds from connecting to having the first page, without the console: what node and wire need."""
     from observe.probe.client import connect
-    from observe.probe.wire import Query
+    from observe.probe.wire_table import Query
 
     began = time.perf_counter()
     async with connect("bench-attach") as node:

@@ -180,9 +180,10 @@ class StandIn:
     def __init__(
         self, agents: int, *, moving: bool = True, answered: Callable[[], object] = lambda: None
     ) -> None:
-        from observe.probe import wire
+        from observe.probe import wire, wire_agent, wire_table
 
-        self._wire, self._agents, self._turn, self._step = wire, agents, 0, int(moving)
+        self._wire, self._one, self._table = wire, wire_agent, wire_table
+        self._agents, self._turn, self._step = agents, 0, int(moving)
         self._answered = answered
         self.on_state: Any = None
         now = time.time()
@@ -205,14 +206,14 @@ class StandIn:
         self._answered()
         last = min(self._agents, query.offset + query.limit)
         rows = [self._row(number) for number in range(query.offset, last)]
-        return self._wire.Page(
-            columns=list(self._wire.COLUMNS), rows=rows, matched=self._agents, total=self._agents, at=time.time(),
+        return self._table.Page(
+            columns=list(self._table.COLUMNS), rows=rows, matched=self._agents, total=self._agents, at=time.time(),
             offset=query.offset,
         )  # fmt: skip
 
     def _row(self, number: int) -> list[Any]:
         turn = self._turn * 7919 + number * 104729
-        status = self._wire.STATUS_NAMES[1 + turn % 4]
+        status = self._table.STATUS_NAMES[1 + turn % 4]
         row = {
             "pid": number + 1, "name": f"session-{number}", "class": "Session", "status": status,
             "status_s": turn % 97 / 7, "mailbox": turn % 300, "mailbox_max": 300, "handled": self._turn * 13 + number,
@@ -220,7 +221,7 @@ class StandIn:
             "crashes": 0, "activity": "model:chat" if turn % 3 else None, "activity_s": turn % 30 / 2,
             "age_s": 60.0 + self._turn, "supervisor": 1, "child": f"s{number}", "process": 0, "restarts_min": 0, "crashes_min": 0, "risk": 0.0,
         }  # fmt: skip
-        return [row.get(column) for column in self._wire.COLUMNS]
+        return [row.get(column) for column in self._table.COLUMNS]
 
     async def trace(self, selector: str, **bounds: Any) -> Talk:
         return Talk()
@@ -233,7 +234,7 @@ class StandIn:
         )  # fmt: skip
 
     async def crashes(self, limit: int) -> Any:
-        return self._wire.Crashes(crashes=[], total=0)
+        return self._one.Crashes(crashes=[], total=0)
 
     async def findings(self) -> Any:
         from observe.probe.verbs_findings import StandingFindings

@@ -59,7 +59,7 @@ async def serve() -> None:
 async def measure() -> dict[str, list[float]]:
     """Seconds for each victim: until answered, until its exit is told, until its row is gone."""
     from observe.probe.client import connect
-    from observe.probe.wire import Query
+    from observe.probe.wire_table import Query
 
     took: dict[str, list[float]] = {"answer": [], "event": [], "row": []}
     async with connect(NODE, timeout_s=20.0) as node:

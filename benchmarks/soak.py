@@ -30,7 +30,7 @@ from benchmarks.measure import Result, at_most, child_argv, median
 from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
 from observe.probe.errors import ProbeError
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.probe.wire_traces import Kind
 from observe.runtime import Agent, Budget, ChildSpec, Node, Supervisor
 

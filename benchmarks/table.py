@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.measure import Result, at_most, child_argv, median
 from observe.probe import Probe
-from observe.probe.wire import COLUMNS, Query
+from observe.probe.wire_table import COLUMNS, Query
 from observe.runtime import Agent, ChildSpec, Node, Ref, Supervisor
 from observe.runtime.testing import settled
 

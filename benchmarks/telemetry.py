@@ -57,7 +57,7 @@ async def throughput(node: Node, refs: list[Ref]) -> tuple[float, float]:
 async def watch(name: str) -> None:
     """The console's part: watch fifty rows sorted by a column that changes, and the vital signs."""
     from observe.probe.client import connect
-    from observe.probe.wire import Query
+    from observe.probe.wire_table import Query
 
     async with connect(name) as node:
         agents = await node.watch_agents(Query(sort="reductions", limit=50), interval_s=0.5)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from observe.console.acting import Do, Manner
     from observe.console.deeds import Deed
     from observe.probe.client import NodeClient
-    from observe.probe.wire import Detail
+    from observe.probe.wire_agent import Detail
 
 MOST: Final = 1000
 """Agents hit by one command line unless `--limit` says otherwise. More that match are a mistake, as a rule."""
@@ -143,7 +143,7 @@ async def _list(many: Many, rehearse: Do | None) -> None:
 
 async def _matching(many: Many, client: NodeClient) -> None:
     """All that match, by pid: page for page from the last pid on, so that who ends meanwhile shifts nobody out."""
-    from observe.probe.wire import MAX_ROWS, Query
+    from observe.probe.wire_table import MAX_ROWS, Query
 
     last = 0
     columns = ["pid", "name", "class", "status", "mailbox", "activity"]

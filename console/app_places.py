@@ -12,7 +12,7 @@ from observe.console.screens import PageName
 from observe.console.state import Identity
 from observe.console.widgets.held_stack import HeldStack
 from observe.console.widgets.vitals import VitalsHeader
-from observe.probe.wire import Crash
+from observe.probe.wire_agent import Crash
 
 
 class PlacesApp(ConsoleApp):

@@ -28,7 +28,9 @@ from observe.console.state import MOST_ENDED, AgentsView, Identity
 from observe.probe.client import ClientState, NodeClient, WatchPush
 from observe.probe.errors import AttachError
 from observe.probe.filters import quote
-from observe.probe.wire import Events, Query, Vitals
+from observe.probe.wire import Vitals
+from observe.probe.wire_table import Query
+from observe.probe.wire_watches import Events
 
 ROWS_INTERVAL_S: Final = 0.5
 """Between two pictures of the table: faster than a person compares numbers, slow enough to read them."""

@@ -9,7 +9,7 @@ from typing import Final
 from observe.console.columns import Piece
 from observe.console.format import clip, one_line
 from observe.console.lines import Line
-from observe.probe.wire import Value
+from observe.probe.wire_agent import Value
 
 SHOWN_S: Final = 10.0
 """Seconds for which a change is marked: ten pictures or so, long enough to be seen from the corner of an eye."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from observe.console.format import ago, clock, one_line, pad, plural
 from observe.console.lines import Folds, Line
-from observe.probe.wire import Crash
+from observe.probe.wire_agent import Crash
 
 
 @dataclass(slots=True)

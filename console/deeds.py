@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 if TYPE_CHECKING:
-    from observe.probe import wire
+    from observe.probe import wire_agent
     from observe.probe.client import NodeClient
     from observe.probe.wire_actions import Acted
 
-    Outcome = Acted | wire.Outcome
+    Outcome = Acted | wire_agent.Outcome
     """Both have `done`, `what`, `pid` and `took_s`."""
 
 Kind = Literal["json", "text", "agent", "choice", "messages", "number", "list", "flag"]

@@ -29,7 +29,7 @@ from observe.console.standing_lines import (
     recovery_lines,
     tie_lines,
 )
-from observe.probe.wire import Crash, Detail
+from observe.probe.wire_agent import Crash, Detail
 
 SECTIONS: Final = (
     "now", "stack", "state", "conversation", "mailbox", "crash", "past", "budget", "recovery", "risk", "relations", "ties",

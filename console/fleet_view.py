@@ -30,7 +30,8 @@ from observe.console.state import FIRST_SORT
 from observe.probe.fleet import FleetPage
 from observe.probe.fleet_watch import FleetWatch, Sight
 from observe.probe.verbs_findings import StandingFinding
-from observe.probe.wire import TEXT_COLUMNS, Query, Vitals
+from observe.probe.wire import Vitals
+from observe.probe.wire_table import TEXT_COLUMNS, Query
 
 MOST_AGENTS: Final = 200
 """Rows of the table across nodes; each node sends no more than these."""

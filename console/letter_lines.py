@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from observe.console.columns import Piece
 from observe.console.format import ago, clip_middle, clock, one_line, pad
 from observe.console.lines import Folds, Line, value_lines
-from observe.probe.wire import Value
+from observe.probe.wire_agent import Value
 from observe.probe.wire_letters import DeadLetterLine
 
 By = Literal["target", "why", "sender"]

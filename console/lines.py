@@ -12,7 +12,8 @@ from rich.cells import cell_len
 
 from observe.console.columns import Piece
 from observe.console.format import one_line
-from observe.probe.wire import Frame, Stack, Value
+from observe.probe.wire_agent import Stack, Value
+from observe.probe.wire_base import Frame
 
 MAX_WRAPPED: Final = 400
 """Lines that one unfolded text may take; more than a screenful of screenfuls helps nobody."""

@@ -12,7 +12,7 @@ from observe.console.exits import GONE
 from observe.probe.cards import list_cards
 from observe.probe.client import NodeClient, connect, resolve
 from observe.probe.errors import NoSuchNode, RemoteError
-from observe.probe.wire import COLUMNS, Query
+from observe.probe.wire_table import COLUMNS, Query
 
 
 @asynccontextmanager

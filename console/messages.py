@@ -12,7 +12,10 @@ from observe.console.columns import Row
 from observe.console.state import Ask
 from observe.probe.client import NodeClient
 from observe.probe.verbs_findings import StandingFindings
-from observe.probe.wire import Crashes, Event, NodeInfo, Page, Vitals
+from observe.probe.wire import NodeInfo, Vitals
+from observe.probe.wire_agent import Crashes
+from observe.probe.wire_table import Page
+from observe.probe.wire_watches import Event
 
 
 class Picture(Message):

@@ -15,7 +15,8 @@ from observe.console.format import NODE_GLYPHS, ago, clock, duration, one_line
 from observe.console.signs import SIGNS, Signs
 from observe.probe.held_where import held_by_system
 from observe.probe.verbs_findings import StandingFindings
-from observe.probe.wire import Crashes, Held, NodeInfo, Vitals
+from observe.probe.wire import Held, NodeInfo, Vitals
+from observe.probe.wire_agent import Crashes
 
 LinkState = Literal["connecting", "up", "lost"]
 

@@ -74,7 +74,7 @@ class AgentName(ParamType):
 
 def complete_column(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the last of a comma-separated list of columns."""
-    from observe.probe.wire import COLUMNS
+    from observe.probe.wire_table import COLUMNS
 
     before, comma, last = incomplete.rpartition(",")
     return [CompletionItem(before + comma + column) for column in COLUMNS if column.startswith(last)]

@@ -5,7 +5,7 @@ import json
 
 from observe.console.deeds import Deed
 from observe.console.lines import Line
-from observe.probe.wire import Detail, Value
+from observe.probe.wire_agent import Detail, Value
 
 MAX_CONTAINING = 256
 """Characters of a message's text that the wire takes to find it by."""

@@ -14,7 +14,7 @@ from observe.console.format import one_line
 
 if TYPE_CHECKING:
     from observe.probe.fleet import FleetPage
-    from observe.probe.wire import Query
+    from observe.probe.wire_table import Query
 
 
 async def show_fleet(

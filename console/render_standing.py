@@ -7,7 +7,7 @@ from rich.text import Text
 
 from observe.console.lines import Folds, Line
 from observe.console.standing_lines import budget_lines, past_lines, recovery_lines, tie_lines
-from observe.probe.wire import Detail
+from observe.probe.wire_agent import Detail
 
 STYLES = {
     "heading": "bold", "dim": "dim", "faint": "dim", "key": "dim", "strong": "bold", "bad": "red", "warn": "yellow",

@@ -5,7 +5,7 @@ from typing import Final
 from observe.console.columns import Piece, risk_tone
 from observe.console.format import bar, one_line, pad, percent
 from observe.console.lines import Folds, Line, heading
-from observe.probe.wire import Detail
+from observe.probe.wire_agent import Detail
 from observe.probe.wire_standing import RiskLine
 
 BAR: Final = 10

@@ -8,7 +8,7 @@ from observe.console.deeds import Deed
 from observe.console.format import duration, one_line, plural
 from observe.console.lines import wrap
 from observe.console.state import Identity
-from observe.probe.wire import Detail
+from observe.probe.wire_agent import Detail
 
 TEXT_WIDTH: Final = 54
 """Cells for a fact beside its label."""

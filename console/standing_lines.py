@@ -9,7 +9,8 @@ from typing import Final
 from observe.console.columns import Piece
 from observe.console.format import ago, bar, duration, one_line, pad, percent, plural, short_count, size
 from observe.console.lines import Folds, Line, heading
-from observe.probe.wire import AgentName, Detail
+from observe.probe.wire_agent import Detail
+from observe.probe.wire_base import AgentName
 from observe.probe.wire_standing import BudgetLine, LimitLine, PastActivity
 
 NEARLY: Final = 0.8

@@ -10,7 +10,7 @@ from observe.console.columns import LEVEL_TONES, STATUS_TONES, Piece, mailbox_to
 from observe.console.format import STATUS_GLYPHS, bar, one_line, pad, plural, short_count
 from observe.console.lines import Folds, Line
 from observe.console.tree_paths import Trouble
-from observe.probe.wire import Branch
+from observe.probe.wire_agent import Branch
 
 WIDEST_NAME: Final = 36
 """Cells up to which the names of siblings are aligned."""

@@ -27,7 +27,8 @@ from observe.console.columns import (
     row_of,
 )
 from observe.console.findings import Finding
-from observe.probe.wire import Branch, Query
+from observe.probe.wire_agent import Branch
+from observe.probe.wire_table import Query
 
 MOST_MATCHES: Final = 200
 """Agents shown of those that match a filter. The table shows all."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from observe.probe.embed import NodeNameTaken, Probe, ProbeNotStarted
     from observe.probe.escalation import Anchor, Escalation
     from observe.probe.metrics import Metrics
-    from observe.probe.wire import Query
+    from observe.probe.wire_table import Query
 
 __all__ = [
     "Anchor",
@@ -38,7 +38,7 @@ _HOMES: Final = {
     "NodeNameTaken": "observe.probe.embed",
     "Probe": "observe.probe.embed",
     "ProbeNotStarted": "observe.probe.embed",
-    "Query": "observe.probe.wire",
+    "Query": "observe.probe.wire_table",
     "connect": "observe.probe.client",
 }
 

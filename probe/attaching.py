@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import wire, wire_watches
 from observe.probe.any_address import first_of
 from observe.probe.errors import AttachError, NoCommonVersion, NodeUnreachable, RemoteError
 from observe.probe.exchange import Exchange, nonsense
@@ -36,7 +36,7 @@ class Attached:
     """Which address it is, for people, where a name has several."""
 
 
-async def attach(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push], None]) -> Attached:
+async def attach(card: Reachable, timeout_s: float, on_push: Callable[[wire_watches.Push], None]) -> Attached:
     """Attach to the node of this card; one elsewhere may have to be asked for at the default port.
 
     Raises:
@@ -48,7 +48,9 @@ async def attach(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push
     return replace(attached, way=way)
 
 
-async def _attach_to(card: Reachable, timeout_s: float, on_push: Callable[[wire.Push], None]) -> Attached:
+async def _attach_to(
+    card: Reachable, timeout_s: float, on_push: Callable[[wire_watches.Push], None]
+) -> Attached:
     """Attach to whoever listens there, if it is the node that is meant. If not, it may be asked where that one listens."""
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from observe.probe.condition import Check, Condition, agents, worst_pids
 from observe.probe.picture import Picture
-from observe.probe.wire import STATUS_NAMES
+from observe.probe.wire_table import STATUS_NAMES
 
 ASKED_S: Final = 60.0
 """Somebody who was asked for an approval should have answered within this time."""

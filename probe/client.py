@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import wire, wire_base, wire_watches
 from observe.probe.attaching import attach
 from observe.probe.cards import Card
 from observe.probe.client_actions import ActionsClient
@@ -56,7 +56,7 @@ COMMAND_LIFE_S: Final = 10.0
 BACKOFF_S: Final = (0.1, 5.0)
 """First and longest pause between two attempts to reconnect; each is shortened at random by up to a half."""
 
-T = TypeVar("T", bound=wire.Told)
+T = TypeVar("T", bound=wire_base.Told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +184,15 @@ class NodeClient(
     # -- watches ----------------------------------------------------------------------------------------------------
 
     async def _watch(self, watch: Watch[T]) -> Watch[T]:
-        await self._ask("watch", watch.args, wire.Subscription, lambda result: self._adopt(watch, result))
+        await self._ask(
+            "watch", watch.args, wire_watches.Subscription, lambda result: self._adopt(watch, result)
+        )
         return watch
 
     def _adopt(self, watch: Watch[Any], result: Result) -> None:
-        sub = wire.Subscription.from_wire(result).sub
+        sub = wire_watches.Subscription.from_wire(result).sub
         if watch.is_finished:  # closed while it was set up anew
-            self._send("unwatch", wire.UnwatchArgs(sub=sub))
+            self._send("unwatch", wire_watches.UnwatchArgs(sub=sub))
             return
         self._watches.add(watch)
         self._by_sub[sub] = watch
@@ -218,11 +220,11 @@ class NodeClient(
     async def _ask(
         self,
         verb: str,
-        args: wire.Asked,
+        args: wire_base.Asked,
         result: type[T],
         on_result: Callable[[Result], None] | None = None,
     ) -> T:
-        if not isinstance(args, wire.Command):
+        if not isinstance(args, wire_base.Command):
             return await self._ask_plainly(verb, args, result, on_result)
         floor = await self._witness.before()
         exchange = self._exchange
@@ -235,7 +237,7 @@ class NodeClient(
     async def _ask_plainly(
         self,
         verb: str,
-        args: wire.Asked,
+        args: wire_base.Asked,
         result: type[T],
         on_result: Callable[[Result], None] | None = None,
     ) -> T:
@@ -264,13 +266,13 @@ class NodeClient(
         return self._kept_witness
 
     def _send(
-        self, verb: str, args: wire.Asked, on_result: Callable[[Result], None] | None = None
+        self, verb: str, args: wire_base.Asked, on_result: Callable[[Result], None] | None = None
     ) -> asyncio.Future[Result]:
         if self._exchange is None:
             raise lost(self._lost_by)
         return self._exchange.send(verb, args, on_result)
 
-    def _on_push(self, push: wire.Push) -> None:
+    def _on_push(self, push: wire_watches.Push) -> None:
         watch = self._by_sub.get(push.sub)
         if watch is not None:  # else it was closed while this was on its way
             watch._take(push)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from observe.probe import wire
+from observe.probe import wire, wire_base
 from observe.probe.deaths import Deaths
 from observe.probe.verbs_findings import StandingFindings
 from observe.probe.wire_consoles import Consoles
 from observe.probe.wire_workers import WorkerList
 
-T = TypeVar("T", bound=wire.Told)
+T = TypeVar("T", bound=wire_base.Told)
 
 
 class VitalsClient:

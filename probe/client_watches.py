@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from observe.probe import wire, wire_traces
+from observe.probe import wire, wire_base, wire_table, wire_traces, wire_watches
 from observe.probe.exchange import Result
 from observe.probe.tracing_client import Trace
 from observe.probe.watching import Watch
@@ -13,7 +13,7 @@ from observe.probe.watching import Watch
 if TYPE_CHECKING:
     from observe.probe.client import NodeClient
 
-T = TypeVar("T", bound=wire.Told)
+T = TypeVar("T", bound=wire_base.Told)
 
 
 class WatchesClient:
@@ -29,28 +29,28 @@ class WatchesClient:
         def _adopt(self, watch: Watch[Any], result: Result) -> None: ...
 
     async def watch_agents(
-        self, query: wire.Query | None = None, interval_s: float = 0.5
-    ) -> Watch[wire.Page]:
+        self, query: wire_table.Query | None = None, interval_s: float = 0.5
+    ) -> Watch[wire_table.Page]:
         """The window of the agents table again and again; a slow reader gets the newest and skips the rest."""
-        args = wire.WatchArgs(what="agents", query=query or wire.Query(), interval_s=interval_s)
-        return await self._watch(Watch(cast("NodeClient", self), args, wire.Page.from_wire))
+        args = wire_watches.WatchArgs(what="agents", query=query or wire_table.Query(), interval_s=interval_s)
+        return await self._watch(Watch(cast("NodeClient", self), args, wire_table.Page.from_wire))
 
     async def watch_vitals(self, interval_s: float = 1.0) -> Watch[wire.Vitals]:
         """The vital signs again and again."""
-        args = wire.WatchArgs(what="vitals", interval_s=interval_s)
+        args = wire_watches.WatchArgs(what="vitals", interval_s=interval_s)
         return await self._watch(Watch(cast("NodeClient", self), args, wire.Vitals.from_wire))
 
-    async def watch_events(self, interval_s: float = 0.25) -> Watch[wire.Events]:
+    async def watch_events(self, interval_s: float = 0.25) -> Watch[wire_watches.Events]:
         """What happens on the node from here on, in batches; `dropped` counts what a slow reader missed."""
-        args = wire.WatchArgs(what="events", interval_s=interval_s, credit=8)
-        return await self._watch(Watch(cast("NodeClient", self), args, wire.Events.from_wire))
+        args = wire_watches.WatchArgs(what="events", interval_s=interval_s, credit=8)
+        return await self._watch(Watch(cast("NodeClient", self), args, wire_watches.Events.from_wire))
 
-    async def watch_tape(self) -> Watch[wire.TapePiece]:
+    async def watch_tape(self) -> Watch[wire_watches.TapePiece]:
         """The node's recording from here on, piece by piece: `observe.probe.taping.record` puts it into a file."""
-        args = wire.WatchArgs(what="tape", interval_s=0.05, credit=16)
-        return await self._watch(Watch(cast("NodeClient", self), args, wire.TapePiece.from_wire))
+        args = wire_watches.WatchArgs(what="tape", interval_s=0.05, credit=16)
+        return await self._watch(Watch(cast("NodeClient", self), args, wire_watches.TapePiece.from_wire))
 
-    async def events(self) -> AsyncIterator[wire.Event]:
+    async def events(self) -> AsyncIterator[wire_watches.Event]:
         """What happens on the node from here on, one by one. `watch_events` tells how many a slow reader missed."""
         watch = await self.watch_events()
         try:

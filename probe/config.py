@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from observe.probe.escalation import Anchor, Escalation
 from observe.probe.metrics import Metrics
-from observe.probe.wire import VERBS, Command, Role
+from observe.probe.wire import VERBS
+from observe.probe.wire_base import Command, Role
 
 
 class Accepted(BaseModel):

@@ -17,7 +17,9 @@ from observe.probe.node_watch import NodeWatch
 from observe.probe.open_book import OpenBook
 from observe.probe.picture import Picture
 from observe.probe.stacks import last_dump
-from observe.probe.wire import STATUS_NAMES, Event, Held
+from observe.probe.wire import Held
+from observe.probe.wire_table import STATUS_NAMES
+from observe.probe.wire_watches import Event
 
 logger = logging.getLogger("observe.probe")
 

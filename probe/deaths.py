@@ -18,7 +18,9 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from observe.probe.cards import NODE_NAME, nodes_directory
-from observe.probe.wire import Event, Frame, Held, Told, Vitals
+from observe.probe.wire import Held, Vitals
+from observe.probe.wire_base import Frame, Told
+from observe.probe.wire_watches import Event
 
 KEPT_REPORTS: Final = 20
 """Reports in a node's directory, at some 30 kB each. The oldest go first."""

@@ -44,6 +44,7 @@ from observe.probe.keys import KeyHolder, KeyRing
 from observe.probe.picture import Picture
 from observe.probe.standing import Standing
 from observe.probe.streams import Streams, Subscription
+from observe.probe.wire_base import Asked, Command
 
 logger = logging.getLogger("observe.probe")
 
@@ -80,7 +81,7 @@ MODULES: Final = (
 )
 """The modules that answer verbs. `observe.probe.counter` says what such a module is."""
 
-M = TypeVar("M", bound=wire.Asked)
+M = TypeVar("M", bound=Asked)
 Send = Callable[[bytes, dict[str, Any]], bool]
 
 
@@ -292,7 +293,7 @@ def _number(message: dict[str, Any]) -> int:
 def _is_command(message: dict[str, Any]) -> bool:
     verb = message.get("verb")
     known = wire.VERBS.get(verb) if isinstance(verb, str) else None
-    return known is not None and issubclass(known[1], wire.Command)
+    return known is not None and issubclass(known[1], Command)
 
 
 def _read(model: type[M], data: dict[str, Any], where: str = "") -> M:

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from observe.probe import wire
+from observe.probe import wire, wire_base, wire_table
 from observe.probe.addresses import default_port
 from observe.probe.cards import NODE_NAME, Card
 from observe.probe.client import NodeClient
@@ -279,7 +279,7 @@ class _Examination:
                 "clock",
                 f"the node's clock is {abs(skew_s):,.0f} s {'ahead of' if skew_s > 0 else 'behind'} ours",
                 "set both by NTP. The node takes commands by its own clock and for "
-                f"{wire.COMMAND_HORIZON_S:g} s at most; times that are shown are wrong by as much",
+                f"{wire_base.COMMAND_HORIZON_S:g} s at most; times that are shown are wrong by as much",
             )
         else:
             self._ok("clock", f"within {max(abs(skew_s), 1.0):.0f} s of ours")
@@ -289,7 +289,7 @@ class _Examination:
         read_at, clock = time.monotonic(), client.info.now
         try:
             vitals = await client.vitals()
-            page = await client.agents(wire.Query(limit=0))
+            page = await client.agents(wire_table.Query(limit=0))
         except AttachError as error:
             self._failed("vitals", str(error), error.hint)
             return

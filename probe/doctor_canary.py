@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, get_args
 
-from observe.probe import wire
+from observe.probe import wire_watches
 from observe.probe.client import NodeClient
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.keys import RANK
@@ -65,7 +65,7 @@ class _Trial:
         self._seen_s = seen_s
         self._tell = tell
         self._pid = 0
-        self._events: Watch[wire.Events] | None = None
+        self._events: Watch[wire_watches.Events] | None = None
 
     async def run(self) -> None:
         client = self._client

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from observe.probe import codec, wire
+from observe.probe import codec, wire, wire_base, wire_watches
 from observe.probe.connection import Connection, Keys
 from observe.probe.errors import (
     AttachError,
@@ -46,7 +46,11 @@ class Exchange:
     """One use of one connection. Belongs to the running loop."""
 
     def __init__(
-        self, card: Reachable, *, on_push: Callable[[wire.Push], None], on_lost: Callable[[AttachError], None]
+        self,
+        card: Reachable,
+        *,
+        on_push: Callable[[wire_watches.Push], None],
+        on_lost: Callable[[AttachError], None],
     ) -> None:
         """
         Raises:
@@ -72,7 +76,7 @@ class Exchange:
         )
 
     def send(
-        self, verb: str, args: wire.Asked, on_result: Callable[[Result], None] | None = None
+        self, verb: str, args: wire_base.Asked, on_result: Callable[[Result], None] | None = None
     ) -> asyncio.Future[Result]:
         """Ask; the future gets the result, or raises `RemoteError` or whatever ended the connection. It need not be
         awaited.
@@ -113,7 +117,7 @@ class Exchange:
         try:
             message = codec.decode(frame)
             if "sub" in message:
-                self._on_push(wire.Push.from_wire(message))
+                self._on_push(wire_watches.Push.from_wire(message))
             else:
                 self._on_reply(wire.Reply.from_wire(message))
         except (BadFrame, ValidationError) as error:

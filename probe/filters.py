@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from observe.probe.errors import Refusal
-from observe.probe.wire import COLUMNS, LEVELS, STATUS_NAMES, TEXT_COLUMNS
+from observe.probe.wire_table import COLUMNS, LEVELS, STATUS_NAMES, TEXT_COLUMNS
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~", "!~"]
 Kind = Literal["count", "seconds", "microseconds", "share", "bytes", "text"]

@@ -18,7 +18,7 @@ from observe.probe.client import NodeClient, connect
 from observe.probe.errors import AttachError, NodeUnreachable, RemoteError
 from observe.probe.roster import MAX_NODES, Sought, read_nodes_file
 from observe.probe.verbs_findings import StandingFinding
-from observe.probe.wire import COLUMNS, MAX_ROWS, TEXT_COLUMNS, Query
+from observe.probe.wire_table import COLUMNS, MAX_ROWS, TEXT_COLUMNS, Query
 
 RETRY_S: Final = 2.0
 """Between two attempts to find a node that has not been found yet."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from observe.probe.wire import Pid
+from observe.probe.wire_base import Pid
 
 Number = Pid
 """A counter or clock reading that must fit a column of 64 bits."""

@@ -12,8 +12,8 @@ from observe.probe.filters import quote
 from observe.probe.matching import matching
 from observe.probe.queries import window
 from observe.probe.table import Table
-from observe.probe.wire import STATUS_NAMES
 from observe.probe.wire_console import GroupLine, GroupList, GroupsArgs
+from observe.probe.wire_table import STATUS_NAMES
 
 SUMS: Final = ("mailbox", "handled", "rate", "reductions", "load", "restarts", "crashes", "tokens", "cost")
 

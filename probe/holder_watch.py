@@ -10,7 +10,7 @@ from observe.probe.held_where import SYSTEM
 from observe.probe.holding import describe_holder, held_by
 from observe.probe.node_watch import Holding, NodeWatch
 from observe.probe.picture import Picture, monotonic_us
-from observe.probe.wire import Stack
+from observe.probe.wire_agent import Stack
 
 
 class HolderWatch:

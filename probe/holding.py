@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from observe.probe.errors import Refusal
 from observe.probe.held_where import SYSTEM, WHERE
 from observe.probe.node_watch import Holding
-from observe.probe.wire import Frame, Held
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 
 if TYPE_CHECKING:
     from observe.probe.picture import Picture

@@ -34,7 +34,7 @@ from zmq.utils import z85
 
 from observe.probe.errors import ProbeError, UnsafeDirectory
 from observe.probe.keys import KeyHolder, new_key_pair
-from observe.probe.wire import Role
+from observe.probe.wire_base import Role
 
 CONFIG_DIRECTORY_VARIABLE: Final = "OBSERVE_CONFIG_DIR"
 """Environment variable that puts the key files elsewhere."""

@@ -17,7 +17,8 @@ import zmq
 from zmq.utils import z85
 
 from observe.probe.errors import Refusal
-from observe.probe.wire import VERBS, Role
+from observe.probe.wire import VERBS
+from observe.probe.wire_base import Role
 
 ZAP_DOMAIN: Final = b"observe"
 ZAP_VERSION: Final = b"1.0"

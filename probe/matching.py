@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from observe.probe.figures import STRING_COLUMNS, numbers
 from observe.probe.filters import Comparison, Term, Text, parse
 from observe.probe.table import Table
-from observe.probe.wire import LEVELS, STATUS_NAMES
+from observe.probe.wire_table import LEVELS, STATUS_NAMES
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]

@@ -13,7 +13,7 @@ import numpy as np
 
 from observe.probe.metrics import Metrics
 from observe.probe.picture import Picture
-from observe.probe.wire import STATUS_NAMES
+from observe.probe.wire_table import STATUS_NAMES
 from observe.tracing.readings import Described, Reading, Readings
 
 OTHER: Final = "other"

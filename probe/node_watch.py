@@ -22,7 +22,7 @@ import psutil
 from observe.probe.last_breath import Ending, ending_of
 from observe.probe.silence import Silence, Why
 from observe.probe.stacks import last_stack
-from observe.probe.wire import Frame
+from observe.probe.wire_base import Frame
 from observe.probe.words import NotWords, Words, WordsReading
 
 SLICE_NS: Final = 500_000_000

@@ -35,7 +35,9 @@ from observe.probe.recording import (
     segments_at,
 )
 from observe.probe.streams import EventItem
-from observe.probe.wire import Event, Held, Told
+from observe.probe.wire import Held
+from observe.probe.wire_base import Told
+from observe.probe.wire_watches import Event
 
 KEPT_EVENTS: Final = 10_000
 MAX_MARKS: Final = 100_000

@@ -12,7 +12,8 @@ import psutil
 from observe.probe.dump_signal import stacks_beside
 from observe.probe.holding import held_by
 from observe.probe.node_watch import Holding, LastWords
-from observe.probe.wire import Frame, Held
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 from observe.probe.wire_workers import WorkerLine, WorkerList
 from observe.probe.words import NotWords, Words
 from observe.probe.worker_stacks import WorkerStacks

@@ -16,7 +16,7 @@ from observe.probe.figures import STRING_COLUMNS, Rows, numbers
 from observe.probe.matching import matching
 from observe.probe.strings import LAST
 from observe.probe.table import Table
-from observe.probe.wire import COLUMNS, LEVELS, STATUS_NAMES, Page, Query
+from observe.probe.wire_table import COLUMNS, LEVELS, STATUS_NAMES, Page, Query
 
 STATUS_RANK: Final = np.array([sorted(STATUS_NAMES).index(name) for name in STATUS_NAMES])
 

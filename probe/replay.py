@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from observe.probe import wire
+from observe.probe import wire, wire_base, wire_watches
 from observe.probe.asks import Asks
 from observe.probe.client import NodeClient
 from observe.probe.codec import encode
@@ -61,7 +61,7 @@ class PastGate(CommandGate):
     def viewed(self, verb: str, holder: KeyHolder, target: dict[str, Any], now: float) -> None:
         """Nor of what they look at."""
 
-    def submit(self, verb: str, command: wire.Command, holder: KeyHolder, target: dict[str, Any], now: float,
+    def submit(self, verb: str, command: wire_base.Command, holder: KeyHolder, target: dict[str, Any], now: float,
                carry_out: object, done: Callable[[Any], None]) -> None:  # fmt: skip
         """Refuse it."""
         done(Refusal("refused", NOTHING_IS_DONE, "attach to the node itself"))
@@ -265,7 +265,11 @@ class ReplayExchange(Exchange):
     """Requests and replies without a connection."""
 
     def __init__(
-        self, replay: Replay, *, on_push: Callable[[wire.Push], None], on_lost: Callable[[AttachError], None]
+        self,
+        replay: Replay,
+        *,
+        on_push: Callable[[wire_watches.Push], None],
+        on_lost: Callable[[AttachError], None],
     ) -> None:
         self._replay = replay
         card = RemoteNode(replay.past.path.name, "", 0, True, "", "", "")

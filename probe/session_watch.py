@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from observe.probe import wire
+from observe.probe import wire_watches
 from observe.probe.watching import Watch, WatchPush
 from observe.probe.wire_code import FunctionCalls, ProfileEvents
 from observe.probe.wire_traces import TraceEvents
@@ -31,7 +31,7 @@ class SessionWatch(Watch[E]):
     is_renewed = False
 
     def __init__(self, client: NodeClient, read: Callable[[object], E]) -> None:
-        super().__init__(client, wire.WatchArgs(what="events"), read)
+        super().__init__(client, wire_watches.WatchArgs(what="events"), read)
         self.ended = ""
         """Why the session has ended; empty while it goes on."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from observe.probe.wire import Frame
+from observe.probe.wire_base import Frame
 
 TAIL_BYTES: Final = 256 * 1024
 """How much of the end of the file is read. One dump of forty threads has about 40 kB."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from observe.probe.errors import Refusal
-from observe.probe.wire import Query, WatchArgs
+from observe.probe.wire_table import Query
+from observe.probe.wire_watches import WatchArgs
 
 MAX_PER_CLIENT: Final = 16
 """Subscriptions of one client. A console has about four open."""

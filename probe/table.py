@@ -17,7 +17,7 @@ from observe.probe.chains import RestartChains
 from observe.probe.frames import OLD_SPAWN_WIDTH, ROWS_WIDTH, SPAWN_WIDTH
 from observe.probe.risks import ClassRisks
 from observe.probe.strings import Ints, Strings
-from observe.probe.wire import LEVELS, STATUS_NAMES
+from observe.probe.wire_table import LEVELS, STATUS_NAMES
 
 INTS: Final = (
     "pid", "class", "name", "supervisor", "child", "restarts", "crashes", "process", "status", "mailbox", "mailbox_max", "handled",

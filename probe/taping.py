@@ -12,7 +12,7 @@ from typing import Final
 from observe.probe.client import NodeClient, Watch
 from observe.probe.errors import AttachError
 from observe.probe.recording import MAGIC
-from observe.probe.wire import TapePiece
+from observe.probe.wire_watches import TapePiece
 
 LIMIT_BYTES: Final = 1_000_000_000
 """A file grows no larger, unless somebody says so."""

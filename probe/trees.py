@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from observe.probe.errors import Refusal
 from observe.probe.table import Table
-from observe.probe.wire import LEVELS, STATUS_NAMES, Branch
+from observe.probe.wire_agent import Branch
+from observe.probe.wire_table import LEVELS, STATUS_NAMES
 
 MAX_BRANCHES: Final = 5000
 """Agents in one tree: about 1 MB. Upper levels come first; `children_total` tells of those left out."""

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
-from observe.probe import wire, wire_actions
+from observe.probe import wire_actions, wire_agent
 from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
 from observe.probe.retelling import retold
@@ -23,12 +23,12 @@ def handlers(hands: Hands) -> dict[str, Handler]:
     return made
 
 
-def _kill(hands: Hands, client: Client, args: wire.KillArgs, reply: Reply, now: float) -> None:
+def _kill(hands: Hands, client: Client, args: wire_agent.KillArgs, reply: Reply, now: float) -> None:
     picture = hands.picture
     target, missing = _target(hands, args.agent)
 
     def carry_out(done: Reply) -> None:
-        answered = retold(hands, "kill", wire.Outcome, done)
+        answered = retold(hands, "kill", wire_agent.Outcome, done)
         if missing is not None and not picture.ended:
             done(missing)
             return

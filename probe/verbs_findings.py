@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from observe.probe.wire import Told
+from observe.probe.wire_base import Told
 
 
 class StandingFinding(Told):

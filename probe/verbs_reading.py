@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import wire, wire_agent, wire_table
 from observe.probe.asks import Answer
 from observe.probe.counter import Client, Handler, Hands, Reply, unreadable
 from observe.probe.errors import Refusal
@@ -35,7 +35,7 @@ def handlers(hands: Hands) -> dict[str, Handler]:
     }
 
 
-def page(picture: Picture, query: wire.Query) -> dict[str, Any]:
+def page(picture: Picture, query: wire_table.Query) -> dict[str, Any]:
     """The page that a query asks for. Raises `Refusal`."""
     table, now_us = picture.table, picture.now_us()
     at = picture.wall(table.newest_us) if table.newest_us else time.time()
@@ -46,11 +46,11 @@ def _vitals(hands: Hands, _client: Client, args: wire.VitalsArgs, reply: Reply, 
     reply(hands.picture.current_vitals(args.history_s).to_wire())
 
 
-def _agents(hands: Hands, _client: Client, query: wire.Query, reply: Reply, _now: float) -> None:
+def _agents(hands: Hands, _client: Client, query: wire_table.Query, reply: Reply, _now: float) -> None:
     reply(page(hands.picture, query))
 
 
-def _crashes(hands: Hands, _client: Client, args: wire.CrashesArgs, reply: Reply, _now: float) -> None:
+def _crashes(hands: Hands, _client: Client, args: wire_agent.CrashesArgs, reply: Reply, _now: float) -> None:
     reply(hands.picture.crashes(args.limit))
 
 
@@ -62,7 +62,7 @@ def _findings(hands: Hands, _client: Client, _args: wire.NoArgs, reply: Reply, _
     reply(hands.standing.statement())
 
 
-def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply, now: float) -> None:
+def _inspect(hands: Hands, client: Client, args: wire_agent.InspectArgs, reply: Reply, now: float) -> None:
     picture = hands.picture
     row = picture.row(args.agent)
     line = picture.agent(row)
@@ -75,7 +75,9 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
             note = "from a recording: it has no states, mailboxes and stacks of agents"
         risk = picture.risks.of(line)
         reply(
-            wire.Detail.from_wire({"agent": line, "last_crash": crash, "note": note, "risk": risk}).to_wire()
+            wire_agent.Detail.from_wire(
+                {"agent": line, "last_crash": crash, "note": note, "risk": risk}
+            ).to_wire()
         )
         return
 
@@ -91,7 +93,7 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
         risk, traced = picture.risks.of(detail["agent"]), detail.pop("risk_traced", None)
         detail["risk"] = None if risk is None else risk | {"traced": traced}
         try:
-            shown = wire.Detail.from_wire(detail).to_wire()
+            shown = wire_agent.Detail.from_wire(detail).to_wire()
         except ValidationError as error:
             reply(unreadable("inspect", error))
             return
@@ -103,7 +105,7 @@ def _inspect(hands: Hands, client: Client, args: wire.InspectArgs, reply: Reply,
     hands.asks.ask("inspect", {"pid": pid, "max_items": args.max_items, "locals": args.locals}, done, now)
 
 
-def _stack(hands: Hands, _client: Client, args: wire.StackArgs, reply: Reply, now: float) -> None:
+def _stack(hands: Hands, _client: Client, args: wire_agent.StackArgs, reply: Reply, now: float) -> None:
     picture = hands.picture
     pid = int(picture.table.ints("pid")[picture.row(args.agent)])
 
@@ -112,20 +114,20 @@ def _stack(hands: Hands, _client: Client, args: wire.StackArgs, reply: Reply, no
         if isinstance(result, Refusal):
             if held is not None and held.pid == pid and held.stack:
                 note = f"holds the scheduler; {describe_holder(held)}"
-                stack = wire.Stack(pid=pid, status="running", frames=held.stack, note=note)
+                stack = wire_agent.Stack(pid=pid, status="running", frames=held.stack, note=note)
                 reply(stack.to_wire())
             else:
                 reply(explain(result, picture))
             return
         try:
-            reply(wire.Stack.from_wire(result).to_wire())
+            reply(wire_agent.Stack.from_wire(result).to_wire())
         except ValidationError as error:
             reply(unreadable("stack", error))
 
     hands.asks.ask("stack", {"pid": pid}, done, now)
 
 
-def _tree(hands: Hands, _client: Client, args: wire.TreeArgs, reply: Reply, now: float) -> None:
+def _tree(hands: Hands, _client: Client, args: wire_agent.TreeArgs, reply: Reply, now: float) -> None:
     picture = hands.picture
 
     def draw(result: Answer) -> None:

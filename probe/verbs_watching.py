@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from observe.probe import wire
+from observe.probe import wire_table, wire_watches
 from observe.probe.counter import Client, Handler, Hands, Reply
 from observe.probe.errors import Refusal
 from observe.probe.filters import parse
@@ -44,29 +44,29 @@ def contents(picture: Picture, subscription: Subscription) -> dict[str, Any]:
         return {}
 
 
-def _watch(hands: Hands, client: Client, args: wire.WatchArgs, reply: Reply, now: float) -> None:
+def _watch(hands: Hands, client: Client, args: wire_watches.WatchArgs, reply: Reply, now: float) -> None:
     if args.query is not None:
         _check(args.query)
     reply({"sub": hands.streams.open(client.id, args, now).sub})
 
 
-def _rewatch(hands: Hands, client: Client, args: wire.RewatchArgs, reply: Reply, now: float) -> None:
+def _rewatch(hands: Hands, client: Client, args: wire_watches.RewatchArgs, reply: Reply, now: float) -> None:
     _check(args.query)
     hands.streams.requery(client.id, args.sub, args.query, now)
     reply({"sub": args.sub})
 
 
-def _credit(hands: Hands, client: Client, args: wire.CreditArgs, reply: Reply, _now: float) -> None:
+def _credit(hands: Hands, client: Client, args: wire_watches.CreditArgs, reply: Reply, _now: float) -> None:
     hands.streams.add_credit(client.id, args.sub, args.n)
     reply({})
 
 
-def _unwatch(hands: Hands, client: Client, args: wire.UnwatchArgs, reply: Reply, _now: float) -> None:
+def _unwatch(hands: Hands, client: Client, args: wire_watches.UnwatchArgs, reply: Reply, _now: float) -> None:
     hands.streams.close(client.id, args.sub)
     reply({})
 
 
-def _check(query: wire.Query) -> None:
+def _check(query: wire_table.Query) -> None:
     """Refuse a query that cannot be answered before a watch of it begins."""
     for column in (query.sort, *(query.columns or ())):
         check_column(column)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from observe.probe import wire
+from observe.probe import wire_base, wire_table, wire_watches
 from observe.probe.errors import AttachError, ProtocolError
 
 if TYPE_CHECKING:
     from observe.probe.client import NodeClient
 
-T = TypeVar("T", bound=wire.Told)
+T = TypeVar("T", bound=wire_base.Told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Watch(Generic[T]):
     is_renewed = True
     """Whether it goes on after a reconnection."""
 
-    def __init__(self, client: NodeClient, args: wire.WatchArgs, read: Callable[[object], T]) -> None:
+    def __init__(self, client: NodeClient, args: wire_watches.WatchArgs, read: Callable[[object], T]) -> None:
         self.args = args
         """What is watched."""
         self.dropped = 0
@@ -49,7 +49,7 @@ class Watch(Generic[T]):
         self._client = client
         self._read = read
         self._sub: int | None = None
-        self._pushes: deque[wire.Push] = deque()
+        self._pushes: deque[wire_watches.Push] = deque()
         self._arrived = asyncio.Event()
         self._ended_by: AttachError | None = None
         self._changes = 0
@@ -72,7 +72,7 @@ class Watch(Generic[T]):
         except ValidationError as error:
             raise ProtocolError(f"the node pushed something that is not in the protocol: {error}") from None
 
-    def requery(self, query: wire.Query) -> asyncio.Future[None]:
+    def requery(self, query: wire_table.Query) -> asyncio.Future[None]:
         """Watch another window of the agents table from here on. What was pushed for the old one is dropped.
 
         The request is sent at once. The future that is returned may be awaited and need not be: it raises `RemoteError`
@@ -103,7 +103,7 @@ class Watch(Generic[T]):
             if change == self._changes:
                 self._discard()
 
-        answer = self._client._send("rewatch", wire.RewatchArgs(sub=self._sub, query=query), at_once)
+        answer = self._client._send("rewatch", wire_watches.RewatchArgs(sub=self._sub, query=query), at_once)
         answer.add_done_callback(settled)
         return done
 
@@ -115,7 +115,7 @@ class Watch(Generic[T]):
         self._client._forget(self, sub)
         if sub is not None:
             try:
-                await self._client._send("unwatch", wire.UnwatchArgs(sub=sub))
+                await self._client._send("unwatch", wire_watches.UnwatchArgs(sub=sub))
             except AttachError:
                 pass  # the node is gone, and the watch with it
 
@@ -130,7 +130,7 @@ class Watch(Generic[T]):
         """The connection is lost; what has arrived may still be read."""
         self._sub = None
 
-    def _take(self, push: wire.Push) -> None:
+    def _take(self, push: wire_watches.Push) -> None:
         self.dropped += push.dropped
         self._pushes.append(push)
         self._arrived.set()
@@ -151,7 +151,7 @@ class Watch(Generic[T]):
         if self._sub is None or self.is_finished:
             return
         try:
-            answer = self._client._send("credit", wire.CreditArgs(sub=self._sub, n=count))
+            answer = self._client._send("credit", wire_watches.CreditArgs(sub=self._sub, n=count))
         except AttachError:
             return  # lost: the watch will begin anew with full credit
         answer.add_done_callback(self._on_credit)

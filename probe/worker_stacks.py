@@ -17,7 +17,7 @@ import psutil
 from observe.probe.dump_signal import read_header
 from observe.probe.node_watch import DUMP_FIRST_S, DUMP_MOST_S, STACKS_LIMIT_BYTES, Holding
 from observe.probe.stacks import last_stack
-from observe.probe.wire import Frame
+from observe.probe.wire_base import Frame
 
 RUNTIME: Final = str(Path(__file__).parent.parent / "runtime") + os.sep
 """What stands in a stack up to the last frame of this folder is not the agent's."""

@@ -20,7 +20,7 @@ from observe.console.options import (
 )
 
 if TYPE_CHECKING:
-    from observe.probe.wire import Query
+    from observe.probe.wire_table import Query
 
 PEOPLE_COLUMNS = (
     "pid",
@@ -115,7 +115,7 @@ def command(
              supervisor child process containment restarts_min crashes_min risk
              tokens cost
     """
-    from observe.probe.wire import TEXT_COLUMNS, Query
+    from observe.probe.wire_table import TEXT_COLUMNS, Query
 
     asked = Nodes(file, names, nodes, use_default=False)
     if asked.is_empty:

@@ -16,7 +16,7 @@ from observe.console.lines import Folds, Line
 from observe.console.navigation import Place
 from observe.console.pages.base import ConsolePage
 from observe.console.widgets.line_view import LineView
-from observe.probe.wire import Crash
+from observe.probe.wire_agent import Crash
 
 LIMIT = 500
 """Crashes asked for: the probe keeps about as many."""

@@ -36,7 +36,7 @@ from observe.console.state import Identity
 from observe.console.tones import Ground, tones_of
 from observe.console.widgets.line_view import LineView
 from observe.probe.errors import AttachError, NodeUnreachable, RemoteError
-from observe.probe.wire import Detail, Stack
+from observe.probe.wire_agent import Detail, Stack
 
 WIDE = 140
 """Cells from which on state and mailbox stand beside the rest."""

@@ -33,7 +33,7 @@ from observe.console.worker_lines import worker_lines
 from observe.probe.client import NodeClient
 from observe.probe.deaths import Death
 from observe.probe.errors import RemoteError
-from observe.probe.wire import Page, Query
+from observe.probe.wire_table import Page, Query
 
 WIDE = 140
 """Cells from which on the vital signs and crashes stand beside the agents."""

@@ -17,7 +17,7 @@ from observe.console.widgets.filter_bar import FilterBar
 from observe.console.widgets.line_view import LineView
 from observe.probe.errors import Refusal
 from observe.probe.filters import parse
-from observe.probe.wire import Branch
+from observe.probe.wire_agent import Branch
 
 DEPTH = 3
 """Levels asked for at once; deeper ones are asked for when they are unfolded."""

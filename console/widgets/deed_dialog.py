@@ -28,8 +28,8 @@ from observe.console.state import Identity
 from observe.console.undoing import undoing
 from observe.console.widgets.question import YesNo, fields_of, said_in
 from observe.probe.errors import AttachError, RemoteError
-from observe.probe.wire import Detail
 from observe.probe.wire_actions import Acted, Change
+from observe.probe.wire_agent import Detail
 from observe.probe.wire_approvals import WaitingApproval, WaitingApprovals
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from observe.console.stakes import names, summed
 from observe.console.state import Identity
 from observe.console.widgets.question import Question, fields_of, said_in
 from observe.probe.errors import AttachError
-from observe.probe.wire import Detail
+from observe.probe.wire_agent import Detail
 
 
 class DeedsDialog(Question[None]):

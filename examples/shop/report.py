@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from observe.probe.client import NodeClient, connect
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 
 SETTLE_S: Final = 5.0
 """A session that is being restarted is absent for a moment. One that is absent for so long is lost."""

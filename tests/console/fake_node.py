@@ -18,30 +18,24 @@ from observe.probe.client import ClientState
 from observe.probe.errors import NodeUnreachable, Refusal, RemoteError
 from observe.probe.filters import Comparison, parse
 from observe.probe.verbs_findings import StandingFinding, StandingFindings
-from observe.probe.wire import (
-    COLUMNS,
+from observe.probe.wire import Held, NodeInfo, Vitals
+from observe.probe.wire_actions import Acted, Change
+from observe.probe.wire_agent import (
     ActivityLine,
-    AgentName,
     Branch,
     ChildLine,
     Crash,
     Crashes,
     Detail,
-    Event,
-    Events,
-    Frame,
-    Held,
-    NodeInfo,
     Outcome,
-    Page,
-    Query,
     Stack,
     Value,
-    Vitals,
 )
-from observe.probe.wire_actions import Acted, Change
+from observe.probe.wire_base import AgentName, Frame
 from observe.probe.wire_console import GroupLine, GroupList
+from observe.probe.wire_table import COLUMNS, Page, Query
 from observe.probe.wire_tasks import TaskDetail, TaskLine, TasksPage
+from observe.probe.wire_watches import Event, Events
 from observe.probe.wire_workers import WorkerLine, WorkerList
 from tests.console.fake_pages import FakePages
 from tests.console.fake_standing import standing_of

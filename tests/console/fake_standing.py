@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from observe.probe.wire import AgentName
+from observe.probe.wire_base import AgentName
 from observe.probe.wire_standing import (
     BudgetLine,
     CheckpointLine,

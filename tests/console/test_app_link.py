@@ -12,7 +12,8 @@ from observe.console.app import ObserveApp, run_console
 from observe.console.pages.names import NamesScreen
 from observe.probe.cards import RUNTIME_DIRECTORY_VARIABLE
 from observe.probe.errors import AttachError, NodeUnreachable, NoSuchNode, RemoteError
-from observe.probe.wire import Frame, Held
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 from tests.console.driving import app_on, console
 from tests.console.fake_node import FakeNode
 

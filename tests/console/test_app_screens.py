@@ -29,7 +29,8 @@ from observe.console.widgets.help import HelpOverlay
 from observe.console.widgets.reload_dialog import ReloadDialog
 from observe.console.widgets.sort_menu import SortMenu
 from observe.console.widgets.trace_dialog import TraceDialog
-from observe.probe.wire import Frame, Held
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 from tests.console.driving import LARGE, SMALL, Driver, console
 from tests.console.fake_node import FakeNode
 from tests.console.fake_pages import asked_things, talk

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from observe.console.columns import NAME, PID
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from tests.console.driving import LARGE, Driver, console
 from tests.console.fake_node import FakeNode
 

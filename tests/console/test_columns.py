@@ -9,12 +9,12 @@ from rich.cells import cell_len
 
 from observe.console.columns import COLUMNS, GAP, NAMES, fit
 from observe.console.overview_lines import agent_pieces
-from observe.probe import wire
+from observe.probe import wire_table
 
 
 def test_the_columns_are_those_of_the_protocol() -> None:
     """Each can be sorted by, and each is explained."""
-    assert NAMES == wire.COLUMNS
+    assert NAMES == wire_table.COLUMNS
     assert {column.name for column in COLUMNS} == set(NAMES)
     assert all(column.meaning.endswith(".") for column in COLUMNS)
 
@@ -42,7 +42,7 @@ words = st.text(max_size=40)
 
 @given(
     st.tuples(
-        numbers, st.none() | words, words, st.sampled_from(wire.STATUS_NAMES) | words, seconds, numbers, numbers,
+        numbers, st.none() | words, words, st.sampled_from(wire_table.STATUS_NAMES) | words, seconds, numbers, numbers,
         numbers, seconds, numbers, seconds, numbers, numbers, st.none() | words, seconds, seconds, numbers, words, numbers,
         st.sampled_from(["none", "monitored", "restricted", "isolated", "a level of a later version"]),
         st.none() | numbers, st.none() | numbers, st.none() | st.floats(min_value=0, max_value=1),

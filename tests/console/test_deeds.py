@@ -8,7 +8,8 @@ from observe.console.cli import COMMANDS, main
 from observe.console.deeds import BY_ID, DEEDS, Deed, arguments_of, messages_of, question
 from observe.console.lines import Line
 from observe.console.prefilled import as_json, from_line
-from observe.probe.wire import VERBS, ActivityLine, Detail
+from observe.probe.wire import VERBS
+from observe.probe.wire_agent import ActivityLine, Detail
 from tests.console.fake_node import value
 
 ELSEWHERE = {

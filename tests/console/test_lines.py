@@ -8,7 +8,8 @@ from observe.console.crash_groups import crash_at, group, group_lines
 from observe.console.detail_lines import SECTIONS, section_lines, title_pieces
 from observe.console.lines import Folds, Line, stack_lines, traceback_lines, value_lines, wrap
 from observe.console.tree_lines import FLASH_S, Restarts, tree_lines, unfetched
-from observe.probe.wire import Branch, Crash, Detail, Frame, Stack, Value
+from observe.probe.wire_agent import Branch, Crash, Detail, Stack, Value
+from observe.probe.wire_base import Frame
 from tests.console.fake_node import AT, FakeNode, value
 
 

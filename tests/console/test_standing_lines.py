@@ -14,7 +14,7 @@ from observe.console.standing_lines import (
     span,
     tie_lines,
 )
-from observe.probe.wire import Crash, CrashFrame, Detail
+from observe.probe.wire_agent import Crash, CrashFrame, Detail
 from observe.probe.wire_standing import (
     CheckpointLine,
     LadderLine,

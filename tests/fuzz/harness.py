@@ -30,7 +30,8 @@ from observe.probe.keys import RANK, KeyHolder, KeyRing, new_key_pair
 from observe.probe.picture import Picture
 from observe.probe.scribe import Scribe
 from observe.probe.streams import Streams
-from observe.probe.wire import VERBS, Command
+from observe.probe.wire import VERBS
+from observe.probe.wire_base import Command
 
 MOST_S: Final = 0.05
 """A frame that takes longer is a hang: meanwhile no other console is served."""

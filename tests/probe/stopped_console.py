@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from observe.probe.client import connect
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 
 
 async def main() -> None:

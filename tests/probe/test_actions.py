@@ -13,7 +13,7 @@ from observe.audit.reading import read
 from observe.audit.record import Record
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import RemoteError
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from tests.probe.live import LiveService, eventually, private_runtime
 
 

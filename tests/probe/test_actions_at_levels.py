@@ -18,9 +18,9 @@ from observe.probe.client import NodeClient, connect
 from observe.probe.errors import RemoteError
 from observe.probe.keyfiles import CLIENT_KEY, NODE_KEY, make_key_pair
 from observe.probe.keys import RANK
-from observe.probe.wire import Query
 from observe.probe.wire_actions import VERBS, AgentCommand
 from observe.probe.wire_base import Role
+from observe.probe.wire_table import Query
 from observe.runtime import Agent, Budget, ChildSpec, Ladder, MemoryStore, Node, Park
 from observe.runtime.approvals import Approval
 from observe.runtime.fences import LEVELS, Level

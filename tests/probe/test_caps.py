@@ -11,7 +11,7 @@ import pytest
 from observe.audit.reading import read
 from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
-from observe.probe.wire import Event
+from observe.probe.wire_watches import Event
 from observe.runtime import Agent, Denied, Node
 from tests.probe.live import eventually, private_runtime
 

@@ -19,7 +19,7 @@ import pytest
 import uvloop
 import zmq
 
-from observe.probe import codec, wire
+from observe.probe import codec, wire_table
 from observe.probe.cards import Card, NodeLock, node_directory, write_card
 from observe.probe.client import ClientState, connect
 from observe.probe.embed import Probe
@@ -170,7 +170,7 @@ async def test_every_verb_of_a_real_node() -> None:
             assert (await client.kill("echo")).done
             assert node.whereis("echo") is not None
             with pytest.raises(RemoteError) as caught:
-                await client.agents(wire.Query(sort="colour"))
+                await client.agents(wire_table.Query(sort="colour"))
             assert (caught.value.code, caught.value.exit_code) == ("no_such_column", 2)
             assert "mailbox" in f"{caught.value} {caught.value.hint}"
 
@@ -438,13 +438,13 @@ async def test_another_query_takes_effect_at_once() -> None:
         async with connect(probe.card()) as client:
             watch = await client.watch_agents()
             await until(lambda: probe.__dict__["seq"].get(7) == 2)
-            watch.requery(wire.Query(limit=5))  # not awaited, as a key handler does
-            await watch.requery(wire.Query(limit=9))
+            watch.requery(wire_table.Query(limit=5))  # not awaited, as a key handler does
+            await watch.requery(wire_table.Query(limit=9))
             assert (await anext(watch)).data.rows == [[9]]
             assert watch.args.query is not None
             assert watch.args.query.limit == 9
             with pytest.raises(RemoteError):
-                await watch.requery(wire.Query(sort="bad"))
+                await watch.requery(wire_table.Query(sort="bad"))
             assert watch.args.query.limit == 9
             assert (await anext(watch)).data.rows == [[9]]
 

@@ -15,7 +15,7 @@ from observe.probe.commands import DENIALS_PER_MINUTE, KEPT_S, MAX_REMEMBERED, V
 from observe.probe.errors import Refusal
 from observe.probe.keys import KeyHolder, new_key_pair
 from observe.probe.scribe import MAX_WAITING, Scribe
-from observe.probe.wire import KillArgs
+from observe.probe.wire_agent import KillArgs
 
 NOW = 1000.0
 OPERATOR = KeyHolder("ann", new_key_pair()[0], "operator")

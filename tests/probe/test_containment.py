@@ -11,11 +11,12 @@ import pytest
 
 from observe.audit.reading import read
 from observe.audit.record import Record
-from observe.probe import Probe, wire
+from observe.probe import Probe, wire_table
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import RemoteError
-from observe.probe.wire import Branch, Query
 from observe.probe.wire_actions import ContainArgs
+from observe.probe.wire_agent import Branch
+from observe.probe.wire_table import Query
 from observe.runtime import Agent, ChildSpec, Denied, Node, Supervisor
 from observe.runtime.fences import LEVELS
 from observe.runtime.policies import Rule
@@ -210,4 +211,4 @@ async def test_events_tell_of_it(node: tuple[Node, NodeClient, Path]) -> None:
 def test_the_wire_and_the_runtime_have_the_same_levels() -> None:
     levels = ContainArgs.model_fields["level"].annotation
     assert levels is not None
-    assert LEVELS == wire.LEVELS == levels.__args__
+    assert LEVELS == wire_table.LEVELS == levels.__args__

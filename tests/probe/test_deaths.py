@@ -15,7 +15,7 @@ from observe.probe.client import NodeClient, connect
 from observe.probe.deaths import KEPT_REPORTS, Death, DeathFiles, reports_of
 from observe.probe.errors import RemoteError
 from observe.probe.last_breath import Ending, MemoryKills
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from tests.probe.live import LiveService, eventually, is_gone, private_runtime, wait_until
 
 

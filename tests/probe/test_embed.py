@@ -21,7 +21,7 @@ import uvloop
 
 from observe.probe import NodeNameTaken, Probe, ProbeNotStarted, connect
 from observe.probe.cards import list_cards
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Agent, Node
 from tests.probe.live import PATIENCE_S, eventually, is_gone, private_runtime, probes_of, until, wait_until
 

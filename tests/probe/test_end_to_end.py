@@ -16,7 +16,9 @@ import pytest
 from observe.probe.cards import list_cards, read_card
 from observe.probe.client import ClientState, NodeClient, connect
 from observe.probe.errors import NodeUnreachable, NoSuchNode, RemoteError
-from observe.probe.wire import Page, Query, Value, Vitals
+from observe.probe.wire import Vitals
+from observe.probe.wire_agent import Value
+from observe.probe.wire_table import Page, Query
 from tests.probe.live import LiveService, eventually, is_gone, private_runtime, probes_of, until, wait_until
 
 AGENTS = 7

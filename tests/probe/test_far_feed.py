@@ -23,7 +23,8 @@ from observe.probe.keyframe import restore, take
 from observe.probe.picture import Picture
 from observe.probe.strings import MOST_INTERNED, Strings
 from observe.probe.verbs_findings import StandingFinding
-from observe.probe.wire import Held, Query
+from observe.probe.wire import Held
+from observe.probe.wire_table import Query
 from observe.runtime import Node
 from observe.runtime import findings as runtime_findings
 from observe.runtime.instrument import Instrument

@@ -10,7 +10,7 @@ from observe.probe.errors import Refusal
 from observe.probe.filters import OPERATORS, Comparison, FilterError, Text, complete, parse, quote, unit_of
 from observe.probe.queries import answer
 from observe.probe.table import Table
-from observe.probe.wire import COLUMNS, STATUS_NAMES, TEXT_COLUMNS, Query
+from observe.probe.wire_table import COLUMNS, STATUS_NAMES, TEXT_COLUMNS, Query
 from tests.probe.test_queries import NOW_US, pids, table_of
 
 

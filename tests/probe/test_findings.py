@@ -18,7 +18,8 @@ from observe.probe.frames import CrashFrame
 from observe.probe.picture import Picture, monotonic_us
 from observe.probe.standing import Standing
 from observe.probe.verbs_findings import StandingFinding
-from observe.probe.wire import Frame, Held
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 from tests.probe.live import LiveService, eventually, private_runtime
 
 LIVE = {"holds_scheduler", "blocks", "one_cause", "restart_loop", "mailbox_grows"}

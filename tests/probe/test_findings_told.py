@@ -18,7 +18,8 @@ from observe.probe.doings import Doings
 from observe.probe.finding_names import NAMES
 from observe.probe.frames import ConcernFrame, CrashFrame, DurationsFrame, FindingFrame, VitalsFrame
 from observe.probe.verbs_findings import StandingFinding
-from observe.probe.wire import Frame, Held
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 from observe.runtime import Node
 from tests.probe.fake_service import FakeService
 from tests.probe.fake_service import eventually as soon

@@ -12,7 +12,7 @@ import pytest
 
 from observe.probe.errors import RemoteError
 from observe.probe.fleet import Fleet, read_nodes_file
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from tests.probe.live import LiveService, eventually, private_runtime
 
 

@@ -14,7 +14,7 @@ from observe.probe.frames import ClassRisk
 from observe.probe.picture import Picture
 from observe.probe.queries import answer
 from observe.probe.table import FLOATS, INTS
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from tests.probe.test_findings import Patient
 
 

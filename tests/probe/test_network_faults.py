@@ -15,7 +15,7 @@ from observe.probe import Probe
 from observe.probe.cards import read_card
 from observe.probe.client import ClientState, NodeClient, connect
 from observe.probe.errors import AttachError, NodeUnreachable
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 from tests.probe.fake_service import FakeService
 from tests.probe.live import eventually, private_runtime, until

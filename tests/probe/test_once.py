@@ -21,7 +21,9 @@ from observe.probe.client import connect
 from observe.probe.errors import AttachError, RemoteError
 from observe.probe.exchange import Exchange
 from observe.probe.once import KEEP_S, MAX_REMEMBERED, Once
-from observe.probe.wire import HelloArgs, KillArgs, Page
+from observe.probe.wire import HelloArgs
+from observe.probe.wire_agent import KillArgs
+from observe.probe.wire_table import Page
 from observe.runtime import Agent, ChildSpec, Node, Supervisor
 from tests.probe.live import eventually, private_runtime, until
 

@@ -18,7 +18,7 @@ from observe.probe.queries import answer, line, window
 from observe.probe.strings import JOIN_AT, Strings
 from observe.probe.table import Table
 from observe.probe.trees import MAX_BRANCHES, Trees, strategies_of
-from observe.probe.wire import COLUMNS, STATUS_NAMES, Query
+from observe.probe.wire_table import COLUMNS, STATUS_NAMES, Query
 
 NOW_US = 100_000_000
 TEXTS = [

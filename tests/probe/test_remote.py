@@ -20,7 +20,8 @@ from observe.probe.errors import AttachError, NotAuthorised, RemoteError, Unknow
 from observe.probe.keyfiles import CLIENT_KEY, NODE_KEY, make_key_pair
 from observe.probe.keys import new_key_pair
 from observe.probe.remote import parse_remote
-from observe.probe.wire import COMMAND_HORIZON_S, VERBS, Command
+from observe.probe.wire import VERBS
+from observe.probe.wire_base import COMMAND_HORIZON_S, Command
 from observe.runtime import Agent, Node
 from tests.probe.live import eventually, private_runtime, until
 

@@ -13,7 +13,7 @@ from observe.probe.errors import NodeUnreachable, RemoteError
 from observe.probe.past import Past
 from observe.probe.recording import NotARecording, segments_at
 from observe.probe.replay import Replay, moment
-from observe.probe.wire import Event, Events
+from observe.probe.wire_watches import Event, Events
 from tests.probe.a_life import record_a_life
 from tests.probe.live import eventually
 

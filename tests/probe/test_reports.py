@@ -11,7 +11,8 @@ import pytest
 
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect
-from observe.probe.wire import Event, Query
+from observe.probe.wire_table import Query
+from observe.probe.wire_watches import Event
 from observe.runtime import Agent, Budget, ChildSpec, Ladder, Node, Retry, Supervisor
 from tests.probe.live import eventually, private_runtime
 

@@ -14,7 +14,7 @@ from observe.probe.client import connect
 from observe.probe.frames import ClassRisk
 from observe.probe.risks import ClassRisks
 from observe.probe.table import Table
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Agent, Node, risk
 from tests.probe.live import eventually, private_runtime
 from tests.runtime.worker_agents import Guarded

@@ -10,7 +10,8 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from observe.probe.keys import RANK, new_key_pair
-from observe.probe.wire import VERBS, Command
+from observe.probe.wire import VERBS
+from observe.probe.wire_base import Command
 from tests.probe.fake_service import FakeService, RawClient
 
 KEYS: Final = {role: new_key_pair() for role in RANK}

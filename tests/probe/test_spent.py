@@ -11,7 +11,7 @@ import pytest
 from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
 from observe.probe.table import Table
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Agent, ChildSpec, Node
 from tests.probe.live import eventually, private_runtime
 from tests.probe.test_table import column, table_of

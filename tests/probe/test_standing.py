@@ -12,7 +12,7 @@ import pytest
 
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect
-from observe.probe.wire import Branch, Detail
+from observe.probe.wire_agent import Branch, Detail
 from observe.runtime import (
     Agent,
     Budget,

@@ -15,7 +15,8 @@ from observe.probe.streams import (
     Streams,
     Subscription,
 )
-from observe.probe.wire import Query, WatchArgs
+from observe.probe.wire_table import Query
+from observe.probe.wire_watches import WatchArgs
 
 
 def watch(streams: Streams, what: Any = "agents", client: bytes = b"a", **facts: Any) -> Subscription:

@@ -21,7 +21,7 @@ from observe.probe.recording import FRAME, KEY, MAGIC, META, SAMPLE, Segment
 from observe.probe.streams import MAX_TAPES, Streams, Subscription
 from observe.probe.tapes import CHUNK_BYTES, WAITING_BYTES, Tapes
 from observe.probe.taping import record
-from observe.probe.wire import WatchArgs
+from observe.probe.wire_watches import WatchArgs
 from tests.probe.live import LiveService, eventually, private_runtime
 
 

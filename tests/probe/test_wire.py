@@ -10,7 +10,17 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from pydantic import ValidationError
 
-from observe.probe import wire, wire_budgets, wire_letters, wire_log, wire_names, wire_traces
+from observe.probe import (
+    wire,
+    wire_agent,
+    wire_budgets,
+    wire_letters,
+    wire_log,
+    wire_names,
+    wire_table,
+    wire_traces,
+    wire_watches,
+)
 from observe.probe.codec import decode
 from observe.probe.errors import ERROR_CODES, exit_code_of
 from observe.probe.feed import read_frame
@@ -50,7 +60,7 @@ def test_frames_of_protocol_1_can_still_be_read(name: str, frame: bytes) -> None
         assert body is not None
         assert body.code == what
     elif kind == "push":
-        model_of(what).from_wire(wire.Push.from_wire(message).data)
+        model_of(what).from_wire(wire_watches.Push.from_wire(message).data)
     else:
         assert kind == "feed"
         assert isinstance(read_frame(frame), FEED_FRAMES[what])
@@ -60,7 +70,17 @@ def model_of(name: str) -> type[Told]:
     """The class of this name, in whichever module of the wire it stands."""
     found: type[Told] = next(
         getattr(module, name)
-        for module in (wire, wire_traces, wire_log, wire_letters, wire_budgets, wire_names)
+        for module in (
+            wire,
+            wire_agent,
+            wire_table,
+            wire_watches,
+            wire_traces,
+            wire_log,
+            wire_letters,
+            wire_budgets,
+            wire_names,
+        )
         if hasattr(module, name)
     )
     assert issubclass(found, Told)
@@ -92,7 +112,7 @@ def test_the_error_codes_and_their_exit_status_are_the_documented_ones() -> None
 def test_the_columns_are_the_documented_ones() -> None:
     """A column that is not described cannot be understood; one that is not there cannot be sorted by."""
     rows = re.findall(r"^\| `(\w+)` \| (?:int|float|str)", section("### 1.4 Values"), flags=re.MULTILINE)
-    assert rows == list(wire.COLUMNS)
+    assert rows == list(wire_table.COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +135,14 @@ def test_the_columns_are_the_documented_ones() -> None:
 def test_a_query_that_is_not_exactly_right_is_refused(args: dict[str, Any]) -> None:
     """A guess at what a client meant is a different query."""
     with pytest.raises(ValidationError):
-        wire.Query.model_validate(args)
+        wire_table.Query.model_validate(args)
 
 
 @pytest.mark.parametrize("agent", [0, -1, 2**63, "", True, 1.0, None, ["x"]])
 def test_an_agent_is_a_pid_or_a_name(agent: object) -> None:
     """True is an int to Python, and pid 1 is the root supervisor."""
     with pytest.raises(ValidationError):
-        wire.StackArgs.model_validate({"agent": agent})
+        wire_agent.StackArgs.model_validate({"agent": agent})
 
 
 def test_what_a_later_version_adds_to_an_answer_is_passed_over() -> None:
@@ -136,17 +156,17 @@ def test_numbers_that_are_none_are_refused(number: float) -> None:
     """An expiry of infinity would never expire."""
     args = {"agent": 1, "incarnation": "i", "expires_at": number, "command_id": "c"}
     with pytest.raises(ValidationError):
-        wire.KillArgs.model_validate(args)
+        wire_agent.KillArgs.model_validate(args)
 
 
 def test_a_value_crosses_without_what_does_not_apply() -> None:
     """Most values have a type and a text; six more keys each would double every detail view."""
-    value = wire.Value(type="list", text="[1]", items=[("0", wire.Value(type="int", text="1"))])
-    detail = wire.Detail(agent={}, state=value).to_wire()
+    value = wire_agent.Value(type="list", text="[1]", items=[("0", wire_agent.Value(type="int", text="1"))])
+    detail = wire_agent.Detail(agent={}, state=value).to_wire()
     assert detail["state"] == {
         "type": "list", "text": "[1]", "items": [("0", {"type": "int", "text": "1"})]
     }  # fmt: skip
-    assert wire.Detail.from_wire(msgpack.unpackb(msgpack.packb(detail))).state == value
+    assert wire_agent.Detail.from_wire(msgpack.unpackb(msgpack.packb(detail))).state == value
 
 
 def test_class_is_called_class_on_the_wire_only() -> None:

@@ -11,7 +11,7 @@ import pytest
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect
 from observe.probe.errors import RemoteError
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Budget, ChangeApproach, ChildSpec, Ladder, MemoryStore, Node
 from observe.runtime.ladder import Retry
 from tests.probe.live import eventually, private_runtime

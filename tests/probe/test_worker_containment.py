@@ -14,7 +14,7 @@ from observe.audit.reading import read
 from observe.audit.record import Record
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Budget, ChildSpec, Contained, Node, Supervisor
 from tests.probe.live import eventually, private_runtime
 from tests.runtime.worker_agents import Guarded, Odd

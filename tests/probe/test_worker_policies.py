@@ -13,7 +13,7 @@ import pytest
 from observe.audit.reading import read
 from observe.probe import Probe, connect
 from observe.probe.client import NodeClient
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import ChildSpec, Node
 from observe.runtime.caps import Cap
 from observe.runtime.conformance import Machine

@@ -9,7 +9,7 @@ import pytest
 
 from observe.probe import Probe
 from observe.probe.client import NodeClient, connect
-from observe.probe.wire import Query
+from observe.probe.wire_table import Query
 from observe.runtime import Limits, Node
 from tests.probe.live import eventually, private_runtime
 from tests.runtime.worker_agents import Odd
