@@ -15,7 +15,9 @@ import zmq
 from observe.probe.codec import REQUEST_LIMIT_BYTES
 from observe.probe.keys import new_key_pair
 from observe.probe.sockets import MAX_MESSAGE_BYTES
-from tests.probe.fake_service import PATIENCE_S, FakeService, RawClient
+from tests.probe.fake_service import FakeService
+from tests.probe.patience import PATIENCE_S
+from tests.probe.raw_client import RawClient
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from observe.console.cli import main
-from tests.probe.fake_service import FakeService, RawClient, eventually
+from tests.probe.fake_service import FakeService
+from tests.probe.patience import eventually
+from tests.probe.raw_client import RawClient
 
 
 @pytest.fixture

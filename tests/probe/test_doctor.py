@@ -24,8 +24,9 @@ from observe.probe.keyfiles import CLIENT_KEY, NODE_KEY, make_key_pair
 from observe.probe.keys import new_key_pair
 from observe.probe.resolving import resolve
 from observe.runtime import Node
+from tests.probe.fake_probe import NODE, SAID, WELCOME, FakeProbe
 from tests.probe.live import LiveService, eventually, is_gone, private_runtime, until
-from tests.probe.test_client import NODE, PAGE, SAID, WELCOME, FakeProbe
+from tests.probe.test_client import PAGE
 
 PATIENCE_S = 10.0
 

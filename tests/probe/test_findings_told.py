@@ -22,8 +22,8 @@ from observe.probe.wire import Held
 from observe.probe.wire_base import Frame
 from observe.runtime import Node
 from tests.probe.fake_service import FakeService
-from tests.probe.fake_service import eventually as soon
 from tests.probe.live import LiveService, eventually, private_runtime
+from tests.probe.patience import eventually as soon
 from tests.probe.test_findings import Patient, of_check
 
 

@@ -9,8 +9,9 @@ import pytest
 from observe.probe import Probe, askers
 from observe.probe.client import connect
 from observe.runtime import Agent, Node
-from tests.probe.fake_service import PATIENCE_S, FakeService
+from tests.probe.fake_service import FakeService
 from tests.probe.live import private_runtime
+from tests.probe.patience import PATIENCE_S
 
 
 class Worker(Agent):

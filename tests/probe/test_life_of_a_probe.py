@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tests.probe.fake_service import PATIENCE_S, FakeService
+from tests.probe.fake_service import FakeService
+from tests.probe.patience import PATIENCE_S
 
 
 def test_a_stop_on_purpose_is_told_and_the_probe_ends() -> None:

@@ -11,9 +11,10 @@ from observe.probe import Probe, connect
 from observe.probe.wire import Vitals
 from observe.runtime import Agent, Node
 from observe.tracing import setup
-from tests.probe.fake_service import FakeService, eventually
+from tests.probe.fake_service import FakeService
 from tests.probe.live import eventually as until
 from tests.probe.live import private_runtime
+from tests.probe.patience import eventually
 from tests.tracing.receiver import Receiver
 
 

@@ -20,8 +20,10 @@ from observe.probe.cards import list_cards, read_card
 from observe.probe.node_watch import LastWords
 from observe.probe.stacks import parse
 from observe.probe.words import WordsReading
-from tests.probe.fake_service import PATIENCE_S, FakeService, RawClient, eventually
+from tests.probe.fake_service import FakeService
 from tests.probe.live import is_gone
+from tests.probe.patience import PATIENCE_S, eventually
+from tests.probe.raw_client import RawClient
 
 ROOT = Path(__file__).parent.parent.parent
 SECOND = 1_000_000_000

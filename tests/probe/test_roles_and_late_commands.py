@@ -12,7 +12,8 @@ import pytest
 from observe.probe.keys import RANK, new_key_pair
 from observe.probe.wire import VERBS
 from observe.probe.wire_base import Command
-from tests.probe.fake_service import FakeService, RawClient
+from tests.probe.fake_service import FakeService
+from tests.probe.raw_client import RawClient
 
 KEYS: Final = {role: new_key_pair() for role in RANK}
 

@@ -11,7 +11,9 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from observe.probe.keys import new_key_pair
-from tests.probe.fake_service import FakeService, RawClient, eventually
+from tests.probe.fake_service import FakeService
+from tests.probe.patience import eventually
+from tests.probe.raw_client import RawClient
 
 VIEWER, OPERATOR = new_key_pair(), new_key_pair()
 CLIENTS = [
