@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from textual import events
 
@@ -14,6 +15,8 @@ from observe.console.keys import FLEET_PAGES, key_name
 from observe.console.navigation import Place
 from observe.console.screens import SCREENS
 from observe.console.state import Identity
+from observe.probe.wire import Held
+from observe.probe.wire_base import Frame
 from tests.console.driving import Driver, console
 from tests.console.fake_node import FakeNode
 from tests.console.fake_pages import asked_things, talk
@@ -21,8 +24,38 @@ from tests.console.fake_past import fleet_console, replay_console
 
 Look = Callable[[Driver], object]
 
-BRIEF = frozenset({"visit", "seek", "control", "reveal"})
+ANOTHER = object()
+"""Whatever it was not before."""
+
+
+class Row(NamedTuple):
+    """One action. Keys are named as in the key map, with spaces between them."""
+
+    look: Look
+    """What is looked at: of the screen, or of what the node was asked."""
+
+    becomes: object
+    """What is seen there after the key, and not before it."""
+
+    first: str = ""
+    """Keys to where the action has something to do, from the first line of its page."""
+
+    then: str = ""
+    """Keys after it, that belong to it."""
+
+    undo: str = ""
+    """Keys that take back what the next row would otherwise find."""
+
+    alone: bool = False
+    """The console is another one after it."""
+
+
+BRIEF = frozenset({"visit", "seek", "control", "reveal", "do", "act", "reload"})
 """Groups of workers that a key begins, and that end by themselves at once."""
+
+
+PRESSED_ON = {"app": "agents", "agent": "agents", "detail": "agents", "held": "agents", "lines": "letters"}
+"""Of what is no page that stands on its own, the page on which its keys are pressed; `held` is a node that answers nothing."""
 
 
 # -- the console
@@ -50,7 +83,7 @@ async def opened(of: str) -> AsyncIterator[Driver]:
         async with replay_console(eventful()) as driver:
             yield driver
     else:
-        first = {"app": "agents", "agent": "agents", "detail": "agents", "lines": "letters"}.get(of, of)
+        first = PRESSED_ON.get(of, of)
         async with console(eventful(), screen=first) as driver:  # type: ignore[arg-type]  # one that stands on its own
             await _filled(driver, of)
             yield driver
@@ -65,6 +98,11 @@ async def _filled(driver: Driver, of: str) -> None:
         await press(driver, "Y c l a s s colon S e s s i o n enter")
         driver.node.traces[0].push(*talk())
         await driver.until(lambda: driver.shows("no lamp"))
+    if of == "held":
+        stack = [Frame(file="/srv/shop/report.py", line=12, function="sum_up", source="for order in orders:")]
+        held = Held(pid=0, name=None, class_name="", since_s=3.2, where="python", stack=stack)
+        driver.node.push_vitals(state="held", held=held)
+        await driver.until(lambda: driver.shows("HELD"))
     if of == "audit":
         await driver.until(lambda: driver.app.page.report)  # type: ignore[attr-defined]  # of the audit page
     if of in SCREENS:
@@ -86,6 +124,8 @@ async def press(driver: Driver, keys: str) -> None:
 
 
 def _is_busy(driver: Driver) -> bool:
+    if getattr(driver.app.screen, "stage", "") == "looking":
+        return True  # before it asks
     return any(one.is_running and one.group in BRIEF for one in driver.app.workers)
 
 
@@ -109,7 +149,7 @@ async def begin_again(driver: Driver, of: str) -> None:
     elif of == "detail":
         driver.app.visit(Place("detail", Identity(8, "session-5", "Session", 2, "s5")))
     elif of != "replay":
-        driver.app.visit(Place({"app": "agents", "agent": "agents", "lines": "letters"}.get(of, of)))  # type: ignore[arg-type]  # as above
+        driver.app.visit(Place(PRESSED_ON.get(of, of)))  # type: ignore[arg-type]  # as above
     while driver.app.page.close_inner():
         await driver.settle()
     await press(driver, "home")
@@ -225,6 +265,25 @@ def moment(driver: Driver) -> object:
 def played(name: str) -> Look:
     """How the recording is played."""
     return lambda driver: getattr(driver.app.replay, name)  # type: ignore[attr-defined]  # the console on a recording
+
+
+async def assert_row(driver: Driver, of: str, name: str, row: Row, key: str) -> None:
+    """Press one of the keys of what a row is about: it must change what is looked at into what the row says."""
+    await begin_again(driver, of)
+    await press(driver, row.first)
+    before = row.look(driver)
+    if row.becomes is not ANOTHER:
+        is_to_be_seen = await comes(driver, lambda: row.look(driver) != row.becomes)
+        assert is_to_be_seen, (
+            f"{name}: before {key} is pressed, {row.becomes!r} is there already{screen(driver)}"
+        )
+    await press(driver, f"{key} {row.then}")
+    has_come = await comes(
+        driver,
+        lambda: row.look(driver) != before if row.becomes is ANOTHER else row.look(driver) == row.becomes,
+    )
+    assert has_come, f"{name}: {key} makes it {row.look(driver)!r}, not {row.becomes!r}{screen(driver)}"
+    await press(driver, row.undo)
 
 
 def screen(driver: Driver) -> str:

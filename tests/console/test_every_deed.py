@@ -1,6 +1,6 @@
 """Everything that can be done from the console, and the command that reaches the node.
 
-`ROWS` has a row for each deed: it is done by its key and from the menu, to one agent and to several. `COMMANDS` has a row for each
+`ROWS` has a row for each deed: it is done by its key, to one agent and to several, and chosen from the menu. `COMMANDS` has a row for each
 other action that takes an operator, and `ABOUT` one for each page: which agent a deed is about there.
 """
 
@@ -77,8 +77,7 @@ def told(driver: Driver, deed: Deed) -> list[Any]:
     return [one for one in commands if not one.get("dry_run")]
 
 
-@pytest.mark.parametrize("way", ["by its key", "from the menu"])
-async def test_each_deed_reaches_the_node(way: str) -> None:
+async def test_each_deed_reaches_the_node() -> None:
     """About the chosen agent, with what was typed, and only after a yes, where it asks."""
     async with opened("agent") as driver:
         for deed in DEEDS:
@@ -87,7 +86,7 @@ async def test_each_deed_reaches_the_node(way: str) -> None:
             [agent] = driver.app.page.targets()
             about = {} if deed.on_node else {"agent": agent.pid}  # type: ignore[union-attr]  # of the table
             before = told(driver, deed)
-            await press(driver, f"A {deed.key}" if way == "from the menu" else deed.key)
+            await press(driver, deed.key)
             if deed.asks or deed.wants or deed.on_node:
                 assert dialog(driver) == "DeedDialog", f"{deed.id} asks nothing{screen(driver)}"
                 to_the_first = (
@@ -100,6 +99,17 @@ async def test_each_deed_reaches_the_node(way: str) -> None:
             assert await comes(driver, lambda: told(driver, deed) == expected), (  # noqa: B023  # waited for here
                 f"{deed.id}: {told(driver, deed)[len(before) :]} reached the node{screen(driver)}"
             )
+
+
+async def test_each_deed_can_be_chosen_from_the_menu() -> None:
+    """By its key there or by Enter on its line, in turn."""
+    async with opened("agent") as driver:
+        for number, deed in enumerate(deed for deed in DEEDS if deed.asks or deed.wants or deed.on_node):
+            await begin_again(driver, "agent")
+            line = [one.id for one in DEEDS].index(deed.id)
+            await press(driver, f"A {deed.key}" if number % 2 else f"A home {'down ' * line}enter")
+            assert dialog(driver) == "DeedDialog", f"{deed.id}{screen(driver)}"
+            assert driver.app.screen.deed is deed  # type: ignore[attr-defined]  # the question
 
 
 async def test_each_deed_reaches_all_marked_agents() -> None:

@@ -7,7 +7,6 @@ dialogs in `test_every_dialog`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -17,11 +16,12 @@ from observe.console.keys import ACTIONS, LINE_KEYS, Page, available
 from observe.console.screens import SCREENS
 from tests.console.driving import Driver
 from tests.console.looking import (
-    Look,
+    ANOTHER,
+    Row,
     agent,
     asked,
+    assert_row,
     begin_again,
-    comes,
     copied,
     cursor,
     dialog,
@@ -36,7 +36,6 @@ from tests.console.looking import (
     page,
     played,
     press,
-    screen,
     shows,
     table,
     times_asked,
@@ -44,32 +43,6 @@ from tests.console.looking import (
     typing,
     unfolded,
 )
-
-ANOTHER = object()
-"""Whatever it was not before."""
-
-
-class Row(NamedTuple):
-    """One action. Keys are named as in the key map, with spaces between them."""
-
-    look: Look
-    """What is looked at: of the screen, or of what the node was asked."""
-
-    becomes: object
-    """What is seen there after the key, and not before it."""
-
-    first: str = ""
-    """Keys to where the action has something to do, from the first line of its page."""
-
-    then: str = ""
-    """Keys after it, that belong to it."""
-
-    undo: str = ""
-    """Keys that take back what the next row would otherwise find."""
-
-    alone: bool = False
-    """The console is another one after it."""
-
 
 ROWS: dict[str, Row] = {
     # everywhere; here from the table of agents
@@ -293,30 +266,11 @@ async def test_every_key_arrives_and_does_what_its_row_says(
             await _press_all(driver, of)  # type: ignore[arg-type]  # a page
         for name, keys in shared.items():
             for key in keys:
-                await _press_in_row(driver, of, name, key)
+                await assert_row(driver, of, name, ROWS[name], key)
     for name in key_map(of).keys() - shared.keys():
         for key in key_map(of)[name]:
             async with opened(of) as driver:
-                await _press_in_row(driver, of, name, key)
-
-
-async def _press_in_row(driver: Driver, of: str, name: str, key: str) -> None:
-    row = ROWS[name]
-    await begin_again(driver, of)
-    await press(driver, row.first)
-    before = row.look(driver)
-    if row.becomes is not ANOTHER:
-        is_to_be_seen = await comes(driver, lambda: row.look(driver) != row.becomes)
-        assert is_to_be_seen, (
-            f"{name}: before {key} is pressed, {row.becomes!r} is there already{screen(driver)}"
-        )
-    await press(driver, f"{key} {row.then}")
-    has_come = await comes(
-        driver,
-        lambda: row.look(driver) != before if row.becomes is ANOTHER else row.look(driver) == row.becomes,
-    )
-    assert has_come, f"{name}: {key} makes it {row.look(driver)!r}, not {row.becomes!r}{screen(driver)}"
-    await press(driver, row.undo)
+                await assert_row(driver, of, name, ROWS[name], key)
 
 
 async def _press_all(driver: Driver, on: Page) -> None:
