@@ -19,7 +19,8 @@ from observe.probe.fleet_watch import FleetWatch
 from observe.probe.past import Mark
 from observe.probe.replay import Replay
 from tests.console.driving import SMALL, Driver
-from tests.console.fake_node import AT, FakeNode
+from tests.console.fake_facts import AT
+from tests.console.fake_node import FakeNode
 
 SECONDS = 120
 """How long the recording is; it ends where the node in memory stands."""

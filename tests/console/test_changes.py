@@ -8,7 +8,7 @@ from observe.console.detail_lines import waterfall
 from observe.console.lines import Folds, Line
 from observe.probe.wire_conversations import ConversationLine, SaidLine, ToolCall
 from tests.console.driving import console
-from tests.console.fake_node import value
+from tests.console.fake_facts import value
 
 
 def marks(changes: Changes, *keys: str) -> list[str]:

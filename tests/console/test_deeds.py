@@ -10,7 +10,7 @@ from observe.console.lines import Line
 from observe.console.prefilled import as_json, from_line
 from observe.probe.wire import VERBS
 from observe.probe.wire_agent import ActivityLine, Detail
-from tests.console.fake_node import value
+from tests.console.fake_facts import value
 
 ELSEWHERE = {
     "control",

@@ -10,7 +10,8 @@ from observe.console.lines import Folds, Line, stack_lines, traceback_lines, val
 from observe.console.tree_lines import FLASH_S, Restarts, tree_lines, unfetched
 from observe.probe.wire_agent import Branch, Crash, Detail, Stack, Value
 from observe.probe.wire_base import Frame
-from tests.console.fake_node import AT, FakeNode, value
+from tests.console.fake_facts import AT, value
+from tests.console.fake_node import FakeNode
 
 
 def texts(lines: list[Line]) -> list[str]:

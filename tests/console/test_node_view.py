@@ -14,7 +14,8 @@ from observe.console.row_filter import passes
 from observe.console.signs import Signs
 from observe.probe.verbs_findings import StandingFinding
 from observe.probe.wire import Held
-from tests.console.fake_node import AT, FakeNode
+from tests.console.fake_facts import AT
+from tests.console.fake_node import FakeNode
 
 
 def attached() -> tuple[NodeView, FakeNode]:

@@ -23,7 +23,7 @@ from observe.probe.wire_standing import (
     RungLine,
     TieLines,
 )
-from tests.console.fake_node import value
+from tests.console.fake_facts import value
 from tests.console.fake_standing import standing_of
 
 ROW = {"pid": 12, "name": "session-1", "class": "Session", "supervisor": 2}
