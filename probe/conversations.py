@@ -8,11 +8,11 @@ the first of each list; of a conversation the end says most.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 from observe.tracing import peek
+from observe.tracing.allowance import Allowance
 from observe.tracing.kinds import clean, fields_of
 from observe.tracing.masking import mask_text, secrecy
 from observe.tracing.payload import Limits, clean_block, encode
@@ -35,7 +35,7 @@ CALLS: Final = 20
 """Calls told of one message."""
 
 SECONDS: Final = 0.02
-"""Time after which the rest is left out."""
+"""Processor time after which the rest is left out."""
 
 _MARGIN: Final = 256
 """Characters read beyond a cut, so that a secret on the edge still looks like one when it is masked."""
@@ -66,13 +66,13 @@ Fields = dict[str, object]
 
 def conversations_of(fields: list[tuple[str, object]]) -> list[dict[str, Any]]:
     """Each **conversation** of docs/protocol.md in these fields of an agent, at most `MOST`. Bounded in time, number and length."""
-    deadline = time.perf_counter() + SECONDS
+    allowance = Allowance(SECONDS)
     told: list[dict[str, Any]] = []
     for name, value in _lists(fields, LEVELS):
-        if len(told) == MOST or time.perf_counter() > deadline:
+        if len(told) == MOST or allowance.is_spent():
             break
         total = peek.length(value) or 0
-        said = _said(peek.last_items(value, NEWEST), total, deadline)
+        said = _said(peek.last_items(value, NEWEST), total, allowance)
         if said:
             told.append({"name": name, "total": total, "said": said})
     return told
@@ -107,12 +107,12 @@ def _map(value: object) -> Fields:
     return {clean(key[:100]): held for key, held in pairs if type(key) is str}
 
 
-def _said(messages: list[Any], total: int, deadline: float) -> list[dict[str, Any]]:
+def _said(messages: list[Any], total: int, allowance: Allowance) -> list[dict[str, Any]]:
     """The messages told; nothing when what is in the list are, for the most part, none."""
     told: list[dict[str, Any]] = []
     first = total - len(messages)
     for number in range(len(messages) - 1, -1, -1):
-        if time.perf_counter() > deadline:
+        if allowance.is_spent():
             break
         one = _message(_map(messages[number]))
         if one is not None:

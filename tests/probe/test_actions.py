@@ -83,7 +83,7 @@ async def test_waiting_messages_are_dropped_and_moved(node: NodeClient) -> None:
         return int(await field(node, "waiter-1", "done"))
 
     await eventually(done, lambda found: found == before + 2)
-    assert (await row(node, "waiter-0"))["status"] == "idle"
+    await eventually(lambda: row(node, "waiter-0"), lambda found: found["status"] == "idle")
 
 
 async def test_a_field_is_edited_after_its_difference_was_shown(node: NodeClient) -> None:
