@@ -115,7 +115,7 @@ class FleetApp(PaintingApp):
             self.show_where()
 
     def _show_totals(self) -> None:
-        first, second = totals_pieces(self.node)
+        first, second = totals_pieces(self.node, self.size.width)
         self.totals.show(
             [*first, ("  ", "text"), self.node.mode, (f"  {clock(self.node.clock())}", "text")], second
         )

@@ -206,8 +206,8 @@ def finding_lines(found: list[tuple[str, StandingFinding]], width: int, now: flo
     return lines
 
 
-def totals_pieces(view: FleetView) -> list[list[Piece]]:
-    """The two lines above the pages."""
+def totals_pieces(view: FleetView, width: int) -> list[list[Piece]]:
+    """The two lines above the pages; what has no room in `width` cells is left out whole, and of that what is well first."""
     totals = view.watch.totals()
     states: list[Piece] = [
         (f"{NODE_GLYPHS.get(state, '?')} {totals.by_state[state]} {state}  ", STATE_TONES.get(state, "dim"))
@@ -226,6 +226,11 @@ def totals_pieces(view: FleetView) -> list[list[Piece]]:
             "warn" if totals.probe_cost > 0.02 else "dim",
         ),
     ]
+    while (
+        len(second) > 1 and sum(len(text) for text, _ in second) > width + 1
+    ):  # the last one ends with a space
+        calm = [place for place, (_, tone) in enumerate(second) if place and tone in ("text", "dim")]
+        second.pop(calm[-1] if calm else -1)
     return [first, second]
 
 
