@@ -21,7 +21,7 @@ _FAST: Final = json.JSONEncoder(
 )
 _TEXT: Final = json.JSONEncoder(ensure_ascii=False)
 
-_ODD: Final = re.compile(r"[:,\[]-?(?:0\.0|\d+\.0[,}\]]|[\d.]+e[+-]|\d{16})")
+_ODD: Final = re.compile(r"[:,\[]-?(?:\d+\.0[,}\]]|[\d.]+e[+-]|\d{16})")
 """A number that RFC 8785 writes otherwise, perhaps: also found inside of some texts, which costs time and nothing else."""
 
 
